@@ -1,0 +1,13 @@
+//! The words that every part of Berth shares: units, names, the time grid, the metrics of a node, the tables.
+//!
+//! This crate does no I/O, knows no async runtime and never reads the clock.
+
+mod metric;
+mod schema;
+mod time;
+mod units;
+
+pub use metric::{NodeMetric, NodeSample};
+pub use schema::{Column, ColumnKind, INCIDENTS, NODE_METRICS, PODS, TableSchema};
+pub use time::{DAY_MS, GRID_STEP_MS, HOUR_MS, MINUTE_MS, grid_ceil, grid_floor};
+pub use units::{Bytes, Cores, NodeName, ParseQuantityError, Resource, Utilization};

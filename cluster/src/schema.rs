@@ -1,0 +1,121 @@
+//! The tables that pass between the parts. One place for each column's name, type, unit and meaning.
+
+use crate::metric::METRIC_COLUMNS;
+
+/// The type of a column in Parquet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// 64-bit integer: milliseconds since the epoch, UTC.
+    Timestamp,
+    /// UTF-8 text.
+    Text,
+    /// 64-bit float.
+    Float,
+    /// 32-bit float, for features.
+    Float32,
+    /// 64-bit integer.
+    Integer,
+}
+
+/// One column of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: ColumnKind,
+    /// Whether a value may be missing. A missing value is null, never zero.
+    pub optional: bool,
+    /// The unit of its values.
+    pub unit: &'static str,
+    /// What it says, in words.
+    pub help: &'static str,
+}
+
+impl Column {
+    const fn new(name: &'static str, kind: ColumnKind, optional: bool, unit: &'static str, help: &'static str) -> Self {
+        Self { name, kind, optional, unit, help }
+    }
+
+    pub(crate) const fn optional_float(name: &'static str, unit: &'static str, help: &'static str) -> Self {
+        Self::new(name, ColumnKind::Float, true, unit, help)
+    }
+}
+
+/// A table: its name below the data root and its columns in order.
+#[derive(Debug, Clone, Copy)]
+pub struct TableSchema {
+    /// Such as `raw/node_metrics`.
+    pub name: &'static str,
+    /// In the order of the file.
+    pub columns: &'static [Column],
+    /// The columns that together name a row; rows that agree in them are duplicates. The rows are sorted by them.
+    pub key: &'static [&'static str],
+    /// The timestamp column whose day is the row's partition.
+    pub time: &'static str,
+}
+
+const fn node_metrics_columns() -> [Column; METRIC_COLUMNS.len() + 2] {
+    let mut columns = [NODE_METRICS_HEAD[0]; METRIC_COLUMNS.len() + 2];
+    columns[1] = NODE_METRICS_HEAD[1];
+    let mut at = 0;
+    while at < METRIC_COLUMNS.len() {
+        columns[at + 2] = METRIC_COLUMNS[at];
+        at += 1;
+    }
+    columns
+}
+
+const NODE_METRICS_HEAD: [Column; 2] = [
+    Column::new("ts", ColumnKind::Timestamp, false, "ms", "time of the scrape"),
+    Column::new("node", ColumnKind::Text, false, "", "the node's name"),
+];
+static NODE_METRICS_COLUMNS: [Column; METRIC_COLUMNS.len() + 2] = node_metrics_columns();
+
+/// One row per node and scrape step.
+pub static NODE_METRICS: TableSchema =
+    TableSchema { name: "raw/node_metrics", columns: &NODE_METRICS_COLUMNS, key: &["node", "ts"], time: "ts" };
+
+/// One row per pod life. A row's partition is the day of `created_at`; it is rewritten as the life goes on.
+pub static PODS: TableSchema = TableSchema {
+    name: "raw/pods",
+    columns: &[
+        Column::new("pod_uid", ColumnKind::Text, false, "", "the pod's UID; namespace/pod@created_at where the source has none"),
+        Column::new("namespace", ColumnKind::Text, false, "", "its namespace"),
+        Column::new("pod", ColumnKind::Text, false, "", "its name"),
+        Column::new("workload_kind", ColumnKind::Text, true, "", "kind of the controller that owns it, such as Deployment"),
+        Column::new("workload", ColumnKind::Text, true, "", "name of that controller"),
+        Column::new("node", ColumnKind::Text, true, "", "the node it ran on"),
+        Column::new("created_at", ColumnKind::Timestamp, false, "ms", "creation"),
+        Column::new("scheduled_at", ColumnKind::Timestamp, true, "ms", "binding to its node"),
+        Column::new("started_at", ColumnKind::Timestamp, true, "ms", "start of its first container"),
+        Column::new("finished_at", ColumnKind::Timestamp, true, "ms", "end of its life; null while it lives"),
+        Column::new("phase", ColumnKind::Text, true, "", "last phase seen"),
+        Column::new("qos_class", ColumnKind::Text, true, "", "Guaranteed, Burstable or BestEffort"),
+        Column::new("priority", ColumnKind::Integer, true, "", "priority of its PriorityClass"),
+        Column::new("cpu_request_cores", ColumnKind::Float, true, "cores", "sum over its containers"),
+        Column::new("memory_request_bytes", ColumnKind::Float, true, "bytes", "sum over its containers"),
+        Column::new("gpu_request", ColumnKind::Float, true, "GPUs", "sum over its containers"),
+        Column::new("labels", ColumnKind::Text, true, "JSON", "its labels as a JSON object"),
+        Column::new("cpu_used_cores_mean", ColumnKind::Float, true, "cores", "mean usage over its life so far"),
+        Column::new("cpu_used_cores_p95", ColumnKind::Float, true, "cores", "95th percentile of its usage"),
+        Column::new("memory_used_bytes_max", ColumnKind::Float, true, "bytes", "largest working set"),
+    ],
+    key: &["pod_uid"],
+    time: "created_at",
+};
+
+/// What went wrong with a node, and when. A row's partition is the day of `started_at`.
+pub static INCIDENTS: TableSchema = TableSchema {
+    name: "raw/incidents",
+    columns: &[
+        Column::new("node", ColumnKind::Text, false, "", "the node's name"),
+        Column::new("kind", ColumnKind::Text, false, "", "such as not_ready, memory_pressure, cpu_saturation, or the alert's name"),
+        Column::new("severity", ColumnKind::Text, false, "", "info, warning or critical"),
+        Column::new("started_at", ColumnKind::Timestamp, false, "ms", "first moment"),
+        Column::new("ended_at", ColumnKind::Timestamp, true, "ms", "last moment; null while it lasts"),
+        Column::new("source", ColumnKind::Text, false, "", "condition, alert, synthetic or label"),
+    ],
+    key: &["node", "kind", "started_at"],
+    time: "started_at",
+};

@@ -1,0 +1,139 @@
+//! A file is whole or absent: everything is written to a temporary name and renamed.
+
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// A file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {doing} `{path}`")]
+pub struct FileError {
+    /// `write`, `read`, …
+    pub doing: &'static str,
+    /// Which file.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+impl FileError {
+    /// Names what was being done to which file when `source` happened.
+    pub fn new(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        Self { doing, path: path.to_owned(), source }
+    }
+}
+
+/// Writes a file whole: to a temporary name beside it, synced to disk, then renamed. Missing folders are made.
+///
+/// # Errors
+/// When the disk is full or not writable, or when `write` fails; the old file is then untouched.
+pub fn write_atomic(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> Result<(), FileError> {
+    let fail = |source| FileError::new("write", path, source);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(fail)?;
+    let temporary = tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(folder).map_err(fail)?;
+    let mut writer = BufWriter::new(temporary.as_file());
+    write(&mut writer).and_then(|()| writer.flush()).map_err(fail)?;
+    drop(writer);
+    temporary.as_file().sync_all().map_err(fail)?;
+    readable_by_all(temporary.path()).map_err(fail)?;
+    temporary.persist(path).map_err(|error| fail(error.error))?;
+    Ok(())
+}
+
+/// Temporary files are private to their owner; finished ones follow the usual `rw-r--r--`.
+fn readable_by_all(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
+}
+
+/// Writes text whole.
+///
+/// # Errors
+/// See [`write_atomic`].
+pub fn write_text(path: &Path, text: &str) -> Result<(), FileError> {
+    write_atomic(path, |writer| writer.write_all(text.as_bytes()))
+}
+
+/// Writes a value as indented JSON, whole.
+///
+/// # Errors
+/// See [`write_atomic`].
+pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), FileError> {
+    write_atomic(path, |writer| {
+        serde_json::to_writer_pretty(&mut *writer, value)?;
+        writer.write_all(b"\n")
+    })
+}
+
+/// Reads a JSON file into `T`.
+///
+/// # Errors
+/// When the file is absent or holds something else; the message has the path, the line and the reason.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, FileError> {
+    let text = read_text(path)?;
+    serde_json::from_str(&text).map_err(|error| FileError::new("parse", path, error.into()))
+}
+
+/// Reads a text file whole.
+///
+/// # Errors
+/// When it is absent or not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, FileError> {
+    std::fs::read_to_string(path).map_err(|source| FileError::new("read", path, source))
+}
+
+/// The SHA-256 of a file's bytes, in lower-case hex.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sha256_file(path: &Path) -> Result<String, FileError> {
+    let fail = |source| FileError::new("read", path, source);
+    let mut file = File::open(path).map_err(fail)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let count = file.read(&mut buffer).map_err(fail)?;
+        if count == 0 {
+            return Ok(hex(&hasher.finalize()));
+        }
+        hasher.update(&buffer[..count]);
+    }
+}
+
+/// The SHA-256 of some bytes, in lower-case hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("deep/report.json");
+        write_text(&path, "old").expect("first write");
+        let error = write_atomic(&path, |writer| {
+            writer.write_all(b"half")?;
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        })
+        .expect_err("the disk is full");
+        assert!(error.to_string().contains("report.json"), "{error}");
+        assert_eq!(read_text(&path).expect("old file"), "old");
+        let left = std::fs::read_dir(path.parent().expect("folder")).expect("listing").count();
+        assert_eq!(left, 1, "the temporary file is gone");
+    }
+
+    #[test]
+    fn sha256_agrees_with_the_published_vector() {
+        // FIPS 180-4 example: SHA-256("abc").
+        assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+}

@@ -1,0 +1,90 @@
+//! One way to make an HTTP client: time limits, a custom CA, credentials from files or the environment.
+
+use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use clap::Args;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::time::Duration;
+
+/// How to reach a server, and who we are to it. Secrets come from the environment or from mounted files, never from
+/// flags.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpArgs {
+    /// PEM file with the certificate authority that signed the server's certificate
+    #[arg(long, env = "BERTH_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// User name for basic authentication; the password comes from --password-file or BERTH_PASSWORD
+    #[arg(long, env = "BERTH_USERNAME")]
+    pub username: Option<String>,
+    /// File that holds the password for basic authentication
+    #[arg(long, env = "BERTH_PASSWORD_FILE", value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// File that holds a bearer token (or set BERTH_BEARER_TOKEN); wins over basic authentication
+    #[arg(long, env = "BERTH_BEARER_TOKEN_FILE", value_name = "FILE")]
+    pub bearer_token_file: Option<PathBuf>,
+}
+
+impl HttpArgs {
+    /// Builds the client. `limit` bounds one request from connect to the last byte.
+    ///
+    /// # Errors
+    /// When a file is missing or is no PEM, or when a credential holds a line break.
+    pub fn client(&self, limit: Duration) -> anyhow::Result<reqwest::Client> {
+        install_crypto_provider();
+        let mut builder = reqwest::Client::builder()
+            .timeout(limit)
+            .connect_timeout(limit.min(Duration::from_secs(10)))
+            .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")))
+            .default_headers(self.authorization()?);
+        if let Some(path) = &self.ca_file {
+            let pem = std::fs::read(path).with_context(|| format!("failed to read CA file `{}`", path.display()))?;
+            let authorities = reqwest::Certificate::from_pem_bundle(&pem)
+                .with_context(|| format!("CA file `{}` is no PEM certificate", path.display()))?;
+            anyhow::ensure!(!authorities.is_empty(), "CA file `{}` holds no certificate", path.display());
+            builder = authorities.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
+        }
+        builder.build().context("failed to build the HTTP client")
+    }
+
+    fn authorization(&self) -> anyhow::Result<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        let value = if let Some(token) = secret(self.bearer_token_file.as_deref(), "BERTH_BEARER_TOKEN")? {
+            Some(format!("Bearer {token}"))
+        } else if let Some(username) = &self.username {
+            let password = secret(self.password_file.as_deref(), "BERTH_PASSWORD")?.unwrap_or_default();
+            Some(format!("Basic {}", BASE64.encode(format!("{username}:{password}"))))
+        } else {
+            None
+        };
+        if let Some(value) = value {
+            let mut value = HeaderValue::from_str(&value).context("a credential holds characters that no HTTP header may have")?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        Ok(headers)
+    }
+}
+
+fn secret(file: Option<&Path>, variable: &str) -> anyhow::Result<Option<String>> {
+    let text = match file {
+        Some(path) => Some(
+            std::fs::read_to_string(path).with_context(|| format!("failed to read secret file `{}`", path.display()))?,
+        ),
+        None => std::env::var(variable).ok(),
+    };
+    Ok(text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
+}
+
+/// Makes ring the process's TLS implementation. Safe to call often.
+pub fn install_crypto_provider() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // An error means that the embedding program has chosen a provider already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}

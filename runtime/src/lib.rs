@@ -1,0 +1,13 @@
+//! What every Berth command needs and none should write again: configuration, telemetry, exit codes, progress,
+//! whole files, signals, HTTP clients.
+
+pub mod command;
+pub mod files;
+pub mod http;
+pub mod progress;
+pub mod settings;
+pub mod shutdown;
+pub mod telemetry;
+
+pub use command::{GateRefused, WrongUse, run};
+pub use settings::ConfigFile;
