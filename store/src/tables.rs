@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 #[serde(deny_unknown_fields)]
 pub struct StoreArgs {
     /// Folder that holds tables, dataset versions, models and reports
-    #[arg(long, env = "BERTH_DATA", default_value = ".berth", value_name = "DIR")]
+    #[arg(long, global = true, env = "BERTH_DATA", default_value = ".berth", value_name = "DIR", help_heading = "Global options")]
     pub data: PathBuf,
 }
 

@@ -1,0 +1,14 @@
+//! The `collector` command.
+
+use clap::{CommandFactory, FromArgMatches};
+use collector::cli::Cli;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let matches = Cli::command().get_matches();
+    runtime::run(|| {
+        let cli = Cli::from_arg_matches(&matches)?;
+        runtime::telemetry::init(&cli.telemetry)?;
+        collector::cli::run(&cli, &matches)
+    })
+}
