@@ -29,18 +29,41 @@ pub struct HttpArgs {
     pub bearer_token_file: Option<PathBuf>,
 }
 
+/// The environment variables that hold secrets where no file is named.
+#[derive(Debug, Clone, Copy)]
+pub struct SecretVariables {
+    /// For basic authentication.
+    pub password: &'static str,
+    /// For a bearer token.
+    pub bearer_token: &'static str,
+}
+
+impl Default for SecretVariables {
+    fn default() -> Self {
+        Self { password: "BERTH_PASSWORD", bearer_token: "BERTH_BEARER_TOKEN" }
+    }
+}
+
 impl HttpArgs {
     /// Builds the client. `limit` bounds one request from connect to the last byte.
     ///
     /// # Errors
     /// When a file is missing or is no PEM, or when a credential holds a line break.
     pub fn client(&self, limit: Duration) -> anyhow::Result<reqwest::Client> {
+        self.client_with(limit, &SecretVariables::default())
+    }
+
+    /// The same with other environment variables for the secrets, so that the secret of one server never reaches another.
+    ///
+    /// # Errors
+    /// See [`HttpArgs::client`].
+    pub fn client_with(&self, limit: Duration, variables: &SecretVariables) -> anyhow::Result<reqwest::Client> {
         install_crypto_provider();
         let mut builder = reqwest::Client::builder()
             .timeout(limit)
             .connect_timeout(limit.min(Duration::from_secs(10)))
             .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")))
-            .default_headers(self.authorization()?);
+            .default_headers(self.authorization(variables)?);
         if let Some(path) = &self.ca_file {
             let pem = std::fs::read(path).with_context(|| format!("failed to read CA file `{}`", path.display()))?;
             let authorities = reqwest::Certificate::from_pem_bundle(&pem)
@@ -51,12 +74,12 @@ impl HttpArgs {
         builder.build().context("failed to build the HTTP client")
     }
 
-    fn authorization(&self) -> anyhow::Result<HeaderMap> {
+    fn authorization(&self, variables: &SecretVariables) -> anyhow::Result<HeaderMap> {
         let mut headers = HeaderMap::new();
-        let value = if let Some(token) = secret(self.bearer_token_file.as_deref(), "BERTH_BEARER_TOKEN")? {
+        let value = if let Some(token) = secret(self.bearer_token_file.as_deref(), variables.bearer_token)? {
             Some(format!("Bearer {token}"))
         } else if let Some(username) = &self.username {
-            let password = secret(self.password_file.as_deref(), "BERTH_PASSWORD")?.unwrap_or_default();
+            let password = secret(self.password_file.as_deref(), variables.password)?.unwrap_or_default();
             Some(format!("Basic {}", BASE64.encode(format!("{username}:{password}"))))
         } else {
             None

@@ -1,0 +1,162 @@
+//! Which tracking store, and how it is opened.
+
+use crate::embedded::Embedded;
+use crate::mlflow::Mlflow;
+use crate::spool::Spooled;
+use crate::{Tracker, TrackingError};
+use clap::Args;
+use runtime::http::{HttpArgs, SecretVariables};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use url::Url;
+
+/// Where experiments, runs and models are kept: the section `[tracking]`.
+///
+/// Secrets never stand here. A database's whole address may come from `BERTH_TRACKING_DATABASE_URL`; MLflow's
+/// credentials from `MLFLOW_TRACKING_TOKEN` or `MLFLOW_TRACKING_PASSWORD`, as for MLflow's own client, or from files.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrackingArgs {
+    /// `http(s)://…` for an MLflow server, `postgres://user@host/database` for PostgreSQL
+    /// [default: MLFLOW_TRACKING_URI, else SQLite below the data folder]
+    #[arg(long, env = "BERTH_TRACKING_URI", value_name = "URI", help_heading = "Tracking")]
+    pub tracking_uri: Option<String>,
+    /// PEM file with the authority that signed the MLflow server's certificate
+    #[arg(long, env = "BERTH_TRACKING_CA_FILE", value_name = "FILE", help_heading = "Tracking")]
+    pub tracking_ca_file: Option<PathBuf>,
+    /// User name at the MLflow server; the password comes from --tracking-password-file or MLFLOW_TRACKING_PASSWORD
+    #[arg(long, env = "MLFLOW_TRACKING_USERNAME", value_name = "NAME", help_heading = "Tracking")]
+    pub tracking_username: Option<String>,
+    /// File that holds the password at the MLflow server or the PostgreSQL server
+    #[arg(long, env = "BERTH_TRACKING_PASSWORD_FILE", value_name = "FILE", help_heading = "Tracking")]
+    pub tracking_password_file: Option<PathBuf>,
+    /// File that holds a bearer token for the MLflow server (or set MLFLOW_TRACKING_TOKEN)
+    #[arg(long, env = "BERTH_TRACKING_TOKEN_FILE", value_name = "FILE", help_heading = "Tracking")]
+    pub tracking_token_file: Option<PathBuf>,
+}
+
+/// The secrets that MLflow's own client reads.
+const SECRETS: SecretVariables = SecretVariables { password: "MLFLOW_TRACKING_PASSWORD", bearer_token: "MLFLOW_TRACKING_TOKEN" };
+
+/// Longer than this for one small request, and a server counts as away. Guess: an MLflow server with SQLite on a loaded
+/// machine took up to 0.6 s for its slowest call (1000 metrics).
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// Opens the tracking store that the settings name.
+///
+/// The embedded store's files are below `<data_root>/tracking`. For an MLflow server nothing is asked yet, so this works
+/// while it is away: writes are then kept below `<data_root>/tracking/spool` and sent later (see the crate's page).
+///
+/// # Errors
+/// [`TrackingError::Settings`] when the address is of no known kind or has a secret in it, and what the database or the
+/// folders answer.
+pub async fn open(args: &TrackingArgs, data_root: &Path) -> Result<Box<dyn Tracker>, TrackingError> {
+    let folder = data_root.join("tracking");
+    match address(args)? {
+        Address::Sqlite => Ok(Box::new(Embedded::sqlite(&folder.join("berth.db"), &folder.join("artifacts")).await?)),
+        Address::Postgres(url) => Ok(Box::new(Embedded::postgres(&url, &folder.join("artifacts")).await?)),
+        Address::Mlflow(url) => {
+            let remote = Mlflow::new(url, client(args)?);
+            Ok(Box::new(Spooled::open(Arc::new(remote), &folder.join("spool")).await?))
+        }
+    }
+}
+
+fn client(args: &TrackingArgs) -> Result<reqwest::Client, TrackingError> {
+    let http = HttpArgs {
+        ca_file: args.tracking_ca_file.clone(),
+        username: args.tracking_username.clone(),
+        password_file: args.tracking_password_file.clone(),
+        bearer_token_file: args.tracking_token_file.clone(),
+    };
+    http.client_with(ANSWER_LIMIT, &SECRETS).map_err(|error| TrackingError::Settings(format!("{error:#}")))
+}
+
+#[derive(Debug, PartialEq)]
+enum Address {
+    Sqlite,
+    Postgres(Url),
+    Mlflow(Url),
+}
+
+fn address(args: &TrackingArgs) -> Result<Address, TrackingError> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
+    if let Some(text) = &args.tracking_uri {
+        let address = parse(text)?;
+        return with_password(address, args, text);
+    }
+    // Only this one may hold a password: it is read here and shown nowhere.
+    if let Some(text) = variable("BERTH_TRACKING_DATABASE_URL") {
+        return match parse(&text)? {
+            Address::Postgres(url) => Ok(Address::Postgres(url)),
+            _ => Err(TrackingError::Settings("`BERTH_TRACKING_DATABASE_URL` wants `postgres://…`".into())),
+        };
+    }
+    variable("MLFLOW_TRACKING_URI").map_or(Ok(Address::Sqlite), |text| parse(&text))
+}
+
+fn parse(text: &str) -> Result<Address, TrackingError> {
+    let kinds = "Give `http(s)://…` for an MLflow server or `postgres://…`, or nothing for SQLite below the data folder";
+    let wrong = |why: &str| TrackingError::Settings(format!("tracking address is not usable: {why}. {kinds}"));
+    // The address itself stays out of the message: it may hold a password.
+    let url = Url::parse(text.trim()).map_err(|error| wrong(&error.to_string()))?;
+    match url.scheme() {
+        "http" | "https" => Ok(Address::Mlflow(url)),
+        "postgres" | "postgresql" => Ok(Address::Postgres(url)),
+        "postgresql+psycopg2" | "sqlite" | "mysql" | "mssql" | "file" => Err(wrong(&format!(
+            "`{}:` is how MLflow itself reaches its database or files; Berth speaks with `mlflow server` over HTTP",
+            url.scheme()
+        ))),
+        other => Err(wrong(&format!("`{other}:` is unknown"))),
+    }
+}
+
+/// Lays the password from the file into a database address, and refuses one that stands in a flag or a file.
+fn with_password(address: Address, args: &TrackingArgs, text: &str) -> Result<Address, TrackingError> {
+    let (Address::Postgres(mut url) | Address::Mlflow(mut url)) = address else { return Ok(address) };
+    if url.password().is_some() {
+        return Err(TrackingError::Settings(
+            "the tracking address has a password in it. Set the whole address of a database as `BERTH_TRACKING_DATABASE_URL`, \
+             or name a file with --tracking-password-file"
+                .into(),
+        ));
+    }
+    if matches!(url.scheme(), "http" | "https") {
+        return Ok(Address::Mlflow(url));
+    }
+    if let Some(file) = &args.tracking_password_file {
+        let password = runtime::files::read_text(file)?;
+        url.set_password(Some(password.trim()))
+            .map_err(|()| TrackingError::Settings(format!("tracking address `{text}` has no host for a password")))?;
+    }
+    Ok(Address::Postgres(url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(uri: &str) -> Result<Address, TrackingError> {
+        address(&TrackingArgs { tracking_uri: Some(uri.to_owned()), ..TrackingArgs::default() })
+    }
+
+    #[test]
+    fn addresses_choose_the_backend() {
+        assert!(matches!(at("http://mlflow:5000").expect("mlflow"), Address::Mlflow(_)));
+        assert!(matches!(at("postgresql://berth@db/berth").expect("postgres"), Address::Postgres(_)));
+    }
+
+    #[test]
+    fn an_address_with_a_secret_or_of_another_kind_is_refused_without_showing_it() {
+        for uri in ["postgres://berth:geheim@db/berth", "https://me:geheim@mlflow"] {
+            let error = at(uri).expect_err(uri).to_string();
+            assert!(error.contains("BERTH_TRACKING_DATABASE_URL") && !error.contains("geheim"), "{error}");
+        }
+        for uri in ["sqlite:///mlflow.db", "file:./mlruns", "./mlruns", "ftp://x"] {
+            let error = at(uri).expect_err(uri).to_string();
+            assert!(error.contains("http(s)://"), "{error}");
+        }
+    }
+}
