@@ -80,10 +80,22 @@ pub static NODE_METRICS: TableSchema =
 pub static PODS: TableSchema = TableSchema {
     name: "raw/pods",
     columns: &[
-        Column::new("pod_uid", ColumnKind::Text, false, "", "the pod's UID; namespace/pod@created_at where the source has none"),
+        Column::new(
+            "pod_uid",
+            ColumnKind::Text,
+            false,
+            "",
+            "the pod's UID; namespace/pod@created_at where the source has none",
+        ),
         Column::new("namespace", ColumnKind::Text, false, "", "its namespace"),
         Column::new("pod", ColumnKind::Text, false, "", "its name"),
-        Column::new("workload_kind", ColumnKind::Text, true, "", "kind of the controller that owns it, such as Deployment"),
+        Column::new(
+            "workload_kind",
+            ColumnKind::Text,
+            true,
+            "",
+            "kind of the controller that owns it, such as Deployment",
+        ),
         Column::new("workload", ColumnKind::Text, true, "", "name of that controller"),
         Column::new("node", ColumnKind::Text, true, "", "the node it ran on"),
         Column::new("created_at", ColumnKind::Timestamp, false, "ms", "creation"),
@@ -110,7 +122,13 @@ pub static INCIDENTS: TableSchema = TableSchema {
     name: "raw/incidents",
     columns: &[
         Column::new("node", ColumnKind::Text, false, "", "the node's name"),
-        Column::new("kind", ColumnKind::Text, false, "", "such as not_ready, memory_pressure, cpu_saturation, or the alert's name"),
+        Column::new(
+            "kind",
+            ColumnKind::Text,
+            false,
+            "",
+            "such as not_ready, memory_pressure, cpu_saturation, or the alert's name",
+        ),
         Column::new("severity", ColumnKind::Text, false, "", "info, warning or critical"),
         Column::new("started_at", ColumnKind::Timestamp, false, "ms", "first moment"),
         Column::new("ended_at", ColumnKind::Timestamp, true, "ms", "last moment; null while it lasts"),

@@ -119,10 +119,8 @@ const BYTE_SUFFIXES: [(&str, u128); 13] = [
 impl fmt::Display for Bytes {
     /// The largest binary suffix that loses nothing: `512Mi`, `1500`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exact = BYTE_SUFFIXES[..6]
-            .iter()
-            .rev()
-            .find(|(_, factor)| self.bytes > 0 && u128::from(self.bytes) % factor == 0);
+        let exact =
+            BYTE_SUFFIXES[..6].iter().rev().find(|(_, factor)| self.bytes > 0 && u128::from(self.bytes) % factor == 0);
         match exact {
             Some((suffix, factor)) => write!(f, "{}{suffix}", u128::from(self.bytes) / factor),
             None => write!(f, "{}", self.bytes),
@@ -176,9 +174,8 @@ fn decimal(text: &str, digits: &str, wanted: &'static str, places: usize) -> Res
     }
     let kept = &fraction[..fraction.len().min(places)];
     let dropped = &fraction[kept.len()..];
-    let value: u128 = format!("{whole}{kept:0<places$}")
-        .parse()
-        .map_err(|_| problem(text, wanted, "it is too large"))?;
+    let value: u128 =
+        format!("{whole}{kept:0<places$}").parse().map_err(|_| problem(text, wanted, "it is too large"))?;
     let round_up = dropped.bytes().any(|byte| byte != b'0');
     Ok(value + u128::from(round_up))
 }
@@ -269,7 +266,9 @@ mod tests {
 
     #[test]
     fn bytes_take_binary_and_decimal_suffixes() {
-        for (text, bytes) in [("512Mi", 536_870_912), ("1.5Gi", 1_610_612_736), ("1k", 1_000), ("7", 7), ("1G", 1_000_000_000)] {
+        for (text, bytes) in
+            [("512Mi", 536_870_912), ("1.5Gi", 1_610_612_736), ("1k", 1_000), ("7", 7), ("1G", 1_000_000_000)]
+        {
             assert_eq!(text.parse::<Bytes>().map(Bytes::get), Ok(bytes), "{text}");
         }
     }

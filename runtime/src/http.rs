@@ -85,7 +85,8 @@ impl HttpArgs {
             None
         };
         if let Some(value) = value {
-            let mut value = HeaderValue::from_str(&value).context("a credential holds characters that no HTTP header may have")?;
+            let mut value =
+                HeaderValue::from_str(&value).context("a credential holds characters that no HTTP header may have")?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
@@ -96,7 +97,8 @@ impl HttpArgs {
 fn secret(file: Option<&Path>, variable: &str) -> anyhow::Result<Option<String>> {
     let text = match file {
         Some(path) => Some(
-            std::fs::read_to_string(path).with_context(|| format!("failed to read secret file `{}`", path.display()))?,
+            std::fs::read_to_string(path)
+                .with_context(|| format!("failed to read secret file `{}`", path.display()))?,
         ),
         None => std::env::var(variable).ok(),
     };

@@ -67,7 +67,11 @@ impl ConfigFile {
             .map_err(|error| WrongUse(format!("configuration file `{}` is no TOML: {error}", path.display())))?;
         if let Some(unknown) = unknown_section(&sections) {
             let known = SECTIONS.join("]`, `[");
-            return Err(WrongUse(format!("unknown section `[{unknown}]` in `{}`. Sections are `[{known}]`", path.display())).into());
+            return Err(WrongUse(format!(
+                "unknown section `[{unknown}]` in `{}`. Sections are `[{known}]`",
+                path.display()
+            ))
+            .into());
         }
         Ok(Self { path: path.to_owned(), sections })
     }
@@ -81,7 +85,11 @@ impl ConfigFile {
                 Some(toml::Value::Table(inner)) => inner,
                 Some(other) => {
                     let kind = other.type_str();
-                    return Err(WrongUse(format!("`{section}` in `{}` is a {kind}, want a section", self.path.display())).into());
+                    return Err(WrongUse(format!(
+                        "`{section}` in `{}` is a {kind}, want a section",
+                        self.path.display()
+                    ))
+                    .into());
                 }
             };
         }
@@ -94,7 +102,12 @@ impl ConfigFile {
     ///
     /// # Errors
     /// When the section has a key that `S` does not know or a value of another type; the message names key and file.
-    pub fn resolve<S: Serialize + DeserializeOwned>(&self, section: &str, parsed: &S, matches: &ArgMatches) -> anyhow::Result<S> {
+    pub fn resolve<S: Serialize + DeserializeOwned>(
+        &self,
+        section: &str,
+        parsed: &S,
+        matches: &ArgMatches,
+    ) -> anyhow::Result<S> {
         let mut table = Table::try_from(parsed).context("settings cannot be written as TOML")?;
         let from_file = self.section(section)?;
         for (key, value) in from_file {
@@ -103,7 +116,8 @@ impl ConfigFile {
             }
         }
         table.try_into().map_err(|error: toml::de::Error| {
-            WrongUse(format!("section `[{section}]` of `{}` is not valid: {}", self.path.display(), error.message())).into()
+            WrongUse(format!("section `[{section}]` of `{}` is not valid: {}", self.path.display(), error.message()))
+                .into()
         })
     }
 }
@@ -169,7 +183,9 @@ impl Serialize for Span {
 impl<'de> serde::Deserialize<'de> for Span {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|error| serde::de::Error::custom(format!("`{text}` is no duration such as `30s` or `35d`: {error}")))
+        text.parse().map_err(|error| {
+            serde::de::Error::custom(format!("`{text}` is no duration such as `30s` or `35d`: {error}"))
+        })
     }
 }
 
@@ -219,7 +235,8 @@ mod tests {
 
     #[test]
     fn a_value_of_another_type_is_refused() {
-        let error = format!("{:#}", resolve("[collector.prometheus]\nstep = \"soon\"\n", &[]).expect_err("no duration"));
+        let error =
+            format!("{:#}", resolve("[collector.prometheus]\nstep = \"soon\"\n", &[]).expect_err("no duration"));
         assert!(error.contains("`soon`"), "{error}");
     }
 }

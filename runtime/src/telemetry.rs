@@ -7,10 +7,24 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Clone, Args)]
 pub struct TelemetryArgs {
     /// What to log, such as `info` or `collector=debug,warn`
-    #[arg(long, global = true, env = "BERTH_LOG", default_value = "info", value_name = "FILTER", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        env = "BERTH_LOG",
+        default_value = "info",
+        value_name = "FILTER",
+        help_heading = "Global options"
+    )]
     pub log: String,
     /// How to write a log line
-    #[arg(long, global = true, env = "BERTH_LOG_FORMAT", default_value = "text", value_name = "FORMAT", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        env = "BERTH_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT",
+        help_heading = "Global options"
+    )]
     pub log_format: LogFormat,
 }
 

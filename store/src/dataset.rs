@@ -132,7 +132,12 @@ impl Store {
         let rows = ParquetReader::new(file)
             .num_rows()
             .map_err(|source| StoreError::Read { path: part.to_owned(), source })? as u64;
-        Ok(FileEntry { path: relative.to_string_lossy().into_owned(), sha256: runtime::files::sha256_file(part)?, rows, bytes })
+        Ok(FileEntry {
+            path: relative.to_string_lossy().into_owned(),
+            sha256: runtime::files::sha256_file(part)?,
+            rows,
+            bytes,
+        })
     }
 
     /// Puts the version's folder in place: built under a temporary name, then renamed.
@@ -218,7 +223,10 @@ impl Store {
     /// When there is none.
     pub fn newest_version(&self, table: &TableSchema) -> Result<DatasetVersion, StoreError> {
         let newest = self.versions()?.into_iter().rev().find(|version| version.rows.contains_key(table.name));
-        newest.ok_or_else(|| StoreError::Empty { table: format!("datasets of {}", table.name), root: self.root().to_owned() })
+        newest.ok_or_else(|| StoreError::Empty {
+            table: format!("datasets of {}", table.name),
+            root: self.root().to_owned(),
+        })
     }
 
     /// Reads every file of a version again and compares it with the manifest. An empty list means that all is well.
@@ -238,7 +246,10 @@ impl Store {
             problems.push(Problem { path: file.path.clone(), problem });
         }
         if content_hash(&version.files) != version.hash {
-            problems.push(Problem { path: MANIFEST.into(), problem: "the list of files does not match the content hash".into() });
+            problems.push(Problem {
+                path: MANIFEST.into(),
+                problem: "the list of files does not match the content hash".into(),
+            });
         }
         Ok(problems)
     }

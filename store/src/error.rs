@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A Parquet file is damaged or cannot be read.
-    #[error("failed to read Parquet file `{path}`. It is damaged or not Parquet: restore it, or delete it and collect its day again")]
+    #[error(
+        "failed to read Parquet file `{path}`. It is damaged or not Parquet: restore it, or delete it and collect its day again"
+    )]
     Read {
         /// Which file.
         path: PathBuf,

@@ -32,8 +32,10 @@ pub fn conform(table: &TableSchema, frame: &DataFrame) -> Result<DataFrame, Stor
         wanted,
         got: got.to_owned(),
     };
-    if let Some(unknown) =
-        frame.get_column_names().into_iter().find(|name| !table.columns.iter().any(|column| column.name == name.as_str()))
+    if let Some(unknown) = frame
+        .get_column_names()
+        .into_iter()
+        .find(|name| !table.columns.iter().any(|column| column.name == name.as_str()))
     {
         return Err(schema_error(unknown, "no such column".into(), "one"));
     }
@@ -51,10 +53,13 @@ pub fn conform(table: &TableSchema, frame: &DataFrame) -> Result<DataFrame, Stor
                 }
                 columns.push(values.clone());
             }
-            Ok(values) => return Err(schema_error(column.name, format!("{wanted:?}"), &format!("{:?}", values.dtype()))),
+            Ok(values) => {
+                return Err(schema_error(column.name, format!("{wanted:?}"), &format!("{:?}", values.dtype())));
+            }
             Err(_) if column.optional => columns.push(Column::full_null(column.name.into(), frame.height(), &wanted)),
             Err(_) => return Err(schema_error(column.name, format!("{wanted:?}"), "nothing")),
         }
     }
-    DataFrame::new(frame.height(), columns).map_err(|source| StoreError::Frame { doing: "put the columns in order", source })
+    DataFrame::new(frame.height(), columns)
+        .map_err(|source| StoreError::Frame { doing: "put the columns in order", source })
 }

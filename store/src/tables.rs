@@ -12,7 +12,14 @@ use std::path::{Path, PathBuf};
 #[serde(deny_unknown_fields)]
 pub struct StoreArgs {
     /// Folder that holds tables, dataset versions, models and reports
-    #[arg(long, global = true, env = "BERTH_DATA", default_value = ".berth", value_name = "DIR", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        env = "BERTH_DATA",
+        default_value = ".berth",
+        value_name = "DIR",
+        help_heading = "Global options"
+    )]
     pub data: PathBuf,
 }
 
@@ -65,7 +72,13 @@ impl Store {
     ///
     /// # Errors
     /// When the frame does not fit the schema, or the disk is full; an older part is then untouched.
-    pub fn write_part(&self, table: &TableSchema, date: NaiveDate, part: &str, frame: &DataFrame) -> Result<PathBuf, StoreError> {
+    pub fn write_part(
+        &self,
+        table: &TableSchema,
+        date: NaiveDate,
+        part: &str,
+        frame: &DataFrame,
+    ) -> Result<PathBuf, StoreError> {
         let path = self.partition_folder(table, date).join(format!("{part}.parquet"));
         let mut sorted = conform(table, frame)?
             .sort(table.key.iter().copied(), SortMultipleOptions::default())
@@ -127,7 +140,8 @@ impl Store {
         if scans.is_empty() {
             return Err(StoreError::Empty { table: table.name.to_owned(), root: self.root.clone() });
         }
-        concat(scans, UnionArgs::default()).map_err(|source| StoreError::Frame { doing: "join the days of a table", source })
+        concat(scans, UnionArgs::default())
+            .map_err(|source| StoreError::Frame { doing: "join the days of a table", source })
     }
 }
 
