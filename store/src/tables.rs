@@ -120,7 +120,7 @@ impl Store {
         for frame in frames.iter().rev() {
             all = frame.vstack(&all).map_err(|source| StoreError::Frame { doing, source })?;
         }
-        let key: Vec<PlSmallStr> = table.key.iter().map(|name| (*name).into()).collect();
+        let key: Vec<String> = table.key.iter().map(|name| (*name).to_owned()).collect();
         all.unique_stable(Some(&key), UniqueKeepStrategy::First, None)
             .and_then(|frame| frame.sort(table.key.iter().copied(), SortMultipleOptions::default()))
             .map_err(|source| StoreError::Frame { doing, source })
@@ -156,12 +156,11 @@ pub fn day_start(date: NaiveDate) -> i64 {
     date.signed_duration_since(epoch).num_days() * DAY_MS
 }
 
-/// Zstandard level 3: measured on node metrics, higher levels cost CPU and save little.
+/// Zstandard at its default level: measured on node metrics, higher levels cost CPU and save little.
 fn write_parquet(path: &Path, frame: &mut DataFrame) -> Result<(), StoreError> {
     let mut failed = None;
     let written = runtime::files::write_atomic(path, |writer| {
-        let level = ZstdLevel::try_new(3).ok();
-        let result = ParquetWriter::new(writer).with_compression(ParquetCompression::Zstd(level)).finish(frame);
+        let result = ParquetWriter::new(writer).with_compression(ParquetCompression::Zstd(None)).finish(frame);
         match result {
             Ok(_) => Ok(()),
             Err(PolarsError::IO { error, .. }) => Err(std::io::Error::new(error.kind(), error.to_string())),
