@@ -1,0 +1,94 @@
+//! `MODEL_CARD.md`: what a person should know before trusting the model.
+
+use super::ArtifactMetadata;
+use std::fmt::Write;
+
+/// Where the text of [`model_card`] lies.
+pub const MODEL_CARD_FILE: &str = "MODEL_CARD.md";
+
+/// The card in Markdown, from the metadata alone (sections after Mitchell et al., "Model Cards for Model Reporting",
+/// 2019).
+pub fn model_card(metadata: &ArtifactMetadata) -> String {
+    let mut card = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_card(&mut card, metadata);
+    card
+}
+
+fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Result {
+    let version = if metadata.version.is_empty() { "not registered yet" } else { &metadata.version };
+    writeln!(card, "# {} ({version})\n", metadata.name)?;
+    writeln!(card, "| | |\n|---|---|")?;
+    writeln!(card, "| Algorithm | {} |", cell(&metadata.algorithm))?;
+    writeln!(card, "| Trained | {}, {:.1} s, by {} |", cell(&metadata.trained_at), metadata.training_seconds, cell(&metadata.code))?;
+    writeln!(card, "| Data | `{}`, hash `{}` |", cell(&metadata.dataset.id), cell(&metadata.dataset.hash))?;
+    writeln!(card, "| Features | {}, schema `{}` |\n", metadata.features.len(), metadata.feature_schema_hash)?;
+
+    if !metadata.heads.is_empty() {
+        writeln!(
+            card,
+            "## Use\n\nForecasts the CPU and memory utilization of a Kubernetes node (usage ÷ allocatable) as the mean of the \
+             hour ending at each horizon: the median (P50), and a level that should hold nine times in ten (P90). Made to \
+             compare nodes for placement. Not made for capacity planning over days, for single pods, or for alarms.\n"
+        )?;
+        writeln!(card, "## Heads\n")?;
+        writeln!(card, "| head | baseline | answers | saving over the baseline | weight of the median booster | shift of P90 (points) |")?;
+        writeln!(card, "|---|---|---|---|---|---|")?;
+        for head in &metadata.heads {
+            let baseline: Vec<String> = head.baseline.parts().iter().map(|part| format!("{} × {}", part.weight, part.column)).collect();
+            let answers = if head.fallback { "baseline (no skill)" } else { "booster" };
+            let saving = head.skill.map_or_else(|| "not measured".to_owned(), |skill| format!("{:.1} %", 100.0 * skill));
+            writeln!(
+                card,
+                "| {} | {} | {answers} | {saving} | {} | {:+.2} |",
+                head.key,
+                cell(&baseline.join(" + ")),
+                head.median_blend,
+                100.0 * head.offset
+            )?;
+        }
+        writeln!(card, "\nThe saving is measured on the rows that chose the weight and flatters slightly; the figures below are the test.\n")?;
+    }
+    if !metadata.metrics.is_empty() {
+        writeln!(card, "## Figures\n\n| figure | value |\n|---|---|")?;
+        for (name, value) in &metadata.metrics {
+            let value = value.map_or_else(|| "not defined".to_owned(), |value| format!("{value:.5}"));
+            writeln!(card, "| {} | {value} |", cell(name))?;
+        }
+        writeln!(card)?;
+    }
+    if !metadata.top_features.is_empty() {
+        writeln!(card, "## What mattered\n\n| feature | share of the gain |\n|---|---|")?;
+        for importance in &metadata.top_features {
+            writeln!(card, "| `{}` | {:.1} % |", cell(&importance.feature), 100.0 * importance.share)?;
+        }
+        writeln!(card)?;
+    }
+    if !metadata.hyper_parameters.is_empty() {
+        writeln!(card, "## Settings\n\n| setting | value |\n|---|---|")?;
+        for (name, value) in &metadata.hyper_parameters {
+            writeln!(card, "| {} | `{}` |", cell(name), cell(&value.to_string()))?;
+        }
+        writeln!(card)?;
+    }
+    writeln!(
+        card,
+        "## Limits\n\n\
+         - It repeats what the history shows. A deployment, a failover or a new workload that the features do not show yet is not foreseen.\n\
+         - P90 keeps its promise on average over nodes and time while the load behaves as in the calibration rows; a single node may be off. \
+         Recalibrate or retrain after changes.\n\
+         - A node without recent samples gets no forecast rather than a low one.\n\
+         - Where a head has no skill over its baseline, the baseline answers, and the table above says so.\n"
+    )?;
+    writeln!(card, "## Files\n\n| file | bytes | SHA-256 |\n|---|---|---|")?;
+    for (name, digest) in &metadata.files {
+        writeln!(card, "| `{}` | {} | `{}` |", cell(name), digest.bytes, digest.sha256)?;
+    }
+    writeln!(card, "\nThe `.ubj` files are XGBoost models of the residual `target − baseline`; `heads.json` says how to add them up, and \
+         `code/berth_load_predictor.py` does it in Python.")
+}
+
+/// A bar would end a table's cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}

@@ -1,0 +1,68 @@
+//! `MLmodel` and what MLflow needs beside it.
+//!
+//! A load predictor is many boosters and a little arithmetic, so MLflow's own xgboost flavour cannot serve it. The
+//! `python_function` flavour names a loader of ours that comes with the artifact and needs only xgboost; the `xgboost`
+//! flavour points at one booster for whoever wants the trees.
+
+use super::ArtifactMetadata;
+use crate::ModelError;
+use crate::load::{LoadPredictor, Quantile};
+use serde_json::json;
+use std::fmt::Write;
+
+/// Where the text of [`mlmodel`] lies.
+pub const MLMODEL_FILE: &str = "MLmodel";
+/// Where the text of [`python_loader`] lies.
+pub const PYTHON_LOADER_FILE: &str = "code/berth_load_predictor.py";
+/// Where the text of [`requirements`] lies.
+pub const REQUIREMENTS_FILE: &str = "requirements.txt";
+
+/// The loader that `MLmodel` names.
+pub fn python_loader() -> &'static str {
+    include_str!("berth_load_predictor.py")
+}
+
+/// What the loader imports. The boosters are XGBoost files of format 3.x, which every 3.x release reads.
+pub fn requirements() -> String {
+    "mlflow\nnumpy\npandas\nxgboost>=3.0,<4\n".to_owned()
+}
+
+/// The text of `MLmodel`: flavours and signature. The id is derived from the files' hashes, so that the same model has
+/// the same text.
+///
+/// # Errors
+/// A signature that JSON cannot hold.
+pub fn mlmodel(metadata: &ArtifactMetadata, predictor: &LoadPredictor) -> Result<String, ModelError> {
+    let failed = |reason| ModelError::library("load-predictor", "write its signature", reason);
+    // Floats take missing values as NaN, so no column is optional.
+    let inputs: Vec<_> = metadata.features.iter().map(|name| json!({"type": "float", "name": name, "required": true})).collect();
+    let outputs: Vec<_> = predictor
+        .heads()
+        .iter()
+        .flat_map(|head| [Quantile::P50, Quantile::P90].map(|quantile| format!("{}-{}", head.key().slug(), quantile.as_str())))
+        .map(|name| json!({"type": "float", "name": name, "required": true}))
+        .collect();
+    let inputs = serde_json::to_string(&inputs).map_err(failed)?;
+    let outputs = serde_json::to_string(&outputs).map_err(failed)?;
+    let booster = metadata.files.keys().find(|name| name.ends_with(".ubj"));
+
+    let mut text = String::from("flavors:\n  python_function:\n    code: code\n    env:\n      virtualenv: requirements.txt\n    loader_module: berth_load_predictor\n");
+    if let Some(booster) = booster {
+        let _ = write!(text, "  xgboost:\n    data: {booster}\n    model_class: xgboost.core.Booster\n    model_format: ubj\n");
+    }
+    let _ = write!(text, "model_uuid: {}\n", model_id(metadata));
+    let _ = write!(text, "signature:\n  inputs: '{}'\n  outputs: '{}'\n  params: null\n", quoted(&inputs), quoted(&outputs));
+    let _ = write!(text, "utc_time_created: '{}'\n", quoted(&metadata.trained_at));
+    Ok(text)
+}
+
+/// A single quote inside a single-quoted YAML text is written twice.
+fn quoted(text: &str) -> String {
+    text.replace('\'', "''")
+}
+
+/// 32 hexadecimal digits from the hashes of the files.
+fn model_id(metadata: &ArtifactMetadata) -> String {
+    let hashes: Vec<String> = metadata.files.iter().map(|(name, digest)| format!("{name} {}", digest.sha256)).collect();
+    super::schema_hash(&hashes)[..32].to_owned()
+}

@@ -1,0 +1,19 @@
+//! A model as a folder's content: named blobs with metadata that proves them whole and ours.
+//!
+//! This crate never touches a file. The trainer writes the blobs of [`Artifact::into_blobs`] into a folder, the server
+//! reads a folder into blobs and hands them to [`Artifact::from_blobs`], which refuses what is damaged or foreign.
+
+mod blobs;
+mod card;
+mod error;
+mod metadata;
+mod mlmodel;
+
+pub use blobs::{Artifact, METADATA_FILE};
+pub use card::{MODEL_CARD_FILE, model_card};
+pub use error::ArtifactError;
+pub use metadata::{ArtifactDraft, ArtifactMetadata, DatasetReference, FileDigest, schema_hash};
+pub use mlmodel::{MLMODEL_FILE, PYTHON_LOADER_FILE, REQUIREMENTS_FILE, mlmodel, python_loader, requirements};
+
+/// The name of the load predictor in metadata and registry.
+pub const LOAD_PREDICTOR: &str = "load-predictor";
