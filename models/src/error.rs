@@ -16,7 +16,9 @@ pub enum ModelError {
         got: usize,
     },
     /// The matrix has other features than the model was fitted on.
-    #[error("feature {index} is `{got}`, the model was fitted with `{expected}` there. Build the matrix with the model's own feature list")]
+    #[error(
+        "feature {index} is `{got}`, the model was fitted with `{expected}` there. Build the matrix with the model's own feature list"
+    )]
     FeatureName {
         /// Position of the first feature that differs, from 0.
         index: usize,

@@ -25,12 +25,16 @@ impl Loss {
     /// [`ModelError::Setting`].
     pub fn validate(self) -> Result<Self, ModelError> {
         match self {
-            Self::Quantile(alpha) if !(alpha > 0.0 && alpha < 1.0) => {
-                Err(ModelError::Setting { setting: "quantile", rule: "strictly between 0 and 1", got: alpha.to_string() })
-            }
-            Self::PseudoHuber(slope) if !(slope > 0.0 && slope.is_finite()) => {
-                Err(ModelError::Setting { setting: "pseudo_huber", rule: "a finite slope above 0", got: slope.to_string() })
-            }
+            Self::Quantile(alpha) if !(alpha > 0.0 && alpha < 1.0) => Err(ModelError::Setting {
+                setting: "quantile",
+                rule: "strictly between 0 and 1",
+                got: alpha.to_string(),
+            }),
+            Self::PseudoHuber(slope) if !(slope > 0.0 && slope.is_finite()) => Err(ModelError::Setting {
+                setting: "pseudo_huber",
+                rule: "a finite slope above 0",
+                got: slope.to_string(),
+            }),
             loss => Ok(loss),
         }
     }

@@ -51,7 +51,12 @@ impl FeatureMatrix {
     pub fn from_columns(names: impl Into<Arc<[String]>>, columns: &[&[f32]]) -> Result<Self, ModelError> {
         let names = names.into();
         if columns.len() != names.len() {
-            return Err(ModelError::Shape { what: "feature matrix", unit: "columns", expected: names.len(), got: columns.len() });
+            return Err(ModelError::Shape {
+                what: "feature matrix",
+                unit: "columns",
+                expected: names.len(),
+                got: columns.len(),
+            });
         }
         let rows = columns.first().map_or(0, |column| column.len());
         for column in columns {
@@ -117,7 +122,12 @@ impl FeatureMatrix {
         let mut values = Vec::with_capacity(rows.len() * self.width());
         for &row in rows {
             if row >= self.rows {
-                return Err(ModelError::Shape { what: "row selection", unit: "as highest row", expected: self.rows.saturating_sub(1), got: row });
+                return Err(ModelError::Shape {
+                    what: "row selection",
+                    unit: "as highest row",
+                    expected: self.rows.saturating_sub(1),
+                    got: row,
+                });
             }
             values.extend_from_slice(self.row(row));
         }
@@ -132,10 +142,8 @@ impl FeatureMatrix {
         if names == &self.names[..] {
             return Ok(self.clone());
         }
-        let positions = names
-            .iter()
-            .map(|name| position_of(&self.names, name, "the selection"))
-            .collect::<Result<Vec<_>, _>>()?;
+        let positions =
+            names.iter().map(|name| position_of(&self.names, name, "the selection")).collect::<Result<Vec<_>, _>>()?;
         let mut values = Vec::with_capacity(self.rows * names.len());
         for row in 0..self.rows {
             let row = self.row(row);
@@ -150,7 +158,12 @@ impl FeatureMatrix {
     /// Another number of columns, or the first name that differs.
     pub fn expect_names(&self, expected: &[String]) -> Result<(), ModelError> {
         if self.width() != expected.len() {
-            return Err(ModelError::Shape { what: "feature matrix", unit: "columns", expected: expected.len(), got: self.width() });
+            return Err(ModelError::Shape {
+                what: "feature matrix",
+                unit: "columns",
+                expected: expected.len(),
+                got: self.width(),
+            });
         }
         match self.names.iter().zip(expected).position(|(got, expected)| got != expected) {
             None => Ok(()),

@@ -1,6 +1,9 @@
 //! One list of rules that every learner passes.
 
-use models::learners::{BinnedDecisionTree, ElasticNet, ForustBoosting, GradientBoosting, LinearRegression, Persistence, RandomForest, SeasonalNaive};
+use models::learners::{
+    BinnedDecisionTree, ElasticNet, ForustBoosting, GradientBoosting, LinearRegression, Persistence, RandomForest,
+    SeasonalNaive,
+};
 use models::{FeatureMatrix, FitData, FitOptions, FitRows, Learner, Loss, ModelError, Regressor, load_regressor};
 use rand::{Rng, SeedableRng};
 
@@ -18,22 +21,43 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let case = |learner: Box<dyn Learner>, explains, remaining_error| Case { learner, same_bytes: true, explains, remaining_error };
-    let boosting = |loss| GradientBoosting { rounds: 40, learning_rate: 0.2, max_depth: 4, ..GradientBoosting::with_loss(loss) };
+    let case = |learner: Box<dyn Learner>, explains, remaining_error| Case {
+        learner,
+        same_bytes: true,
+        explains,
+        remaining_error,
+    };
+    let boosting =
+        |loss| GradientBoosting { rounds: 40, learning_rate: 0.2, max_depth: 4, ..GradientBoosting::with_loss(loss) };
     vec![
         case(Box::new(boosting(Loss::Squared)), true, 0.6),
         case(Box::new(boosting(Loss::Absolute)), true, 0.6),
         case(Box::new(boosting(Loss::PseudoHuber(0.1))), true, 0.6),
         case(Box::new(boosting(Loss::Quantile(0.5))), true, 0.6),
-        case(Box::new(GradientBoosting { bags: 3, subsample: 0.6, column_sample: 0.8, ..boosting(Loss::Absolute) }), true, 0.6),
-        case(Box::new(ForustBoosting { rounds: 40, learning_rate: 0.2, max_depth: 4, ..ForustBoosting::default() }), true, 0.6),
+        case(
+            Box::new(GradientBoosting { bags: 3, subsample: 0.6, column_sample: 0.8, ..boosting(Loss::Absolute) }),
+            true,
+            0.6,
+        ),
+        case(
+            Box::new(ForustBoosting { rounds: 40, learning_rate: 0.2, max_depth: 4, ..ForustBoosting::default() }),
+            true,
+            0.6,
+        ),
         case(Box::new(LinearRegression::default()), true, 0.9),
         case(Box::new(ElasticNet::default()), true, 0.9),
         // The library sums over hash maps with a random order.
-        Case { same_bytes: false, ..case(Box::new(BinnedDecisionTree { min_rows: 5, ..BinnedDecisionTree::default() }), false, 0.7) },
+        Case {
+            same_bytes: false,
+            ..case(Box::new(BinnedDecisionTree { min_rows: 5, ..BinnedDecisionTree::default() }), false, 0.7)
+        },
         case(Box::new(RandomForest { trees: 15, ..RandomForest::default() }), false, 0.7),
         case(Box::new(Persistence { column: "last".to_owned() }), true, 1.0),
-        case(Box::new(SeasonalNaive { column: "yesterday".to_owned(), otherwise: Some("last".to_owned()) }), true, f64::INFINITY),
+        case(
+            Box::new(SeasonalNaive { column: "yesterday".to_owned(), otherwise: Some("last".to_owned()) }),
+            true,
+            f64::INFINITY,
+        ),
     ]
 }
 
@@ -56,7 +80,9 @@ fn rows(rows: usize, seed: u64) -> (FeatureMatrix, Vec<f32>) {
 }
 
 fn fit(learner: &dyn Learner, x: &FeatureMatrix, y: &[f32]) -> Box<dyn Regressor> {
-    learner.fit(&FitData::new(x, y), &FitOptions::seeded(11)).unwrap_or_else(|error| panic!("{}: {error}", learner.name()))
+    learner
+        .fit(&FitData::new(x, y), &FitOptions::seeded(11))
+        .unwrap_or_else(|error| panic!("{}: {error}", learner.name()))
 }
 
 fn forecasts(model: &dyn Regressor, x: &FeatureMatrix) -> Vec<f32> {
@@ -93,7 +119,12 @@ fn every_learner_learns() {
     for case in cases() {
         let model = fit(case.learner.as_ref(), &x, &y);
         let error = mean_absolute_error(&y, &forecasts(model.as_ref(), &x));
-        assert!(error <= case.remaining_error * naive, "{} {:?}: {error} of {naive}", model.name(), case.learner.parameters());
+        assert!(
+            error <= case.remaining_error * naive,
+            "{} {:?}: {error} of {naive}",
+            model.name(),
+            case.learner.parameters()
+        );
     }
 }
 
@@ -124,7 +155,8 @@ fn a_saved_model_answers_the_same() {
     for case in cases() {
         let model = fit(case.learner.as_ref(), &x, &y);
         let bytes = model.to_bytes().expect("it writes");
-        let again = load_regressor("model", &bytes, &names()).unwrap_or_else(|error| panic!("{}: {error}", model.name()));
+        let again =
+            load_regressor("model", &bytes, &names()).unwrap_or_else(|error| panic!("{}: {error}", model.name()));
         assert_eq!(again.name(), model.name());
         assert_eq!(forecasts(again.as_ref(), &x), forecasts(model.as_ref(), &x), "{}", model.name());
         let error = load_regressor("model", &bytes[..bytes.len() / 2], &names()).expect_err("it was cut");
@@ -161,7 +193,11 @@ fn importance_is_shares_of_known_features() {
         assert!((sum - 1.0).abs() < 1e-6, "{}: {importance:?}", model.name());
         assert!(importance.iter().all(|importance| FEATURES.contains(&importance.feature.as_str())), "{importance:?}");
         assert!(importance.windows(2).all(|pair| pair[0].share >= pair[1].share), "{importance:?}");
-        assert!(importance.iter().all(|importance| importance.feature != "constant"), "{}: {importance:?}", model.name());
+        assert!(
+            importance.iter().all(|importance| importance.feature != "constant"),
+            "{}: {importance:?}",
+            model.name()
+        );
     }
 }
 
@@ -226,10 +262,17 @@ fn what_does_not_fit_is_named_with_both_numbers() {
         let name = case.learner.name();
         let model = fit(case.learner.as_ref(), &x, &y);
         let message = |result: Result<(), ModelError>| result.expect_err(name).to_string();
-        assert_eq!(message(model.predict(&narrow, &mut [0.0; 100])), "feature matrix has 3 columns, expected 4", "{name}");
+        assert_eq!(
+            message(model.predict(&narrow, &mut [0.0; 100])),
+            "feature matrix has 3 columns, expected 4",
+            "{name}"
+        );
         assert_eq!(message(model.predict(&x, &mut [0.0; 99])), "forecast buffer has 99 rows, expected 100", "{name}");
         let wrong = message(model.predict(&swapped, &mut [0.0; 100]));
-        assert!(wrong.starts_with("feature 0 is `yesterday`, the model was fitted with `last` there"), "{name}: {wrong}");
+        assert!(
+            wrong.starts_with("feature 0 is `yesterday`, the model was fitted with `last` there"),
+            "{name}: {wrong}"
+        );
         assert_eq!(message(model.predict_row(&[0.0; 5]).map(|_| ())), "row has 5 features, expected 4", "{name}");
         assert!(model.predict_row(&[f32::INFINITY, 0.0, 0.0, 0.0]).is_err(), "{name}");
     }
@@ -280,8 +323,14 @@ fn what_an_engine_lacks_it_says() {
     let (x, y) = rows(50, 15);
     let forust = ForustBoosting { loss: Loss::Quantile(0.9), ..ForustBoosting::default() };
     let error = forust.fit(&FitData::new(&x, &y), &FitOptions::seeded(1)).expect_err("no quantiles there");
-    assert_eq!(error.to_string(), "forust cannot minimise quantile 0.9. Use gradient-boosting for absolute, quantile and pseudo-huber loss");
+    assert_eq!(
+        error.to_string(),
+        "forust cannot minimise quantile 0.9. Use gradient-boosting for absolute, quantile and pseudo-huber loss"
+    );
     let persistence = Persistence { column: "next".to_owned() };
     let error = persistence.fit(&FitData::new(&x, &y), &FitOptions::seeded(1)).expect_err("no such column");
-    assert_eq!(error.to_string(), "the features have no column `next`, which persistence reads. The columns are: last, yesterday, slope, constant");
+    assert_eq!(
+        error.to_string(),
+        "the features have no column `next`, which persistence reads. The columns are: last, yesterday, slope, constant"
+    );
 }

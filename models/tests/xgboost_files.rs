@@ -64,7 +64,10 @@ fn names_inside_the_file_must_be_ours() {
         let mut other = expected.features.clone();
         other.swap(0, 1);
         let error = BoostedTrees::from_bytes(name, &bytes, &other).expect_err("two features changed places");
-        assert!(error.to_string().ends_with("it was fitted with feature `cpu_last` where `cpu_mean_1h` is expected"), "{error}");
+        assert!(
+            error.to_string().ends_with("it was fitted with feature `cpu_last` where `cpu_mean_1h` is expected"),
+            "{error}"
+        );
         let error = BoostedTrees::from_bytes(name, &bytes, &other[..3]).expect_err("two features are gone");
         assert!(error.to_string().ends_with("it reads 5 features, expected 3"), "{error}");
     }
@@ -96,7 +99,9 @@ fn cut_and_foreign_bytes_are_refused() {
         let error = load_regressor("absolute.ubj", &bytes[..cut], &expected.features).expect_err("it was cut");
         assert!(error.to_string().starts_with("`absolute.ubj` is no usable model file: "), "{error}");
     }
-    for foreign in [&b"{}"[..], b"PK\x03\x04", br#"{"format":"other","version":1,"learner":"x","features":[],"model":null}"#] {
+    for foreign in
+        [&b"{}"[..], b"PK\x03\x04", br#"{"format":"other","version":1,"learner":"x","features":[],"model":null}"#]
+    {
         assert!(load_regressor("foreign", foreign, &expected.features).is_err());
     }
 }

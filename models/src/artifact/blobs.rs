@@ -34,7 +34,9 @@ impl Artifact {
             draft.top_features = predictor.importance().into_iter().take(20).collect();
         }
         let mut files = predictor.to_files()?;
-        let text = |files: &mut BTreeMap<String, Vec<u8>>, name: &str, text: String| files.insert(name.to_owned(), text.into_bytes());
+        let text = |files: &mut BTreeMap<String, Vec<u8>>, name: &str, text: String| {
+            files.insert(name.to_owned(), text.into_bytes())
+        };
         text(&mut files, super::PYTHON_LOADER_FILE, super::python_loader().to_owned());
         text(&mut files, super::REQUIREMENTS_FILE, super::requirements());
         let metadata = ArtifactMetadata::new(draft.clone(), &files);
@@ -59,7 +61,8 @@ impl Artifact {
     /// Metadata that JSON cannot hold.
     pub fn into_blobs(self) -> Result<BTreeMap<String, Vec<u8>>, ArtifactError> {
         let mut blobs = self.files;
-        let mut text = serde_json::to_vec_pretty(&self.metadata).map_err(|source| ArtifactError::Metadata { source })?;
+        let mut text =
+            serde_json::to_vec_pretty(&self.metadata).map_err(|source| ArtifactError::Metadata { source })?;
         text.push(b'\n');
         blobs.insert(METADATA_FILE.to_owned(), text);
         Ok(blobs)
@@ -74,11 +77,13 @@ impl Artifact {
         let Some(text) = blobs.remove(METADATA_FILE) else {
             return Err(ArtifactError::NoMetadata { files: blobs.into_keys().collect() });
         };
-        let version: FormatVersion = serde_json::from_slice(&text).map_err(|source| ArtifactError::Metadata { source })?;
+        let version: FormatVersion =
+            serde_json::from_slice(&text).map_err(|source| ArtifactError::Metadata { source })?;
         if version.format_version != FORMAT_VERSION {
             return Err(ArtifactError::FormatVersion { expected: FORMAT_VERSION, got: version.format_version });
         }
-        let metadata: ArtifactMetadata = serde_json::from_slice(&text).map_err(|source| ArtifactError::Metadata { source })?;
+        let metadata: ArtifactMetadata =
+            serde_json::from_slice(&text).map_err(|source| ArtifactError::Metadata { source })?;
         let computed = schema_hash(&metadata.features);
         if computed != metadata.feature_schema_hash {
             return Err(ArtifactError::SchemaHash { stated: metadata.feature_schema_hash, computed });
@@ -111,7 +116,9 @@ impl Artifact {
         }
         let predictor = LoadPredictor::from_files(&self.files)?;
         if predictor.features()[..] != self.metadata.features[..] {
-            return Err(ModelError::damaged(crate::load::HEADS_FILE, "its features are not those of the metadata").into());
+            return Err(
+                ModelError::damaged(crate::load::HEADS_FILE, "its features are not those of the metadata").into()
+            );
         }
         Ok(predictor)
     }
@@ -126,7 +133,10 @@ impl Artifact {
             return Ok(());
         }
         let difference = match model.iter().zip(offered).position(|(model, offered)| model != offered) {
-            Some(at) => format!("the first that differs is number {at}: the model reads `{}`, here is `{}`", model[at], offered[at]),
+            Some(at) => format!(
+                "the first that differs is number {at}: the model reads `{}`, here is `{}`",
+                model[at], offered[at]
+            ),
             None => format!("the first {} agree", model.len().min(offered.len())),
         };
         Err(ArtifactError::Features { model: model.len(), offered: offered.len(), difference })

@@ -20,7 +20,13 @@ fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Resul
     writeln!(card, "# {} ({version})\n", metadata.name)?;
     writeln!(card, "| | |\n|---|---|")?;
     writeln!(card, "| Algorithm | {} |", cell(&metadata.algorithm))?;
-    writeln!(card, "| Trained | {}, {:.1} s, by {} |", cell(&metadata.trained_at), metadata.training_seconds, cell(&metadata.code))?;
+    writeln!(
+        card,
+        "| Trained | {}, {:.1} s, by {} |",
+        cell(&metadata.trained_at),
+        metadata.training_seconds,
+        cell(&metadata.code)
+    )?;
     writeln!(card, "| Data | `{}`, hash `{}` |", cell(&metadata.dataset.id), cell(&metadata.dataset.hash))?;
     writeln!(card, "| Features | {}, schema `{}` |\n", metadata.features.len(), metadata.feature_schema_hash)?;
 
@@ -32,12 +38,17 @@ fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Resul
              compare nodes for placement. Not made for capacity planning over days, for single pods, or for alarms.\n"
         )?;
         writeln!(card, "## Heads\n")?;
-        writeln!(card, "| head | baseline | answers | saving over the baseline | weight of the median booster | shift of P90 (points) |")?;
+        writeln!(
+            card,
+            "| head | baseline | answers | saving over the baseline | weight of the median booster | shift of P90 (points) |"
+        )?;
         writeln!(card, "|---|---|---|---|---|---|")?;
         for head in &metadata.heads {
-            let baseline: Vec<String> = head.baseline.parts().iter().map(|part| format!("{} × {}", part.weight, part.column)).collect();
+            let baseline: Vec<String> =
+                head.baseline.parts().iter().map(|part| format!("{} × {}", part.weight, part.column)).collect();
             let answers = if head.fallback { "baseline (no skill)" } else { "booster" };
-            let saving = head.skill.map_or_else(|| "not measured".to_owned(), |skill| format!("{:.1} %", 100.0 * skill));
+            let saving =
+                head.skill.map_or_else(|| "not measured".to_owned(), |skill| format!("{:.1} %", 100.0 * skill));
             writeln!(
                 card,
                 "| {} | {} | {answers} | {saving} | {} | {:+.2} |",
@@ -47,7 +58,10 @@ fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Resul
                 100.0 * head.offset
             )?;
         }
-        writeln!(card, "\nThe saving is measured on the rows that chose the weight and flatters slightly; the figures below are the test.\n")?;
+        writeln!(
+            card,
+            "\nThe saving is measured on the rows that chose the weight and flatters slightly; the figures below are the test.\n"
+        )?;
     }
     if !metadata.metrics.is_empty() {
         writeln!(card, "## Figures\n\n| figure | value |\n|---|---|")?;
@@ -84,8 +98,11 @@ fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Resul
     for (name, digest) in &metadata.files {
         writeln!(card, "| `{}` | {} | `{}` |", cell(name), digest.bytes, digest.sha256)?;
     }
-    writeln!(card, "\nThe `.ubj` files are XGBoost models of the residual `target − baseline`; `heads.json` says how to add them up, and \
-         `code/berth_load_predictor.py` does it in Python.")
+    writeln!(
+        card,
+        "\nThe `.ubj` files are XGBoost models of the residual `target − baseline`; `heads.json` says how to add them up, and \
+         `code/berth_load_predictor.py` does it in Python."
+    )
 }
 
 /// A bar would end a table's cell.

@@ -18,7 +18,9 @@ pub enum ArtifactError {
         source: serde_json::Error,
     },
     /// A format of another age.
-    #[error("the artifact has format version {got}, this program reads {expected}. Train the model again with this program")]
+    #[error(
+        "the artifact has format version {got}, this program reads {expected}. Train the model again with this program"
+    )]
     FormatVersion {
         /// What this program reads.
         expected: u32,
@@ -34,7 +36,9 @@ pub enum ArtifactError {
         got: String,
     },
     /// The feature list and its hash disagree.
-    #[error("the artifact's feature list has hash `{computed}`, its metadata says `{stated}`: the list was changed after training")]
+    #[error(
+        "the artifact's feature list has hash `{computed}`, its metadata says `{stated}`: the list was changed after training"
+    )]
     SchemaHash {
         /// In the metadata.
         stated: String,
@@ -42,7 +46,9 @@ pub enum ArtifactError {
         computed: String,
     },
     /// The features are not those of the caller.
-    #[error("the model reads {model} features, there are {offered} here; {difference}. Train the model again on these features, or build the features that it was trained on")]
+    #[error(
+        "the model reads {model} features, there are {offered} here; {difference}. Train the model again on these features, or build the features that it was trained on"
+    )]
     Features {
         /// How many the model reads.
         model: usize,
@@ -58,7 +64,9 @@ pub enum ArtifactError {
         file: String,
     },
     /// A file was changed or cut.
-    #[error("`{file}` of the artifact is damaged: it has {got_bytes} bytes with SHA-256 `{got}`, its metadata says {expected_bytes} bytes with `{expected}`")]
+    #[error(
+        "`{file}` of the artifact is damaged: it has {got_bytes} bytes with SHA-256 `{got}`, its metadata says {expected_bytes} bytes with `{expected}`"
+    )]
     Hash {
         /// Which.
         file: String,

@@ -108,7 +108,11 @@ impl ArtifactMetadata {
             dataset: draft.dataset,
             features: draft.features,
             hyper_parameters: draft.hyper_parameters,
-            metrics: draft.metrics.into_iter().map(|(name, value)| (name, value.is_finite().then_some(value))).collect(),
+            metrics: draft
+                .metrics
+                .into_iter()
+                .map(|(name, value)| (name, value.is_finite().then_some(value)))
+                .collect(),
             top_features: draft.top_features,
             heads: draft.heads,
             files: files.iter().map(|(name, bytes)| (name.clone(), FileDigest::of(bytes))).collect(),

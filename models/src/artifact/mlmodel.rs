@@ -35,23 +35,36 @@ pub fn requirements() -> String {
 pub fn mlmodel(metadata: &ArtifactMetadata, predictor: &LoadPredictor) -> Result<String, ModelError> {
     let failed = |reason| ModelError::library("load-predictor", "write its signature", reason);
     // Floats take missing values as NaN, so no column is optional.
-    let inputs: Vec<_> = metadata.features.iter().map(|name| json!({"type": "float", "name": name, "required": true})).collect();
+    let inputs: Vec<_> =
+        metadata.features.iter().map(|name| json!({"type": "float", "name": name, "required": true})).collect();
     let outputs: Vec<_> = predictor
         .heads()
         .iter()
-        .flat_map(|head| [Quantile::P50, Quantile::P90].map(|quantile| format!("{}-{}", head.key().slug(), quantile.as_str())))
+        .flat_map(|head| {
+            [Quantile::P50, Quantile::P90].map(|quantile| format!("{}-{}", head.key().slug(), quantile.as_str()))
+        })
         .map(|name| json!({"type": "float", "name": name, "required": true}))
         .collect();
     let inputs = serde_json::to_string(&inputs).map_err(failed)?;
     let outputs = serde_json::to_string(&outputs).map_err(failed)?;
     let booster = metadata.files.keys().find(|name| name.ends_with(".ubj"));
 
-    let mut text = String::from("flavors:\n  python_function:\n    code: code\n    env:\n      virtualenv: requirements.txt\n    loader_module: berth_load_predictor\n");
+    let mut text = String::from(
+        "flavors:\n  python_function:\n    code: code\n    env:\n      virtualenv: requirements.txt\n    loader_module: berth_load_predictor\n",
+    );
     if let Some(booster) = booster {
-        let _ = write!(text, "  xgboost:\n    data: {booster}\n    model_class: xgboost.core.Booster\n    model_format: ubj\n");
+        let _ = write!(
+            text,
+            "  xgboost:\n    data: {booster}\n    model_class: xgboost.core.Booster\n    model_format: ubj\n"
+        );
     }
     let _ = write!(text, "model_uuid: {}\n", model_id(metadata));
-    let _ = write!(text, "signature:\n  inputs: '{}'\n  outputs: '{}'\n  params: null\n", quoted(&inputs), quoted(&outputs));
+    let _ = write!(
+        text,
+        "signature:\n  inputs: '{}'\n  outputs: '{}'\n  params: null\n",
+        quoted(&inputs),
+        quoted(&outputs)
+    );
     let _ = write!(text, "utc_time_created: '{}'\n", quoted(&metadata.trained_at));
     Ok(text)
 }

@@ -73,7 +73,11 @@ impl Learner for BinnedDecisionTree {
     fn fit(&self, data: &FitData<'_>, options: &FitOptions) -> Result<Box<dyn Regressor>, ModelError> {
         data.validate()?;
         if self.bins < 2 || self.max_depth == 0 || self.max_rows == 0 {
-            return Err(ModelError::Setting { setting: "bins, max_depth, max_rows", rule: "at least 2, 1 and 1", got: format!("{}, {}, {}", self.bins, self.max_depth, self.max_rows) });
+            return Err(ModelError::Setting {
+                setting: "bins, max_depth, max_rows",
+                rule: "at least 2, 1 and 1",
+                got: format!("{}, {}, {}", self.bins, self.max_depth, self.max_rows),
+            });
         }
         let failed = |reason: &dyn std::fmt::Display| ModelError::library(NAME, "fit", reason);
         let sample = document::sample_rows(data.train.x.rows(), self.max_rows, options.seed);
@@ -81,7 +85,8 @@ impl Learner for BinnedDecisionTree {
         let y: Vec<f32> = sample.iter().map(|row| data.train.y[*row]).collect();
         let preparation = Preparation::fit(&x);
         let values = preparation.imputed_rows(&x);
-        let records = Array2::from_shape_vec((x.rows(), x.width()), values.clone()).map_err(|reason| failed(&reason))?;
+        let records =
+            Array2::from_shape_vec((x.rows(), x.width()), values.clone()).map_err(|reason| failed(&reason))?;
         let mut dataset = DatasetBase::new(records, Array1::from(classes(&y, self.bins)));
         if let Some(weight) = data.train.weight {
             dataset = dataset.with_weights(sample.iter().map(|row| weight[*row]).collect());
@@ -117,10 +122,12 @@ impl Tree {
         let children = node.children();
         if let (false, [Some(low), Some(high)]) = (node.is_leaf(), children.as_slice()) {
             let (feature, threshold, impurity) = node.split();
-            let (below, above): (Vec<usize>, Vec<usize>) = rows.iter().partition(|row| values[**row * width + feature] <= threshold);
+            let (below, above): (Vec<usize>, Vec<usize>) =
+                rows.iter().partition(|row| values[**row * width + feature] <= threshold);
             let low = self.grow(low, &below, values, width, y);
             let high = self.grow(high, &above, values, width, y);
-            self.nodes[place] = Node::Split { feature, threshold, low, high, gain: f64::from(impurity) * rows.len() as f64 };
+            self.nodes[place] =
+                Node::Split { feature, threshold, low, high, gain: f64::from(impurity) * rows.len() as f64 };
         }
         place
     }
@@ -176,16 +183,27 @@ impl Regressor for Fitted {
     }
 }
 
-pub(super) fn load(file: &str, features: Vec<String>, model: serde_json::Value) -> Result<Box<dyn Regressor>, ModelError> {
+pub(super) fn load(
+    file: &str,
+    features: Vec<String>,
+    model: serde_json::Value,
+) -> Result<Box<dyn Regressor>, ModelError> {
     let tree: Tree = document::read(file, model)?;
     let sound = |(place, node): (usize, &Node)| match node {
         Node::Leaf { .. } => true,
         // Children stand behind their parent, so no walk runs in circles.
         Node::Split { feature, low, high, .. } => {
-            *feature < features.len() && *low > place && *high > place && *low < tree.nodes.len() && *high < tree.nodes.len()
+            *feature < features.len()
+                && *low > place
+                && *high > place
+                && *low < tree.nodes.len()
+                && *high < tree.nodes.len()
         }
     };
-    if tree.nodes.is_empty() || tree.preparation.means.len() != features.len() || !tree.nodes.iter().enumerate().all(sound) {
+    if tree.nodes.is_empty()
+        || tree.preparation.means.len() != features.len()
+        || !tree.nodes.iter().enumerate().all(sound)
+    {
         return Err(ModelError::damaged(file, "its nodes do not form a tree over its features"));
     }
     Ok(Box::new(Fitted { names: features.into(), tree }))

@@ -50,13 +50,18 @@ pub(crate) fn load(file: &str, bytes: &[u8], features: &[String]) -> Result<Box<
         return Err(ModelError::damaged(file, format!("its format is `{}`, expected `{FORMAT}`", document.format)));
     }
     if document.version != VERSION {
-        return Err(ModelError::damaged(file, format!("its version is {}, this program reads {VERSION}", document.version)));
+        return Err(ModelError::damaged(
+            file,
+            format!("its version is {}, this program reads {VERSION}", document.version),
+        ));
     }
     if !features.is_empty() && document.features != features {
         return Err(ModelError::damaged(file, "it was fitted with other features than expected"));
     }
     match document.learner.as_str() {
-        linear_model::LINEAR | linear_model::ELASTIC_NET => linear_model::load(file, &document.learner, document.features, document.model),
+        linear_model::LINEAR | linear_model::ELASTIC_NET => {
+            linear_model::load(file, &document.learner, document.features, document.model)
+        }
         decision_tree::NAME => decision_tree::load(file, document.features, document.model),
         random_forest::NAME => random_forest::load(file, document.features, document.model),
         forust::NAME => forust::load(file, document.features, document.model),
@@ -87,7 +92,9 @@ pub(super) fn check_row(names: &[String], row: &[f32]) -> Result<(), ModelError>
     }
     match row.iter().position(|value| value.is_infinite()) {
         None => Ok(()),
-        Some(column) => Err(ModelError::NotFinite { what: "row", row: 0, column: Some(names[column].clone()), value: row[column] }),
+        Some(column) => {
+            Err(ModelError::NotFinite { what: "row", row: 0, column: Some(names[column].clone()), value: row[column] })
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::document;
 use crate::learner::shares;
-use crate::{Contributions, FeatureMatrix, FitData, FitOptions, FitRows, Importance, Learner, Loss, ModelError, Regressor};
+use crate::{
+    Contributions, FeatureMatrix, FitData, FitOptions, FitRows, Importance, Learner, Loss, ModelError, Regressor,
+};
 use forust_ml::data::Matrix;
 use forust_ml::gradientbooster::{ContributionsMethod, GradientBooster, ImportanceMethod};
 use forust_ml::objective::ObjectiveType;
@@ -121,7 +123,10 @@ impl Columns {
         Self {
             values: column_major(rows.x),
             y: rows.y.iter().map(|target| f64::from(*target)).collect(),
-            weight: rows.weight.map_or_else(|| vec![1.0; rows.y.len()], |weight| weight.iter().map(|weight| f64::from(*weight)).collect()),
+            weight: rows.weight.map_or_else(
+                || vec![1.0; rows.y.len()],
+                |weight| weight.iter().map(|weight| f64::from(*weight)).collect(),
+            ),
             rows: rows.x.rows(),
             width: rows.x.width(),
         }
@@ -168,9 +173,14 @@ impl Regressor for Fitted {
         x.expect_names(&self.names)?;
         let width = x.width();
         let values = column_major(x);
-        let explained = self.booster.predict_contributions(&Matrix::new(&values, x.rows(), width), ContributionsMethod::Shapley, false);
+        let explained = self.booster.predict_contributions(
+            &Matrix::new(&values, x.rows(), width),
+            ContributionsMethod::Shapley,
+            false,
+        );
         let base = explained.get(width).map_or(self.booster.base_score, |base| *base) as f32;
-        let values = explained.chunks_exact(width + 1).flat_map(|row| row[..width].iter().map(|value| *value as f32)).collect();
+        let values =
+            explained.chunks_exact(width + 1).flat_map(|row| row[..width].iter().map(|value| *value as f32)).collect();
         Ok(Contributions::new(Arc::clone(&self.names), values, base))
     }
 
@@ -187,7 +197,11 @@ impl Regressor for Fitted {
     }
 }
 
-pub(super) fn load(file: &str, features: Vec<String>, model: serde_json::Value) -> Result<Box<dyn Regressor>, ModelError> {
+pub(super) fn load(
+    file: &str,
+    features: Vec<String>,
+    model: serde_json::Value,
+) -> Result<Box<dyn Regressor>, ModelError> {
     let text: String = document::read(file, model)?;
     let booster = GradientBooster::from_json(&text).map_err(|problem| ModelError::damaged(file, problem))?;
     Ok(Box::new(Fitted { names: features.into(), booster }))

@@ -2,7 +2,9 @@
 
 use super::xgboost_names;
 use crate::learner::shares;
-use crate::{Contributions, FeatureMatrix, FitData, FitOptions, FitRows, Importance, Learner, Loss, ModelError, Regressor};
+use crate::{
+    Contributions, FeatureMatrix, FitData, FitOptions, FitRows, Importance, Learner, Loss, ModelError, Regressor,
+};
 use hessboost::config::{LeafEstimation, Monotone, TrainingParams, TreeMethod};
 use hessboost::data::DMatrix;
 use hessboost::metric::EvalMetric;
@@ -110,7 +112,8 @@ impl GradientBoosting {
             Ok([model]) => model,
             Err(members) => {
                 let members: Vec<_> = members.iter().collect();
-                BoostedModel::average(&members).map_err(|reason| ModelError::library(NAME, "average its members", reason))?
+                BoostedModel::average(&members)
+                    .map_err(|reason| ModelError::library(NAME, "average its members", reason))?
             }
         };
         Ok(BoostedTrees { model, names: Arc::clone(data.train.x.names()) })
@@ -139,7 +142,12 @@ impl GradientBoosting {
         }
     }
 
-    fn training_parameters(&self, x: &FeatureMatrix, options: &FitOptions, bag: usize) -> Result<TrainingParams, ModelError> {
+    fn training_parameters(
+        &self,
+        x: &FeatureMatrix,
+        options: &FitOptions,
+        bag: usize,
+    ) -> Result<TrainingParams, ModelError> {
         let refused = |reason| ModelError::library(NAME, "accept its settings", reason);
         let (objective, metric) = match self.loss.validate()? {
             Loss::Squared => (Objective::SquaredError(RegLoss::default()), EvalMetric::Rmse),
@@ -230,7 +238,8 @@ impl BoostedTrees {
     /// What the encoder refuses.
     pub fn to_ubj(&self) -> Result<Vec<u8>, ModelError> {
         let plain = self.encode(ModelFormat::XgboostUbjson)?;
-        xgboost_names::insert(&plain, &self.names).map_err(|problem| ModelError::library(NAME, "write its feature names", problem))
+        xgboost_names::insert(&plain, &self.names)
+            .map_err(|problem| ModelError::library(NAME, "write its feature names", problem))
     }
 
     /// The model as XGBoost JSON with the feature names in it: five times larger than UBJ, readable by eye.
@@ -239,7 +248,8 @@ impl BoostedTrees {
     /// What the encoder refuses.
     pub fn to_xgboost_json(&self) -> Result<Vec<u8>, ModelError> {
         let failed = |reason| ModelError::library(NAME, "write its feature names", reason);
-        let mut document: serde_json::Value = serde_json::from_slice(&self.encode(ModelFormat::XgboostJson)?).map_err(failed)?;
+        let mut document: serde_json::Value =
+            serde_json::from_slice(&self.encode(ModelFormat::XgboostJson)?).map_err(failed)?;
         document["learner"]["feature_names"] = serde_json::json!(self.names);
         serde_json::to_vec(&document).map_err(failed)
     }
@@ -255,17 +265,26 @@ impl BoostedTrees {
         };
         let model = BoostedModel::decode(bytes, format).map_err(|problem| ModelError::damaged(file, problem))?;
         if model.prediction_width() != 1 {
-            return Err(ModelError::damaged(file, format!("it gives {} values per row, a regressor gives 1", model.prediction_width())));
+            return Err(ModelError::damaged(
+                file,
+                format!("it gives {} values per row, a regressor gives 1", model.prediction_width()),
+            ));
         }
         if model.n_features() != features.len() {
-            return Err(ModelError::damaged(file, format!("it reads {} features, expected {}", model.n_features(), features.len())));
+            return Err(ModelError::damaged(
+                file,
+                format!("it reads {} features, expected {}", model.n_features(), features.len()),
+            ));
         }
         let own = match format {
             ModelFormat::XgboostUbjson => xgboost_names::read(bytes),
             _ => xgboost_names::read_json(bytes),
         };
         if let Some((own, expected)) = own.iter().zip(features).find(|(own, expected)| own != expected) {
-            return Err(ModelError::damaged(file, format!("it was fitted with feature `{own}` where `{expected}` is expected")));
+            return Err(ModelError::damaged(
+                file,
+                format!("it was fitted with feature `{own}` where `{expected}` is expected"),
+            ));
         }
         Ok(Self { model, names: features.to_vec().into() })
     }
@@ -297,11 +316,14 @@ impl Regressor for BoostedTrees {
 
     fn predict_row(&self, row: &[f32]) -> Result<f32, ModelError> {
         if row.len() != self.names.len() {
-            return Err(ModelError::Shape { what: "row", unit: "features", expected: self.names.len(), got: row.len() });
+            return Err(ModelError::Shape {
+                what: "row",
+                unit: "features",
+                expected: self.names.len(),
+                got: row.len(),
+            });
         }
-        self.model
-            .predict_row(row, Iterations::Best)
-            .map_err(|reason| ModelError::library(NAME, "predict", reason))
+        self.model.predict_row(row, Iterations::Best).map_err(|reason| ModelError::library(NAME, "predict", reason))
     }
 
     /// Exact SHAP values of the trees (Lundberg et al., 2020), conditional on the path as XGBoost's `pred_contribs`.

@@ -29,7 +29,8 @@ impl Learner for LinearRegression {
         let preparation = Preparation::fit(x);
         let standardised = preparation.standardised_columns(x);
         let kept = independent_columns(&standardised);
-        let roots: Vec<f64> = (0..x.rows()).map(|row| data.train.weight.map_or(1.0, |weight| f64::from(weight[row]).sqrt())).collect();
+        let roots: Vec<f64> =
+            (0..x.rows()).map(|row| data.train.weight.map_or(1.0, |weight| f64::from(weight[row]).sqrt())).collect();
         // The intercept is a column of its own, so that weights scale it as they scale the rest.
         let columns = kept.iter().map(|column| &standardised[*column]);
         let mut values = Vec::with_capacity(x.rows() * (kept.len() + 1));
@@ -42,8 +43,10 @@ impl Learner for LinearRegression {
             return constant(data, preparation);
         }
         let failed = |reason: &dyn std::fmt::Display| ModelError::library(LINEAR, "fit", reason);
-        let records = Array2::from_shape_vec((x.rows(), kept.len() + 1).f(), values).map_err(|reason| failed(&reason))?;
-        let targets: Array1<f64> = data.train.y.iter().zip(&roots).map(|(target, root)| f64::from(*target) * root).collect();
+        let records =
+            Array2::from_shape_vec((x.rows(), kept.len() + 1).f(), values).map_err(|reason| failed(&reason))?;
+        let targets: Array1<f64> =
+            data.train.y.iter().zip(&roots).map(|(target, root)| f64::from(*target) * root).collect();
         let fitted = linfa_linear::LinearRegression::new()
             .with_intercept(false)
             .fit(&DatasetBase::new(records, targets))
@@ -63,11 +66,9 @@ fn constant(data: &FitData<'_>, preparation: Preparation) -> Result<Box<dyn Regr
 /// The weighted mean of the targets.
 pub(super) fn weighted_mean(data: &FitData<'_>) -> f64 {
     let weight = |row: usize| data.train.weight.map_or(1.0, |weight| f64::from(weight[row]));
-    let (sum, total) = data
-        .train
-        .y
-        .iter()
-        .enumerate()
-        .fold((0.0, 0.0), |(sum, total), (row, target)| (sum + weight(row) * f64::from(*target), total + weight(row)));
+    let (sum, total) =
+        data.train.y.iter().enumerate().fold((0.0, 0.0), |(sum, total), (row, target)| {
+            (sum + weight(row) * f64::from(*target), total + weight(row))
+        });
     sum / total
 }

@@ -28,12 +28,20 @@ struct Weights {
 
 impl LinearModel {
     /// From coefficients of the standardised columns `kept` and the intercept that belongs to them.
-    pub(super) fn new(name: &'static str, x: &FeatureMatrix, preparation: Preparation, kept: &[usize], fitted: &[f64], intercept: f64) -> Self {
+    pub(super) fn new(
+        name: &'static str,
+        x: &FeatureMatrix,
+        preparation: Preparation,
+        kept: &[usize],
+        fitted: &[f64],
+        intercept: f64,
+    ) -> Self {
         let mut coefficients = vec![0.0; x.width()];
         for (column, coefficient) in kept.iter().zip(fitted) {
             coefficients[*column] = coefficient / preparation.scales[*column];
         }
-        let shift: f64 = coefficients.iter().zip(&preparation.means).map(|(coefficient, mean)| coefficient * mean).sum();
+        let shift: f64 =
+            coefficients.iter().zip(&preparation.means).map(|(coefficient, mean)| coefficient * mean).sum();
         let weights = Weights { intercept: intercept - shift, coefficients, preparation };
         Self { name, names: Arc::clone(x.names()), weights }
     }
@@ -72,16 +80,28 @@ impl Regressor for LinearModel {
         let mut values = Vec::with_capacity(x.values().len());
         for row in 0..x.rows() {
             values.extend(x.row(row).iter().enumerate().map(|(column, value)| {
-                (self.weights.coefficients[column] * (preparation.imputed(column, *value) - preparation.means[column])) as f32
+                (self.weights.coefficients[column] * (preparation.imputed(column, *value) - preparation.means[column]))
+                    as f32
             }));
         }
-        let base = self.weights.coefficients.iter().zip(&preparation.means).map(|(coefficient, mean)| coefficient * mean).sum::<f64>();
+        let base = self
+            .weights
+            .coefficients
+            .iter()
+            .zip(&preparation.means)
+            .map(|(coefficient, mean)| coefficient * mean)
+            .sum::<f64>();
         Ok(Contributions::new(Arc::clone(&self.names), values, (self.weights.intercept + base) as f32))
     }
 
     /// Shares of the absolute coefficients on standardised features.
     fn importance(&self) -> Vec<Importance> {
-        let amounts = self.weights.coefficients.iter().zip(&self.weights.preparation.scales).map(|(coefficient, scale)| (coefficient * scale).abs());
+        let amounts = self
+            .weights
+            .coefficients
+            .iter()
+            .zip(&self.weights.preparation.scales)
+            .map(|(coefficient, scale)| (coefficient * scale).abs());
         shares(&self.names, amounts.enumerate())
     }
 
@@ -90,11 +110,19 @@ impl Regressor for LinearModel {
     }
 }
 
-pub(super) fn load(file: &str, learner: &str, features: Vec<String>, model: serde_json::Value) -> Result<Box<dyn Regressor>, ModelError> {
+pub(super) fn load(
+    file: &str,
+    learner: &str,
+    features: Vec<String>,
+    model: serde_json::Value,
+) -> Result<Box<dyn Regressor>, ModelError> {
     let weights: Weights = document::read(file, model)?;
     let lengths = [weights.coefficients.len(), weights.preparation.means.len(), weights.preparation.scales.len()];
     if lengths.iter().any(|length| *length != features.len()) {
-        return Err(ModelError::damaged(file, format!("its lists have {lengths:?} entries for {} features", features.len())));
+        return Err(ModelError::damaged(
+            file,
+            format!("its lists have {lengths:?} entries for {} features", features.len()),
+        ));
     }
     let name = if learner == LINEAR { LINEAR } else { ELASTIC_NET };
     Ok(Box::new(LinearModel { name, names: features.into(), weights }))

@@ -46,7 +46,8 @@ struct Columns {
 
 impl Fitted {
     fn new(name: &'static str, names: Arc<[String]>, columns: Columns) -> Result<Self, ModelError> {
-        let positions = columns.columns.iter().map(|column| position_of(&names, column, name)).collect::<Result<_, _>>()?;
+        let positions =
+            columns.columns.iter().map(|column| position_of(&names, column, name)).collect::<Result<_, _>>()?;
         Ok(Self { name, names, columns, positions })
     }
 
@@ -134,7 +135,12 @@ impl Regressor for Fitted {
     }
 }
 
-pub(super) fn load(file: &str, learner: &str, features: Vec<String>, model: serde_json::Value) -> Result<Box<dyn Regressor>, ModelError> {
+pub(super) fn load(
+    file: &str,
+    learner: &str,
+    features: Vec<String>,
+    model: serde_json::Value,
+) -> Result<Box<dyn Regressor>, ModelError> {
     let name = if learner == PERSISTENCE { PERSISTENCE } else { SEASONAL };
     let fitted = Fitted::new(name, features.into(), document::read(file, model)?);
     Ok(Box::new(fitted.map_err(|problem| ModelError::damaged(file, problem))?))

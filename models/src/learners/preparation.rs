@@ -30,7 +30,8 @@ impl Preparation {
                 known[column] += 1;
             }
         }
-        let means: Vec<f64> = sums.iter().zip(&known).map(|(sum, known)| if *known == 0 { 0.0 } else { sum / *known as f64 }).collect();
+        let means: Vec<f64> =
+            sums.iter().zip(&known).map(|(sum, known)| if *known == 0 { 0.0 } else { sum / *known as f64 }).collect();
         let mut squares = vec![0.0_f64; width];
         for row in 0..x.rows() {
             for (column, value) in x.row(row).iter().enumerate().filter(|(_, value)| !value.is_nan()) {

@@ -121,7 +121,11 @@ impl Regressor for Fitted {
     /// Copies the row: smartcore reads matrices only.
     fn predict_row(&self, row: &[f32]) -> Result<f32, ModelError> {
         document::check_row(&self.names, row)?;
-        let values = row.iter().enumerate().map(|(column, value)| self.model.preparation.imputed(column, *value) as f32).collect();
+        let values = row
+            .iter()
+            .enumerate()
+            .map(|(column, value)| self.model.preparation.imputed(column, *value) as f32)
+            .collect();
         Ok(self.of(1, values)?.first().copied().unwrap_or(f32::NAN))
     }
 
@@ -139,10 +143,17 @@ impl Regressor for Fitted {
     }
 }
 
-pub(super) fn load(file: &str, features: Vec<String>, model: serde_json::Value) -> Result<Box<dyn Regressor>, ModelError> {
+pub(super) fn load(
+    file: &str,
+    features: Vec<String>,
+    model: serde_json::Value,
+) -> Result<Box<dyn Regressor>, ModelError> {
     let model: Model = document::read(file, model)?;
     if model.preparation.means.len() != features.len() {
-        return Err(ModelError::damaged(file, format!("it imputes {} features, it names {}", model.preparation.means.len(), features.len())));
+        return Err(ModelError::damaged(
+            file,
+            format!("it imputes {} features, it names {}", model.preparation.means.len(), features.len()),
+        ));
     }
     Ok(Box::new(Fitted { names: features.into(), model }))
 }

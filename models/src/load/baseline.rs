@@ -41,7 +41,11 @@ impl Baseline {
     pub fn fit(x: &FeatureMatrix, y: &[f32], candidates: &[String]) -> Result<Self, ModelError> {
         ModelError::rows("target", x.rows(), y.len())?;
         if candidates.is_empty() {
-            return Err(ModelError::Setting { setting: "baseline", rule: "at least one column", got: "none".to_owned() });
+            return Err(ModelError::Setting {
+                setting: "baseline",
+                rule: "at least one column",
+                got: "none".to_owned(),
+            });
         }
         let positions = candidates
             .iter()
@@ -50,7 +54,12 @@ impl Baseline {
         let mut best: Option<(f64, Vec<usize>)> = None;
         for shares in compositions(STEPS, candidates.len()) {
             let bound = BoundBaseline {
-                parts: positions.iter().zip(&shares).filter(|(_, share)| **share > 0).map(|(position, share)| (*position, *share as f64)).collect(),
+                parts: positions
+                    .iter()
+                    .zip(&shares)
+                    .filter(|(_, share)| **share > 0)
+                    .map(|(position, share)| (*position, *share as f64))
+                    .collect(),
             };
             let Some(error) = bound.mean_absolute_error(x, y) else { continue };
             if best.as_ref().is_none_or(|(smallest, _)| error < *smallest) {
@@ -91,12 +100,20 @@ impl Baseline {
         let mut parts = Vec::with_capacity(self.parts.len());
         for part in &self.parts {
             if !(part.weight > 0.0 && part.weight.is_finite() && part.mean.is_finite()) {
-                return Err(ModelError::Setting { setting: "baseline weight", rule: "finite and above 0", got: part.weight.to_string() });
+                return Err(ModelError::Setting {
+                    setting: "baseline weight",
+                    rule: "finite and above 0",
+                    got: part.weight.to_string(),
+                });
             }
             parts.push((position_of(names, &part.column, "the baseline")?, part.weight));
         }
         if parts.is_empty() {
-            return Err(ModelError::Setting { setting: "baseline", rule: "at least one column", got: "none".to_owned() });
+            return Err(ModelError::Setting {
+                setting: "baseline",
+                rule: "at least one column",
+                got: "none".to_owned(),
+            });
         }
         Ok(BoundBaseline { parts })
     }
@@ -173,7 +190,8 @@ mod tests {
         let last = [0.1, 0.5, 0.9, 0.2, 0.7];
         let mean = [0.3, 0.2, 0.4, 0.8, 0.1];
         let target: Vec<f32> = last.iter().zip(&mean).map(|(last, mean)| 0.75 * last + 0.25 * mean).collect();
-        let x = FeatureMatrix::from_columns(names(&["last", "hour", "noise"]), &[&last, &mean, &[0.0; 5]]).expect("a matrix");
+        let x = FeatureMatrix::from_columns(names(&["last", "hour", "noise"]), &[&last, &mean, &[0.0; 5]])
+            .expect("a matrix");
         let baseline = Baseline::fit(&x, &target, &names(&["last", "hour", "noise"])).expect("a fit");
         let weights: Vec<_> = baseline.parts().iter().map(|part| (part.column.as_str(), part.weight)).collect();
         assert_eq!(weights, [("last", 0.75), ("hour", 0.25)]);
@@ -182,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_missing_column_leaves_its_weight_to_the_others() {
-        let x = FeatureMatrix::new(names(&["last", "hour"]), 3, vec![0.2, 0.4, f32::NAN, 0.4, f32::NAN, f32::NAN]).expect("a matrix");
+        let x = FeatureMatrix::new(names(&["last", "hour"]), 3, vec![0.2, 0.4, f32::NAN, 0.4, f32::NAN, f32::NAN])
+            .expect("a matrix");
         let part = |column: &str| BaselinePart { column: column.to_owned(), weight: 0.5, mean: 0.0 };
         let baseline = Baseline { parts: vec![part("last"), part("hour")] };
         let values = baseline.predict(&x).expect("known columns");
@@ -195,7 +214,10 @@ mod tests {
     fn an_unknown_column_is_named_with_those_there_are() {
         let x = FeatureMatrix::new(names(&["last"]), 1, vec![0.2]).expect("a matrix");
         let error = Baseline::fit(&x, &[0.2], &names(&["hour"])).expect_err("there is no such column");
-        assert_eq!(error.to_string(), "the features have no column `hour`, which the baseline reads. The columns are: last");
+        assert_eq!(
+            error.to_string(),
+            "the features have no column `hour`, which the baseline reads. The columns are: last"
+        );
     }
 
     #[test]

@@ -92,7 +92,13 @@ impl Conformal {
             }
             conformal.group_offsets = by_group
                 .into_iter()
-                .map(|scores| if scores.len() < MINIMUM_GROUP_ROWS { offset } else { conformal_offset(scores, level).unwrap_or(offset) })
+                .map(|scores| {
+                    if scores.len() < MINIMUM_GROUP_ROWS {
+                        offset
+                    } else {
+                        conformal_offset(scores, level).unwrap_or(offset)
+                    }
+                })
                 .collect();
             conformal.groups = Some(groups.clone());
         }
@@ -103,12 +109,21 @@ impl Conformal {
     pub(crate) fn bind(&self, names: &[String]) -> Result<Option<usize>, ModelError> {
         let numbers = self.group_offsets.iter().chain([&self.offset]);
         if !(self.level > 0.0 && self.level < 1.0) || numbers.into_iter().any(|offset| !offset.is_finite()) {
-            return Err(ModelError::Setting { setting: "conformal", rule: "a level within 0 to 1 and finite offsets", got: format!("{self:?}") });
+            return Err(ModelError::Setting {
+                setting: "conformal",
+                rule: "a level within 0 to 1 and finite offsets",
+                got: format!("{self:?}"),
+            });
         }
         let Some(groups) = &self.groups else { return Ok(None) };
         let column = groups.bind(names)?;
         if self.group_offsets.len() != groups.count() {
-            return Err(ModelError::Shape { what: "conformal correction", unit: "group offsets", expected: groups.count(), got: self.group_offsets.len() });
+            return Err(ModelError::Shape {
+                what: "conformal correction",
+                unit: "group offsets",
+                expected: groups.count(),
+                got: self.group_offsets.len(),
+            });
         }
         Ok(Some(column))
     }
@@ -125,7 +140,11 @@ impl Conformal {
 impl ConformalGroups {
     fn bind(&self, names: &[String]) -> Result<usize, ModelError> {
         if self.edges.iter().any(|edge| !edge.is_finite()) || self.edges.windows(2).any(|pair| pair[0] >= pair[1]) {
-            return Err(ModelError::Setting { setting: "conformal group edges", rule: "finite and ascending", got: format!("{:?}", self.edges) });
+            return Err(ModelError::Setting {
+                setting: "conformal group edges",
+                rule: "finite and ascending",
+                got: format!("{:?}", self.edges),
+            });
         }
         position_of(names, &self.column, "the conformal correction")
     }
@@ -163,7 +182,9 @@ mod tests {
         let observed: Vec<f32> = (0..rows + 10).map(|row| if row < 200 { 0.1 } else { 0.5 }).collect();
         let x = FeatureMatrix::new(vec!["load".to_owned()], rows + 10, values).expect("a matrix");
         let groups = ConformalGroups { column: "load".to_owned(), edges: vec![0.5] };
-        let conformal = Conformal::fit(0.9, Some(&groups), &x, &observed, &vec![-1.0; rows + 10], &vec![0.0; rows + 10]).expect("a fit");
+        let conformal =
+            Conformal::fit(0.9, Some(&groups), &x, &observed, &vec![-1.0; rows + 10], &vec![0.0; rows + 10])
+                .expect("a fit");
         assert_eq!(conformal.group_offsets, [0.1, 0.5, 0.5]);
         let column = conformal.bind(x.names()).expect("it fits");
         assert_eq!(conformal.of(column, &[0.2]), 0.1);

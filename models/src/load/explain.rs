@@ -62,7 +62,8 @@ impl LoadHead {
             .iter()
             .filter_map(|part| Some((x.position(&part.column)?, part.weight * part.mean)))
             .collect();
-        let start = means.iter().map(|(_, mean)| mean).sum::<f64>() as f32 + shap.as_ref().map_or(0.0, |(shap, blend)| shap.base() * blend);
+        let start = means.iter().map(|(_, mean)| mean).sum::<f64>() as f32
+            + shap.as_ref().map_or(0.0, |(shap, blend)| shap.base() * blend);
         let names = Arc::clone(x.names());
         let explained = (0..x.rows()).map(|row| {
             let forecast = forecasts[row];
@@ -101,9 +102,13 @@ impl LoadHead {
                     contribution: *contribution as f32,
                 })
                 .collect();
-            explanation
-                .contributions
-                .sort_by(|left, right| right.contribution.abs().total_cmp(&left.contribution.abs()).then_with(|| left.feature.cmp(&right.feature)));
+            explanation.contributions.sort_by(|left, right| {
+                right
+                    .contribution
+                    .abs()
+                    .total_cmp(&left.contribution.abs())
+                    .then_with(|| left.feature.cmp(&right.feature))
+            });
             explanation
         });
         Ok(explained.collect())

@@ -56,10 +56,17 @@ impl LoadPredictor {
                 Ok(Some(Booster { file, blend, features: model.features().to_vec() }))
             };
             let (p50, p90) = (booster(Quantile::P50)?, booster(Quantile::P90)?);
-            heads.push(Head { key: head.key(), baseline: head.baseline().clone(), conformal: head.conformal().clone(), p50, p90 });
+            heads.push(Head {
+                key: head.key(),
+                baseline: head.baseline().clone(),
+                conformal: head.conformal().clone(),
+                p50,
+                p90,
+            });
         }
         let document = Document { version: VERSION, features: self.features().to_vec(), heads };
-        let bytes = serde_json::to_vec_pretty(&document).map_err(|reason| ModelError::library("load-predictor", "write its heads", reason))?;
+        let bytes = serde_json::to_vec_pretty(&document)
+            .map_err(|reason| ModelError::library("load-predictor", "write its heads", reason))?;
         files.insert(HEADS_FILE.to_owned(), bytes);
         Ok(files)
     }
@@ -69,9 +76,13 @@ impl LoadPredictor {
     /// # Errors
     /// [`ModelError::Damaged`] with the file and what is wrong with it.
     pub fn from_files(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, ModelError> {
-        let document: Document = serde_json::from_slice(file(files, HEADS_FILE)?).map_err(|problem| ModelError::damaged(HEADS_FILE, problem))?;
+        let document: Document = serde_json::from_slice(file(files, HEADS_FILE)?)
+            .map_err(|problem| ModelError::damaged(HEADS_FILE, problem))?;
         if document.version != VERSION {
-            return Err(ModelError::damaged(HEADS_FILE, format!("its version is {}, this program reads {VERSION}", document.version)));
+            return Err(ModelError::damaged(
+                HEADS_FILE,
+                format!("its version is {}, this program reads {VERSION}", document.version),
+            ));
         }
         let features: Arc<[String]> = document.features.into();
         let load = |booster: Option<Booster>| -> Result<Option<Part>, ModelError> {
@@ -80,7 +91,14 @@ impl LoadPredictor {
             Ok(Some(Part { model: Arc::new(model) as Arc<dyn Regressor>, blend: booster.blend }))
         };
         let heads = document.heads.into_iter().map(|head| {
-            LoadHead::new(head.key, Arc::clone(&features), head.baseline, load(head.p50)?, load(head.p90)?, head.conformal)
+            LoadHead::new(
+                head.key,
+                Arc::clone(&features),
+                head.baseline,
+                load(head.p50)?,
+                load(head.p90)?,
+                head.conformal,
+            )
         });
         let heads = heads.collect::<Result<Vec<_>, _>>()?;
         Self::new(heads).map_err(|problem| ModelError::damaged(HEADS_FILE, problem))

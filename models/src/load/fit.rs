@@ -118,7 +118,12 @@ pub struct HeadEvidence {
 ///
 /// # Errors
 /// Rows that do not fit together, settings out of range, what the booster's library refuses.
-pub fn fit_head(key: HeadKey, settings: &HeadSettings, data: &HeadData<'_>, options: &FitOptions) -> Result<FittedHead, ModelError> {
+pub fn fit_head(
+    key: HeadKey,
+    settings: &HeadSettings,
+    data: &HeadData<'_>,
+    options: &FitOptions,
+) -> Result<FittedHead, ModelError> {
     validate(settings, data)?;
     let features = Arc::clone(data.train.x.names());
     let own = if settings.features.is_empty() { features.to_vec() } else { settings.features.clone() };
@@ -160,7 +165,10 @@ pub fn fit_head(key: HeadKey, settings: &HeadSettings, data: &HeadData<'_>, opti
         baseline: baseline.clone(),
         baseline_error: choice.baseline_error,
         median_error: choice.median_error,
-        skill: choice.baseline_error.zip(choice.median_error).map(|(baseline, median)| if baseline > 0.0 { 1.0 - median / baseline } else { 0.0 }),
+        skill: choice
+            .baseline_error
+            .zip(choice.median_error)
+            .map(|(baseline, median)| if baseline > 0.0 { 1.0 - median / baseline } else { 0.0 }),
         median_blend: choice.median_blend,
         upper_blend: choice.upper_blend,
         fallback: plain.fallback(),
@@ -176,14 +184,22 @@ pub fn fit_head(key: HeadKey, settings: &HeadSettings, data: &HeadData<'_>, opti
         // Early stopping has no rows left here; the rounds it chose are kept.
         let again = |learner: &GradientBoosting, part: Option<&Part>, blend: f32| -> Result<Option<Part>, ModelError> {
             let Some(part) = part else { return Ok(None) };
-            let learner = GradientBoosting { early_stopping: None, rounds: rounds_of(part, learner), ..learner.clone() };
+            let learner =
+                GradientBoosting { early_stopping: None, rounds: rounds_of(part, learner), ..learner.clone() };
             Ok(blended(fit(&learner, &train, None)?, blend))
         };
         let median = again(&settings.median, plain.part(super::Quantile::P50), choice.median_blend)?;
         let upper = again(&upper_learner, plain.part(super::Quantile::P90), choice.upper_blend)?;
         LoadHead::new(key, features, baseline, median, upper, conformal)?
     } else {
-        LoadHead::new(key, features, baseline, plain.part(super::Quantile::P50).cloned(), plain.part(super::Quantile::P90).cloned(), conformal)?
+        LoadHead::new(
+            key,
+            features,
+            baseline,
+            plain.part(super::Quantile::P50).cloned(),
+            plain.part(super::Quantile::P90).cloned(),
+            conformal,
+        )?
     };
     Ok(FittedHead { head, evidence })
 }
@@ -258,19 +274,35 @@ fn choose(rows: &Residuals, median: &Part, upper: &Part, settings: &HeadSettings
     let upper_residual = rows.residual_forecast(upper)?;
     let (upper_blend, _) = best(|blend| {
         let mut forecast = rows.blended(&upper_residual, blend);
-        let offset = super::conformal_offset(rows.y.iter().zip(&forecast).map(|(target, forecast)| target - forecast), settings.level);
+        let offset = super::conformal_offset(
+            rows.y.iter().zip(&forecast).map(|(target, forecast)| target - forecast),
+            settings.level,
+        );
         forecast.iter_mut().for_each(|forecast| *forecast += offset.unwrap_or_default());
         Loss::Quantile(settings.level).mean(&rows.y, &forecast, weight)
     });
-    Ok(Choice { median_blend, upper_blend, baseline_error: Some(baseline_error), median_error: Some(median_error), rows: rows.y.len() })
+    Ok(Choice {
+        median_blend,
+        upper_blend,
+        baseline_error: Some(baseline_error),
+        median_error: Some(median_error),
+        rows: rows.y.len(),
+    })
 }
 
 /// The blend of the smallest loss; of equal ones the larger blend.
 fn best(loss: impl Fn(f32) -> f64) -> (f32, f64) {
-    BLENDS.into_iter().map(|blend| (blend, loss(blend))).fold((0.0, f64::INFINITY), |best, next| if next.1 < best.1 { next } else { best })
+    BLENDS
+        .into_iter()
+        .map(|blend| (blend, loss(blend)))
+        .fold((0.0, f64::INFINITY), |best, next| if next.1 < best.1 { next } else { best })
 }
 
-fn calibrate(head: &LoadHead, settings: &HeadSettings, rows: Option<&FitRows<'_>>) -> Result<(Conformal, Option<f64>), ModelError> {
+fn calibrate(
+    head: &LoadHead,
+    settings: &HeadSettings,
+    rows: Option<&FitRows<'_>>,
+) -> Result<(Conformal, Option<f64>), ModelError> {
     let Some(rows) = rows else { return Ok((Conformal::none(settings.level), None)) };
     let (median, upper) = head.uncorrected(rows.x)?;
     let known = || rows.y.iter().zip(&upper).filter(|(_, upper)| !upper.is_nan());
@@ -293,7 +325,10 @@ impl Joined {
 }
 
 /// All rows in one; where some have weights, the others weigh 1.
-fn joined<'a, 'b: 'a>(train: &'a FitRows<'b>, later: impl Iterator<Item = &'a FitRows<'b>>) -> Result<Joined, ModelError> {
+fn joined<'a, 'b: 'a>(
+    train: &'a FitRows<'b>,
+    later: impl Iterator<Item = &'a FitRows<'b>>,
+) -> Result<Joined, ModelError> {
     let slices: Vec<_> = [train].into_iter().chain(later).collect();
     let rows = slices.iter().map(|rows| rows.x.rows()).sum();
     let values = slices.iter().flat_map(|rows| rows.x.values()).copied().collect();

@@ -39,10 +39,9 @@ impl FromStr for Horizon {
 
     /// Reads `1h`, `4h`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.strip_suffix('h')
-            .and_then(|hours| hours.parse().ok())
-            .and_then(Self::from_hours)
-            .ok_or_else(|| ModelError::Setting { setting: "horizon", rule: "whole hours above 0, such as `4h`", got: text.to_owned() })
+        text.strip_suffix('h').and_then(|hours| hours.parse().ok()).and_then(Self::from_hours).ok_or_else(|| {
+            ModelError::Setting { setting: "horizon", rule: "whole hours above 0, such as `4h`", got: text.to_owned() }
+        })
     }
 }
 

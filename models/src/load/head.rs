@@ -47,7 +47,11 @@ impl LoadHead {
         let group_column = conformal.bind(&features)?;
         for part in [&median, &upper].into_iter().flatten() {
             if !(part.blend > 0.0 && part.blend <= 1.0) {
-                return Err(ModelError::Setting { setting: "blend", rule: "above 0, at most 1", got: part.blend.to_string() });
+                return Err(ModelError::Setting {
+                    setting: "blend",
+                    rule: "above 0, at most 1",
+                    got: part.blend.to_string(),
+                });
             }
         }
         if let (Some(median), Some(upper)) = (&median, &upper) {
@@ -58,7 +62,9 @@ impl LoadHead {
         let gather = match median.as_ref().or(upper.as_ref()).map(|part| part.model.features()) {
             None => None,
             Some(own) if own == &features[..] => None,
-            Some(own) => Some(own.iter().map(|name| position_of(&features, name, "a booster")).collect::<Result<Vec<_>, _>>()?),
+            Some(own) => {
+                Some(own.iter().map(|name| position_of(&features, name, "a booster")).collect::<Result<Vec<_>, _>>()?)
+            }
         };
         Ok(Self { key, features, baseline, bound, median, upper, conformal, group_column, gather })
     }
@@ -146,14 +152,21 @@ impl LoadHead {
     /// A row of another width; an infinite value.
     pub fn predict_row(&self, row: &[f32]) -> Result<LoadForecast, ModelError> {
         if row.len() != self.features.len() {
-            return Err(ModelError::Shape { what: "row", unit: "features", expected: self.features.len(), got: row.len() });
+            return Err(ModelError::Shape {
+                what: "row",
+                unit: "features",
+                expected: self.features.len(),
+                got: row.len(),
+            });
         }
         let base = self.bound.of(row);
         if base.is_nan() {
             return Ok(LoadForecast { key: self.key, p50: None, p90: None, fallback: self.fallback() });
         }
         let (median, upper) = self.with_gathered(row, |own| {
-            let of = |part: Option<&Part>| part.map_or(Ok(base), |part| Ok(base + part.blend * part.model.predict_row(own)?));
+            let of = |part: Option<&Part>| {
+                part.map_or(Ok(base), |part| Ok(base + part.blend * part.model.predict_row(own)?))
+            };
             Ok::<_, ModelError>((of(self.median.as_ref())?, of(self.upper.as_ref())?))
         })?;
         let (p50, p90) = ordered(median, upper + self.conformal.of(self.group_column, row));
@@ -181,7 +194,8 @@ impl LoadHead {
     /// Other features than the head's, lengths that differ.
     pub fn recalibrated(&self, x: &FeatureMatrix, observed: &[f32]) -> Result<Self, ModelError> {
         let (median, upper) = self.uncorrected(x)?;
-        let conformal = Conformal::fit(self.conformal.level, self.conformal.groups.as_ref(), x, observed, &median, &upper)?;
+        let conformal =
+            Conformal::fit(self.conformal.level, self.conformal.groups.as_ref(), x, observed, &median, &upper)?;
         let mut head = self.clone();
         head.group_column = conformal.bind(&head.features)?;
         head.conformal = conformal;

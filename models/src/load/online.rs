@@ -25,7 +25,11 @@ impl OnlineOffset {
     /// A level outside 0 to 1, a rate that is not above 0.
     pub fn new(level: f64, rate: f64) -> Result<Self, ModelError> {
         if !(level > 0.0 && level < 1.0) {
-            return Err(ModelError::Setting { setting: "level", rule: "strictly between 0 and 1", got: level.to_string() });
+            return Err(ModelError::Setting {
+                setting: "level",
+                rule: "strictly between 0 and 1",
+                got: level.to_string(),
+            });
         }
         if !(rate > 0.0 && rate.is_finite()) {
             return Err(ModelError::Setting { setting: "rate", rule: "finite and above 0", got: rate.to_string() });

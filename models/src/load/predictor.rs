@@ -23,14 +23,24 @@ impl LoadPredictor {
         let features = Arc::clone(first.features());
         for pair in heads.windows(2) {
             if pair[0].key() == pair[1].key() {
-                return Err(ModelError::Setting { setting: "heads", rule: "one per resource and horizon", got: format!("two for {}", pair[0].key()) });
+                return Err(ModelError::Setting {
+                    setting: "heads",
+                    rule: "one per resource and horizon",
+                    got: format!("two for {}", pair[0].key()),
+                });
             }
         }
         if let Some(other) = heads.iter().find(|head| head.features() != &features) {
             return Err(ModelError::Setting {
                 setting: "heads",
                 rule: "fitted on the same features",
-                got: format!("{} with {} features and {} with {}", first.key(), features.len(), other.key(), other.features().len()),
+                got: format!(
+                    "{} with {} features and {} with {}",
+                    first.key(),
+                    features.len(),
+                    other.key(),
+                    other.features().len()
+                ),
             });
         }
         Ok(Self { features, heads })
@@ -83,13 +93,16 @@ impl LoadPredictor {
         let mut sums: BTreeMap<String, f64> = BTreeMap::new();
         for head in &self.heads {
             for quantile in [Quantile::P50, Quantile::P90] {
-                for Importance { feature, share } in head.booster(quantile).map(|(model, _)| model.importance()).unwrap_or_default() {
+                for Importance { feature, share } in
+                    head.booster(quantile).map(|(model, _)| model.importance()).unwrap_or_default()
+                {
                     *sums.entry(feature).or_default() += share;
                 }
             }
         }
         let total: f64 = sums.values().sum();
-        let mut shares: Vec<_> = sums.into_iter().map(|(feature, sum)| Importance { feature, share: sum / total }).collect();
+        let mut shares: Vec<_> =
+            sums.into_iter().map(|(feature, sum)| Importance { feature, share: sum / total }).collect();
         shares.sort_by(|left, right| right.share.total_cmp(&left.share).then_with(|| left.feature.cmp(&right.feature)));
         shares
     }
