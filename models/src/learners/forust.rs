@@ -55,10 +55,16 @@ impl Default for ForustBoosting {
     }
 }
 
-#[derive(Debug)]
 struct Fitted {
     names: Arc<[String]>,
     booster: GradientBooster,
+}
+
+impl std::fmt::Debug for Fitted {
+    /// The library's booster has no text of its own.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct(NAME).field("names", &self.names).finish_non_exhaustive()
+    }
 }
 
 impl Learner for ForustBoosting {

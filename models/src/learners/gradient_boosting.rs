@@ -110,11 +110,8 @@ impl GradientBoosting {
             .collect::<Result<Vec<_>, _>>()?;
         let model = match <[BoostedModel; 1]>::try_from(members) {
             Ok([model]) => model,
-            Err(members) => {
-                let members: Vec<_> = members.iter().collect();
-                BoostedModel::average(&members)
-                    .map_err(|reason| ModelError::library(NAME, "average its members", reason))?
-            }
+            Err(members) => BoostedModel::average(&members)
+                .map_err(|reason| ModelError::library(NAME, "average its members", reason))?,
         };
         Ok(BoostedTrees { model, names: Arc::clone(data.train.x.names()) })
     }
