@@ -190,14 +190,14 @@ fn importance_is_shares_of_known_features() {
         let model = fit(case.learner.as_ref(), &x, &y);
         let importance = model.importance();
         let sum: f64 = importance.iter().map(|importance| importance.share).sum();
-        assert!((sum - 1.0).abs() < 1e-6, "{}: {importance:?}", model.name());
+        assert!((sum - 1.0).abs() < 1e-6, "{:?}: {importance:?}", case.learner);
         assert!(importance.iter().all(|importance| FEATURES.contains(&importance.feature.as_str())), "{importance:?}");
         assert!(importance.windows(2).all(|pair| pair[0].share >= pair[1].share), "{importance:?}");
-        assert!(
-            importance.iter().all(|importance| importance.feature != "constant"),
-            "{}: {importance:?}",
-            model.name()
-        );
+        // A booster may still learn from where the constant is missing; a line through filled gaps cannot.
+        if ["linear-regression", "elastic-net"].contains(&model.name()) {
+            let constant = importance.iter().any(|importance| importance.feature == "constant");
+            assert!(!constant, "{}: {importance:?}", model.name());
+        }
     }
 }
 
@@ -207,7 +207,12 @@ fn missing_features_everywhere_still_give_a_forecast() {
     for case in cases() {
         let model = fit(case.learner.as_ref(), &x, &y);
         let forecast = model.predict_row(&[f32::NAN; 4]).expect("missing is allowed");
-        assert!(forecast.is_finite() && forecast > 0.0 && forecast < 1.5, "{}: {forecast}", model.name());
+        assert!(
+            forecast.is_finite() && forecast > 0.0 && forecast < 1.5,
+            "{} {:?}: {forecast}",
+            model.name(),
+            case.learner.parameters()
+        );
     }
     let empty = FeatureMatrix::new(names(), 60, vec![f32::NAN; 240]).expect("a matrix");
     for case in cases() {
@@ -234,7 +239,7 @@ fn one_row_is_enough_or_clearly_too_little() {
         match case.learner.fit(&FitData::new(&x, &[0.3]), &FitOptions::seeded(1)) {
             Ok(model) => {
                 let forecast = model.predict_row(x.row(0)).expect("the row of the fit");
-                assert!((forecast - 0.3).abs() < 0.11, "{}: {forecast}", model.name());
+                assert!((forecast - 0.3).abs() < 0.11, "{:?}: {forecast}", case.learner);
             }
             Err(error) => assert!(!error.to_string().is_empty(), "{}", case.learner.name()),
         }

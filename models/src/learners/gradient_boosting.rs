@@ -1,5 +1,6 @@
 //! Gradient-boosted trees as XGBoost grows them, by hessboost, in XGBoost's own file format.
 
+use super::linear::weighted_mean;
 use super::xgboost_names;
 use crate::learner::shares;
 use crate::{
@@ -106,7 +107,7 @@ impl GradientBoosting {
         let train = matrix(&data.train)?;
         let valid = data.valid.as_ref().map(matrix).transpose()?;
         let members = (0..self.bags)
-            .map(|bag| self.fit_member(&train, valid.as_ref(), data.train.x, options, bag))
+            .map(|bag| self.fit_member(data, &train, valid.as_ref(), options, bag))
             .collect::<Result<Vec<_>, _>>()?;
         let model = match <[BoostedModel; 1]>::try_from(members) {
             Ok([model]) => model,
@@ -118,14 +119,14 @@ impl GradientBoosting {
 
     fn fit_member(
         &self,
+        data: &FitData<'_>,
         train: &DMatrix,
         valid: Option<&DMatrix>,
-        x: &FeatureMatrix,
         options: &FitOptions,
         bag: usize,
     ) -> Result<BoostedModel, ModelError> {
         let refused = |reason| ModelError::library(NAME, "fit", reason);
-        let parameters = self.training_parameters(x, options, bag)?;
+        let parameters = self.training_parameters(data, options, bag)?;
         let mut trainer = Trainer::new(&parameters, train, self.rounds);
         if let (Some(rounds), Some(valid)) = (self.early_stopping, valid) {
             trainer = trainer.eval(valid, "valid").early_stopping_rounds(rounds);
@@ -141,7 +142,7 @@ impl GradientBoosting {
 
     fn training_parameters(
         &self,
-        x: &FeatureMatrix,
+        data: &FitData<'_>,
         options: &FitOptions,
         bag: usize,
     ) -> Result<TrainingParams, ModelError> {
@@ -175,7 +176,13 @@ impl GradientBoosting {
             .gamma(self.gamma)
             .max_bin(self.max_bins)
             .leaf_estimation(if exact { LeafEstimation::Exact } else { LeafEstimation::Newton });
+        if let Loss::PseudoHuber(_) = self.loss {
+            // XGBoost starts at one Newton step from 0, which for this loss overshoots by (y ÷ slope)²: a target of 0.5
+            // with a slope of 0.1 starts at 13 and never comes back. The mean is a start for every slope.
+            builder = builder.base_score(weighted_mean(data));
+        }
         if !self.monotone.is_empty() {
+            let x = data.train.x;
             let mut directions = vec![Monotone::None; x.width()];
             for (name, direction) in &self.monotone {
                 directions[crate::matrix::position_of(x.names(), name, "a monotone constraint")?] = match direction {
