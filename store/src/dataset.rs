@@ -229,6 +229,23 @@ impl Store {
         })
     }
 
+    /// The version that a command line names: an id, the path of a manifest, or `latest` for the newest one that holds
+    /// `table`.
+    ///
+    /// # Errors
+    /// When there is none, or its manifest is damaged.
+    pub fn find_version(&self, name: &str, table: &TableSchema) -> Result<DatasetVersion, StoreError> {
+        if name == "latest" {
+            return self.newest_version(table);
+        }
+        let path = Path::new(name);
+        if path.is_file() {
+            let manifest: DatasetVersion = runtime::files::read_json(path)?;
+            return self.version(&manifest.id);
+        }
+        self.version(name)
+    }
+
     /// Reads every file of a version again and compares it with the manifest. An empty list means that all is well.
     ///
     /// # Errors

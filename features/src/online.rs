@@ -1,0 +1,131 @@
+//! The whole cluster's windows, as a server keeps them: samples in as they come, all rows of a grid time out.
+
+use crate::GRID_STEP_MS;
+use crate::catalogue;
+use crate::settings::WindowRules;
+use crate::slot::{Dropped, Slot};
+use crate::windows::{ClusterContext, ClusterWindows, Incident, NodeWindows, Passed};
+use cluster::{NodeName, NodeSample, grid_floor};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Rows of all nodes at one grid time.
+#[derive(Debug, Clone, Default)]
+pub struct GridRows {
+    /// The grid time, UTC milliseconds.
+    pub ts: i64,
+    /// The nodes that have a row, sorted by name.
+    pub nodes: Vec<NodeName>,
+    /// Row-major in catalogue order, NaN = missing.
+    pub values: Vec<f32>,
+}
+
+impl GridRows {
+    /// The row of the node in place `place` of `nodes`.
+    pub fn row(&self, place: usize) -> &[f32] {
+        let width = catalogue::len();
+        &self.values[place * width..(place + 1) * width]
+    }
+}
+
+/// Windows of every node and of the cluster.
+#[derive(Debug, Clone)]
+pub struct OnlineFeatures {
+    rules: Arc<WindowRules>,
+    nodes: BTreeMap<NodeName, NodeWindows>,
+    cluster: ClusterWindows,
+    /// The newest grid time that has been closed for the whole cluster.
+    clock: Option<i64>,
+    dropped: Dropped,
+}
+
+impl OnlineFeatures {
+    /// A cluster of which nothing is known. Warm it with seven days of samples, then rows are exact.
+    pub fn new(rules: WindowRules) -> Self {
+        let cluster = ClusterWindows::new(rules.clone());
+        Self { rules: Arc::new(rules), nodes: BTreeMap::new(), cluster, clock: None, dropped: Dropped::default() }
+    }
+
+    /// Takes in one sample of one node. Samples of different nodes may come in any order.
+    pub fn push(&mut self, node: &NodeName, sample: &NodeSample) {
+        let late = self.clock.is_some_and(|clock| sample.ts < clock);
+        if late {
+            // The cluster's context of that time has been given already.
+            self.dropped.out_of_order += 1;
+            return;
+        }
+        match self.nodes.get_mut(node) {
+            Some(windows) => windows.push(sample),
+            None => {
+                let mut windows = NodeWindows::new(Arc::clone(&self.rules));
+                windows.push(sample);
+                self.nodes.insert(node.clone(), windows);
+            }
+        }
+    }
+
+    /// Takes in an incident, or the end of one that was open.
+    pub fn push_incident(&mut self, node: &NodeName, incident: Incident) {
+        let rules = &self.rules;
+        self.nodes.entry(node.clone()).or_insert_with(|| NodeWindows::new(Arc::clone(rules))).push_incident(incident);
+    }
+
+    /// The rows of grid time `t` (rounded down to the grid) of all nodes heard of in the hour before it. The grid times
+    /// since the last call are closed on the way, so a server that slept goes on correctly.
+    ///
+    /// # Errors
+    /// When rows of a later time were given already.
+    pub fn rows(&mut self, t: i64) -> Result<GridRows, Passed> {
+        let t = grid_floor(t, GRID_STEP_MS);
+        if let Some(now) = self.clock.filter(|now| *now > t) {
+            return Err(Passed { wanted: t, now });
+        }
+        let context = self.advance(t);
+        let mut rows = GridRows { ts: t, ..GridRows::default() };
+        let mut row = vec![f32::NAN; catalogue::len()];
+        for (node, windows) in &mut self.nodes {
+            if windows.row(t, &context, &mut row)? {
+                rows.nodes.push(node.clone());
+                rows.values.extend_from_slice(&row);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Closes the slots up to `t` for everyone; gives the cluster's context at `t`.
+    fn advance(&mut self, t: i64) -> ClusterContext {
+        let first_open = || self.nodes.values().filter_map(NodeWindows::open).min();
+        let first = self.clock.map(|clock| clock + GRID_STEP_MS).or_else(first_open);
+        let mut context = self.cluster.current();
+        let Some(first) = first else { return context };
+        // Rows look back a week, so after a longer sleep only the last week is walked through.
+        let week = 7 * cluster::DAY_MS;
+        let mut at = if t - first > 2 * week { self.skip(t - week) } else { first };
+        while at <= t {
+            let slots: Vec<Slot> = self.nodes.values_mut().map(|windows| windows.slot_at(at)).collect();
+            context = self.cluster.push(slots.iter());
+            at += GRID_STEP_MS;
+        }
+        self.clock = Some(t);
+        self.nodes.retain(|_, windows| !windows.is_forgotten());
+        context
+    }
+
+    /// Jumps over a silence of more than two weeks; gives the first grid time to close.
+    fn skip(&mut self, to: i64) -> i64 {
+        for windows in self.nodes.values_mut() {
+            windows.advance(to);
+        }
+        self.cluster = ClusterWindows::new((*self.rules).clone());
+        to + GRID_STEP_MS
+    }
+
+    /// Samples and values that could not be used, over all nodes that are still known.
+    pub fn dropped(&self) -> Dropped {
+        let mut dropped = self.dropped;
+        for windows in self.nodes.values() {
+            dropped += windows.dropped();
+        }
+        dropped
+    }
+}

@@ -1,0 +1,140 @@
+//! Settings of the features: what a slot and a window need to have a value, and the calendar.
+
+use crate::GRID_STEP_MS;
+use crate::calendar::{Calendar, Country};
+use anyhow::ensure;
+use chrono::NaiveDate;
+use runtime::WrongUse;
+use runtime::settings::Span;
+use serde::{Deserialize, Serialize};
+
+/// Section `[features.build]` of `berth.toml`.
+#[derive(Debug, Clone, PartialEq, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureSettings {
+    /// Time between two samples of a node, such as `30s` [default: found in the data]
+    #[arg(long, env = "BERTH_FEATURES_STEP", value_name = "SPAN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<Span>,
+    /// Share of the samples expected in five minutes that a slot needs to have a value (one sample at least)
+    #[arg(long, env = "BERTH_FEATURES_MIN_SLOT_COVERAGE", default_value_t = 0.5, value_name = "RATIO")]
+    pub min_slot_coverage: f64,
+    /// Share of its slots that a window needs to have a value
+    #[arg(long, env = "BERTH_FEATURES_MIN_WINDOW_COVERAGE", default_value_t = 0.25, value_name = "RATIO")]
+    pub min_window_coverage: f64,
+    /// Local time less UTC in minutes, for hour, weekday and holidays
+    #[arg(
+        long,
+        env = "BERTH_FEATURES_UTC_OFFSET_MINUTES",
+        default_value_t = 0,
+        value_name = "MINUTES",
+        allow_hyphen_values = true
+    )]
+    pub utc_offset_minutes: i32,
+    /// Public holidays of these countries: de, fr, gb, us
+    #[arg(long, env = "BERTH_FEATURES_HOLIDAY_COUNTRIES", value_delimiter = ',', value_name = "CODE")]
+    #[serde(default)]
+    pub holiday_countries: Vec<String>,
+    /// Days that are holidays as well, such as `2026-12-24`
+    #[arg(skip)]
+    #[serde(default)]
+    pub holidays: Vec<String>,
+}
+
+impl Default for FeatureSettings {
+    fn default() -> Self {
+        Self {
+            step: None,
+            min_slot_coverage: 0.5,
+            min_window_coverage: 0.25,
+            utc_offset_minutes: 0,
+            holiday_countries: Vec::new(),
+            holidays: Vec::new(),
+        }
+    }
+}
+
+/// The checked form that windows work by. Equal rules and equal samples give equal rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WindowRules {
+    /// Samples that a slot needs, per metric.
+    pub least_samples: u32,
+    /// Share of its slots that a window needs.
+    pub min_window_coverage: f64,
+    /// What day and hour it is.
+    pub calendar: Calendar,
+}
+
+impl Default for WindowRules {
+    fn default() -> Self {
+        Self { least_samples: 1, min_window_coverage: 0.25, calendar: Calendar::default() }
+    }
+}
+
+impl WindowRules {
+    /// The least number of slots that a window of `slots` needs.
+    pub(crate) fn least_slots(&self, slots: usize) -> i64 {
+        ((self.min_window_coverage * slots as f64).ceil() as i64).max(1)
+    }
+}
+
+impl FeatureSettings {
+    /// Checks the values. `found_step_ms`: time between samples as found in the data, for when none is set.
+    ///
+    /// # Errors
+    /// When a value is out of its range; the message names key, rule and value.
+    pub fn rules(&self, found_step_ms: i64) -> anyhow::Result<WindowRules> {
+        let share = |key: &str, value: f64| -> anyhow::Result<()> {
+            ensure!((0.0..=1.0).contains(&value), WrongUse(format!("`{key}` must lie in 0..1, got `{value}`")));
+            Ok(())
+        };
+        share("min_slot_coverage", self.min_slot_coverage)?;
+        share("min_window_coverage", self.min_window_coverage)?;
+        let offset = self.utc_offset_minutes;
+        ensure!(
+            offset.abs() <= 14 * 60,
+            WrongUse(format!("`utc_offset_minutes` must lie in -840..840, got `{offset}`"))
+        );
+        let step = self.step.map_or(found_step_ms, Span::millis);
+        ensure!(step > 0, WrongUse("`step` must be longer than 0".into()));
+        let holidays: Vec<NaiveDate> = self.holidays.iter().map(|text| date(text)).collect::<Result<_, _>>()?;
+        let countries: Vec<Country> =
+            self.holiday_countries.iter().map(|code| code.parse()).collect::<Result<_, _>>()?;
+        // A step of 60-100 s gives 3 to 5 samples, of which at least 1 or 2 must be there; five minutes give one.
+        let expected = GRID_STEP_MS as f64 / step as f64;
+        Ok(WindowRules {
+            least_samples: ((self.min_slot_coverage * expected).floor() as u32).max(1),
+            min_window_coverage: self.min_window_coverage,
+            calendar: Calendar::new(offset, holidays, countries),
+        })
+    }
+}
+
+fn date(text: &str) -> Result<NaiveDate, WrongUse> {
+    text.parse().map_err(|_| WrongUse(format!("`holidays` wants dates such as `2026-12-24`, got `{text}`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn least(step_ms: i64) -> u32 {
+        FeatureSettings::default().rules(step_ms).expect("valid").least_samples
+    }
+
+    #[test]
+    fn half_of_the_expected_samples_are_needed_and_never_less_than_one() {
+        assert_eq!((least(30_000), least(60_000), least(80_000), least(300_000), least(900_000)), (5, 2, 1, 1, 1));
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        let refused = |settings: FeatureSettings| settings.rules(30_000).expect_err("refused").to_string();
+        let coverage = FeatureSettings { min_slot_coverage: 1.5, ..FeatureSettings::default() };
+        assert!(refused(coverage).contains("`min_slot_coverage`"));
+        let holiday = FeatureSettings { holidays: vec!["24.12.2026".into()], ..FeatureSettings::default() };
+        assert!(refused(holiday).contains("`24.12.2026`"));
+        let country = FeatureSettings { holiday_countries: vec!["xx".into()], ..FeatureSettings::default() };
+        assert!(refused(country).contains("`xx`"));
+    }
+}

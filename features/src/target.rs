@@ -1,0 +1,132 @@
+//! What a load model forecasts, computed from a node's five-minute series.
+
+use crate::GRID_STEP_MS;
+use cluster::{HOUR_MS, Resource};
+use serde::{Deserialize, Serialize};
+
+/// Slots of five minutes in an hour.
+const HOUR_SLOTS: usize = (HOUR_MS / GRID_STEP_MS) as usize;
+
+/// Which figure of the future is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetKind {
+    /// Mean of the hour that ends at `t + horizon`: the twelve rows stamped in `(t + horizon - 1 h, t + horizon]`.
+    HourMean,
+    /// The five-minute mean stamped `t + horizon`.
+    FiveMinute,
+}
+
+/// Utilization of one resource at one horizon, as seen from a row stamped `t`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Target {
+    /// CPU or memory.
+    pub resource: Resource,
+    /// Mean of an hour or of five minutes.
+    pub kind: TargetKind,
+    /// How far ahead, in hours.
+    pub horizon_hours: u32,
+}
+
+/// The horizons that Berth forecasts, in hours.
+pub const HORIZON_HOURS: [u32; 3] = [1, 2, 4];
+
+impl Target {
+    /// The mean of the hour that ends `horizon_hours` ahead.
+    pub const fn hour_mean(resource: Resource, horizon_hours: u32) -> Self {
+        Self { resource, kind: TargetKind::HourMean, horizon_hours }
+    }
+
+    /// The five-minute mean `horizon_hours` ahead.
+    pub const fn five_minute(resource: Resource, horizon_hours: u32) -> Self {
+        Self { resource, kind: TargetKind::FiveMinute, horizon_hours }
+    }
+
+    /// Such as `cpu_hour_mean_1h` or `memory_five_minute_4h`.
+    pub fn name(&self) -> String {
+        let kind = match self.kind {
+            TargetKind::HourMean => "hour_mean",
+            TargetKind::FiveMinute => "five_minute",
+        };
+        format!("{}_{kind}_{}h", self.resource, self.horizon_hours)
+    }
+
+    /// The column of `features/node_history` that the target is made of.
+    pub const fn column(&self) -> &'static str {
+        match self.resource {
+            Resource::Cpu => "cpu_utilization",
+            Resource::Memory => "memory_utilization",
+        }
+    }
+
+    /// Grid rows from `t` to the last one that the target needs.
+    pub const fn horizon_slots(&self) -> usize {
+        self.horizon_hours as usize * HOUR_SLOTS
+    }
+
+    /// The target of every row of one node.
+    ///
+    /// `grid`: the node's five-minute utilization on the complete grid, one value per step of five minutes without
+    /// holes, NaN = missing. Returns as many values; NaN where any of the values that the target needs is missing or
+    /// lies beyond the end.
+    pub fn values(&self, grid: &[f32]) -> Vec<f32> {
+        let ahead = self.horizon_slots();
+        let at = |row: usize| -> f32 {
+            let end = row + ahead;
+            match self.kind {
+                _ if end >= grid.len() => f32::NAN,
+                TargetKind::FiveMinute => grid[end],
+                // A NaN among the twelve makes the sum NaN.
+                TargetKind::HourMean => {
+                    let hour = &grid[end + 1 - HOUR_SLOTS..=end];
+                    (hour.iter().map(|value| f64::from(*value)).sum::<f64>() / HOUR_SLOTS as f64) as f32
+                }
+            }
+        };
+        (0..grid.len()).map(at).collect()
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hour_one_hour_ahead_begins_right_after_the_row() {
+        // Rows 1..=12 hold 1..=12, whose mean is 6.5; row 0 must not count itself.
+        let grid: Vec<f32> = (0..24).map(|step| step as f32).collect();
+        let values = Target::hour_mean(Resource::Cpu, 1).values(&grid);
+        assert_eq!(values[0], 6.5);
+        assert_eq!(values[11], 17.5);
+        assert!(values[12..].iter().all(|value| value.is_nan()), "the last hour has no complete future");
+    }
+
+    #[test]
+    fn at_two_hours_the_hour_begins_one_hour_ahead() {
+        let grid: Vec<f32> = (0..30).map(|step| step as f32).collect();
+        // Rows 13..=24, mean 18.5.
+        assert_eq!(Target::hour_mean(Resource::Memory, 2).values(&grid)[0], 18.5);
+        assert_eq!(Target::five_minute(Resource::Memory, 2).values(&grid)[0], 24.0);
+    }
+
+    #[test]
+    fn one_missing_value_leaves_the_target_missing() {
+        let mut grid = vec![0.5_f32; 40];
+        grid[6] = f32::NAN;
+        let values = Target::hour_mean(Resource::Cpu, 1).values(&grid);
+        assert!(values[..6].iter().all(|value| value.is_nan()));
+        assert_eq!(values[6], 0.5, "the row itself may be missing");
+    }
+
+    #[test]
+    fn names_are_stable() {
+        assert_eq!(Target::hour_mean(Resource::Cpu, 4).to_string(), "cpu_hour_mean_4h");
+        assert_eq!(Target::five_minute(Resource::Memory, 1).to_string(), "memory_five_minute_1h");
+    }
+}

@@ -1,0 +1,59 @@
+//! The newest values of a series, in one contiguous slice.
+
+/// Room beyond `keep` before the values move to the front again: one move of `keep` values per 256 steps.
+const SLACK: usize = 256;
+
+/// The newest `keep` values, oldest first. A series that has not begun yet is full of NaN, so that "never seen" and
+/// "long absent" are the same state.
+#[derive(Debug, Clone)]
+pub(crate) struct Recent {
+    values: Vec<f32>,
+    keep: usize,
+}
+
+impl Recent {
+    pub(crate) fn new(keep: usize) -> Self {
+        let mut values = Vec::with_capacity(keep + SLACK);
+        values.resize(keep, f32::NAN);
+        Self { values, keep }
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, value: f32) {
+        if self.values.len() == self.keep + SLACK {
+            self.values.copy_within(SLACK.., 0);
+            self.values.truncate(self.keep);
+        }
+        self.values.push(value);
+    }
+
+    /// The value pushed `slots` pushes before the newest one.
+    #[inline]
+    pub(crate) fn ago(&self, slots: usize) -> f32 {
+        debug_assert!(slots < self.keep);
+        self.values[self.values.len() - 1 - slots]
+    }
+
+    /// The newest `count` values, oldest first.
+    #[inline]
+    pub(crate) fn last(&self, count: usize) -> &[f32] {
+        debug_assert!(count <= self.keep);
+        &self.values[self.values.len() - count..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_holds_the_newest_values_across_moves() {
+        let mut recent = Recent::new(3);
+        assert!(recent.last(3).iter().all(|value| value.is_nan()));
+        for value in 0..2_000 {
+            recent.push(value as f32);
+        }
+        assert_eq!(recent.last(3), [1997.0, 1998.0, 1999.0]);
+        assert_eq!(recent.ago(2), 1997.0);
+    }
+}
