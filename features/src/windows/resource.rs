@@ -238,13 +238,13 @@ impl ResourceWindows {
         });
         for hours in HORIZON_HOURS {
             let ahead = hours as usize * HOUR;
-            let target = format!("the hour (t + {hours} h - 1 h, t + {hours} h]");
+            let target = || format!("the hour (t + {hours} h - 1 h, t + {hours} h]");
             sink.put(self.hour(DAY - ahead), || {
                 feature(
                     &format!("next_{hours}h_yesterday"),
                     "ratio",
                     "24h",
-                    format!("mean of {target} exactly 1 day before"),
+                    format!("mean of {} exactly 1 day before", target()),
                 )
             });
             sink.put(self.hour(WEEK - ahead), || {
@@ -252,13 +252,14 @@ impl ResourceWindows {
                     &format!("next_{hours}h_last_week"),
                     "ratio",
                     "7d",
-                    format!("mean of {target} exactly 7 days before"),
+                    format!("mean of {} exactly 7 days before", target()),
                 )
             });
             let days = (1..=7).map(|day| f64::from(self.hour(day * DAY - ahead))).filter(|mean| !mean.is_nan());
             let (count, total) = days.fold((0, 0.0), |(count, total), mean| (count + 1, total + mean));
             let mean = if count < 2 { f32::NAN } else { (total / f64::from(count)) as f32 };
             sink.put(mean, || {
+                let target = target();
                 let formula = format!("mean over those of the last 7 days that have a value (at least 2) of the mean of {target} on that day");
                 feature(&format!("next_{hours}h_daily_mean"), "ratio", "7d", formula)
             });
