@@ -131,3 +131,12 @@ pub fn optional<T>(result: Result<T, TrackingError>) -> Result<Option<T>, Tracki
         Err(error) => Err(error),
     }
 }
+
+/// Turns "the server is away" into `None` and leaves every other error.
+pub(crate) fn optional_when_away<T>(result: Result<T, TrackingError>) -> Result<Option<T>, TrackingError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_away() => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,7 +1,7 @@
 //! Artifact paths and names: what is allowed, so that nothing lands outside its folder and every backend can keep it.
 
 use crate::TrackingError;
-use crate::types::{Batch, NewRun, NewVersion};
+use crate::types::{Batch, Decision, NewRun, NewVersion};
 use std::path::{Path, PathBuf};
 
 /// MLflow's limits (its `mlflow/utils/validation.py`), kept by the embedded store too, so that a run that fits here
@@ -155,6 +155,21 @@ pub(crate) fn check_version(version: &NewVersion) -> Result<(), TrackingError> {
         return Err(TrackingError::invalid("description of a version of", &version.model, "it has more than 5000 characters"));
     }
     version.tags.iter().try_for_each(|(key, value)| check_tag(key, value))
+}
+
+/// MLflow before version 3 keeps at most 5000 characters in a tag of a registered model.
+const MAX_DECISION: usize = 4500;
+
+pub(crate) fn check_decision(decision: &Decision) -> Result<(), TrackingError> {
+    if decision.who.trim().is_empty() || decision.why.trim().is_empty() {
+        return Err(TrackingError::invalid("decision", &decision.why, "it wants both who decided and why"));
+    }
+    let length = decision.who.len() + decision.why.len() + decision.evidence.to_string().len();
+    if length > MAX_DECISION {
+        let why = format!("it has {length} bytes with its evidence, the limit is {MAX_DECISION}. Keep the rest as an artifact and name that");
+        return Err(TrackingError::invalid("decision", &decision.why, why));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -21,28 +21,27 @@ use url::Url;
 pub struct TrackingArgs {
     /// `http(s)://…` for an MLflow server, `postgres://user@host/database` for PostgreSQL
     /// [default: MLFLOW_TRACKING_URI, else SQLite below the data folder]
-    #[arg(long, env = "BERTH_TRACKING_URI", value_name = "URI", help_heading = "Tracking")]
-    pub tracking_uri: Option<String>,
+    #[arg(long = "tracking-uri", env = "BERTH_TRACKING_URI", value_name = "URI", help_heading = "Tracking")]
+    pub uri: Option<String>,
     /// PEM file with the authority that signed the MLflow server's certificate
-    #[arg(long, env = "BERTH_TRACKING_CA_FILE", value_name = "FILE", help_heading = "Tracking")]
-    pub tracking_ca_file: Option<PathBuf>,
+    #[arg(long = "tracking-ca-file", env = "BERTH_TRACKING_CA_FILE", value_name = "FILE", help_heading = "Tracking")]
+    pub ca_file: Option<PathBuf>,
     /// User name at the MLflow server; the password comes from --tracking-password-file or MLFLOW_TRACKING_PASSWORD
-    #[arg(long, env = "MLFLOW_TRACKING_USERNAME", value_name = "NAME", help_heading = "Tracking")]
-    pub tracking_username: Option<String>,
+    #[arg(long = "tracking-username", env = "MLFLOW_TRACKING_USERNAME", value_name = "NAME", help_heading = "Tracking")]
+    pub username: Option<String>,
     /// File that holds the password at the MLflow server or the PostgreSQL server
-    #[arg(long, env = "BERTH_TRACKING_PASSWORD_FILE", value_name = "FILE", help_heading = "Tracking")]
-    pub tracking_password_file: Option<PathBuf>,
+    #[arg(long = "tracking-password-file", env = "BERTH_TRACKING_PASSWORD_FILE", value_name = "FILE", help_heading = "Tracking")]
+    pub password_file: Option<PathBuf>,
     /// File that holds a bearer token for the MLflow server (or set MLFLOW_TRACKING_TOKEN)
-    #[arg(long, env = "BERTH_TRACKING_TOKEN_FILE", value_name = "FILE", help_heading = "Tracking")]
-    pub tracking_token_file: Option<PathBuf>,
+    #[arg(long = "tracking-token-file", env = "BERTH_TRACKING_TOKEN_FILE", value_name = "FILE", help_heading = "Tracking")]
+    pub token_file: Option<PathBuf>,
 }
 
 /// The secrets that MLflow's own client reads.
 const SECRETS: SecretVariables = SecretVariables { password: "MLFLOW_TRACKING_PASSWORD", bearer_token: "MLFLOW_TRACKING_TOKEN" };
 
-/// Longer than this for one small request, and a server counts as away. Guess: an MLflow server with SQLite on a loaded
-/// machine took up to 0.6 s for its slowest call (1000 metrics).
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// Longer than this for a connection, and a server counts as away. Guess: within a data centre one takes milliseconds.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// Opens the tracking store that the settings name.
 ///
@@ -66,12 +65,12 @@ pub async fn open(args: &TrackingArgs, data_root: &Path) -> Result<Box<dyn Track
 
 fn client(args: &TrackingArgs) -> Result<reqwest::Client, TrackingError> {
     let http = HttpArgs {
-        ca_file: args.tracking_ca_file.clone(),
-        username: args.tracking_username.clone(),
-        password_file: args.tracking_password_file.clone(),
-        bearer_token_file: args.tracking_token_file.clone(),
+        ca_file: args.ca_file.clone(),
+        username: args.username.clone(),
+        password_file: args.password_file.clone(),
+        bearer_token_file: args.token_file.clone(),
     };
-    http.client_with(ANSWER_LIMIT, &SECRETS).map_err(|error| TrackingError::Settings(format!("{error:#}")))
+    http.client_with(CONNECT_LIMIT, &SECRETS).map_err(|error| TrackingError::Settings(format!("{error:#}")))
 }
 
 #[derive(Debug, PartialEq)]
@@ -83,7 +82,7 @@ enum Address {
 
 fn address(args: &TrackingArgs) -> Result<Address, TrackingError> {
     let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
-    if let Some(text) = &args.tracking_uri {
+    if let Some(text) = &args.uri {
         let address = parse(text)?;
         return with_password(address, args, text);
     }
@@ -126,7 +125,7 @@ fn with_password(address: Address, args: &TrackingArgs, text: &str) -> Result<Ad
     if matches!(url.scheme(), "http" | "https") {
         return Ok(Address::Mlflow(url));
     }
-    if let Some(file) = &args.tracking_password_file {
+    if let Some(file) = &args.password_file {
         let password = runtime::files::read_text(file)?;
         url.set_password(Some(password.trim()))
             .map_err(|()| TrackingError::Settings(format!("tracking address `{text}` has no host for a password")))?;
@@ -139,7 +138,7 @@ mod tests {
     use super::*;
 
     fn at(uri: &str) -> Result<Address, TrackingError> {
-        address(&TrackingArgs { tracking_uri: Some(uri.to_owned()), ..TrackingArgs::default() })
+        address(&TrackingArgs { uri: Some(uri.to_owned()), ..TrackingArgs::default() })
     }
 
     #[test]

@@ -244,7 +244,7 @@ pub struct Decision {
     pub who: String,
     /// In a sentence.
     pub why: String,
-    /// What it rests on, such as the figures of a validation.
+    /// What it rests on, such as the figures of a validation. With the rest at most 4500 bytes of JSON.
     pub evidence: serde_json::Value,
 }
 
@@ -271,6 +271,30 @@ pub struct AliasChange {
     /// Who and why.
     #[serde(flatten)]
     pub decision: Decision,
+}
+
+/// A move of an alias that is about to be made. Its id and time are chosen once, so that making it again changes nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AliasMove {
+    pub(crate) id: String,
+    pub(crate) alias: String,
+    /// `None` takes the alias away.
+    pub(crate) to: Option<String>,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) decision: Decision,
+}
+
+impl AliasMove {
+    pub(crate) fn now(alias: &str, to: Option<&str>, decision: &Decision) -> Self {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        Self { id, alias: alias.to_owned(), to: to.map(str::to_owned), at: now(), decision: decision.clone() }
+    }
+
+    /// The entry of the history, once it is known where the alias pointed before.
+    pub(crate) fn change(&self, from: Option<String>) -> AliasChange {
+        let (id, alias, to) = (self.id.clone(), self.alias.clone(), self.to.clone());
+        AliasChange { id, alias, from, to, at: self.at, decision: self.decision.clone() }
+    }
 }
 
 /// What waits to be sent to a server that is away.
