@@ -1,9 +1,9 @@
 //! One suite for every backend, against real servers.
 
-
+mod bad_input;
 mod conformance;
-
+mod mlflow;
 mod postgres;
 mod servers;
-
+mod spool;
 mod sqlite;
