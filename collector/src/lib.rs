@@ -10,4 +10,5 @@ pub mod openmetrics;
 pub mod prometheus;
 pub mod quality;
 pub mod raw;
+pub mod sources;
 pub mod synthesize;

@@ -156,27 +156,66 @@ pub fn write_node_day(
     part: &str,
     nodes: Vec<(NodeName, Vec<NodeSample>)>,
 ) -> anyhow::Result<Written> {
-    let mut drops = DropCounts::default();
-    let day = day_start(date)..day_start(date) + DAY_MS;
-    let checked: Vec<(NodeName, Vec<NodeSample>)> = nodes
-        .into_iter()
-        .map(|(node, mut samples)| {
-            samples.retain(|sample| {
-                let inside = day.contains(&sample.ts);
-                if !inside {
-                    drops.add(DropReason::OtherDay);
-                }
-                inside
-            });
-            check_samples(&mut samples, &mut drops);
-            (node, samples)
-        })
-        .collect();
-    let frame = node_frame(&checked).with_context(|| format!("failed to build the rows of {date}"))?;
+    let (frame, drops) = checked_frame(date, nodes)?;
     if frame.height() > 0 {
         store.write_part(&NODE_METRICS, date, part, &frame).with_context(|| format!("failed to write node metrics of {date}"))?;
     }
     Ok(Written { rows: frame.height() as u64, drops })
+}
+
+/// Checks the samples of a day and lays them over what the table has of that day: a row of the same node and time is
+/// replaced, all others stay. The day ends up as one part without duplicates, however often and in whatever pieces the
+/// same history comes.
+///
+/// # Errors
+/// When a part of the day is damaged, or when the disk is full; the day is then as it was.
+pub fn merge_node_day(store: &Store, date: NaiveDate, nodes: Vec<(NodeName, Vec<NodeSample>)>) -> anyhow::Result<Written> {
+    let (fresh, drops) = checked_frame(date, nodes)?;
+    let rows = fresh.height() as u64;
+    if rows > 0 {
+        let old = store.read_day(&NODE_METRICS, date, &[])?;
+        let key = Some(NODE_METRICS.key.iter().map(|name| (*name).into()).collect::<Vec<PlSmallStr>>());
+        let merged = if old.height() == 0 {
+            fresh
+        } else {
+            fresh
+                .vstack(&old)
+                .and_then(|all| all.unique_stable(key.as_deref(), UniqueKeepStrategy::First, None))
+                .with_context(|| format!("failed to merge the rows of {date}"))?
+        };
+        store.replace_day(&NODE_METRICS, date, &merged).with_context(|| format!("failed to write node metrics of {date}"))?;
+    }
+    Ok(Written { rows, drops })
+}
+
+/// Splits the samples of nodes by day, for [`write_node_day`] and [`merge_node_day`].
+pub fn by_day(nodes: Vec<(NodeName, Vec<NodeSample>)>) -> BTreeMap<NaiveDate, Vec<(NodeName, Vec<NodeSample>)>> {
+    let mut days: BTreeMap<NaiveDate, Vec<(NodeName, Vec<NodeSample>)>> = BTreeMap::new();
+    for (node, samples) in nodes {
+        for sample in samples {
+            let day = days.entry(store::date_of(sample.ts)).or_default();
+            match day.last_mut() {
+                Some((last, rows)) if *last == node => rows.push(sample),
+                _ => day.push((node.clone(), vec![sample])),
+            }
+        }
+    }
+    days
+}
+
+fn checked_frame(date: NaiveDate, nodes: Vec<(NodeName, Vec<NodeSample>)>) -> anyhow::Result<(DataFrame, DropCounts)> {
+    let mut drops = DropCounts::default();
+    let day = day_start(date)..day_start(date) + DAY_MS;
+    let mut checked: Vec<(NodeName, Vec<NodeSample>)> = Vec::with_capacity(nodes.len());
+    for (node, mut samples) in nodes {
+        let before = samples.len();
+        samples.retain(|sample| day.contains(&sample.ts));
+        drops.add_many(DropReason::OtherDay, (before - samples.len()) as u64);
+        check_samples(&mut samples, &mut drops);
+        checked.push((node, samples));
+    }
+    let frame = node_frame(&checked).with_context(|| format!("failed to build the rows of {date}"))?;
+    Ok((frame, drops))
 }
 
 /// Puts one node's samples in order of time, drops second samples of the same time, and turns values that cannot be
@@ -247,6 +286,11 @@ mod tests {
         sample
     }
 
+    fn with_load(mut sample: NodeSample, load: f64) -> NodeSample {
+        sample.set(NodeMetric::Load1, load);
+        sample
+    }
+
     fn column(frame: &DataFrame, name: &str) -> Vec<Option<f64>> {
         frame.column(name).expect("column").f64().expect("floats").iter().collect()
     }
@@ -265,11 +309,7 @@ mod tests {
             sample(day + 3 * MINUTE_MS, -1.0),
             sample(day + 4 * MINUTE_MS, f64::INFINITY),
             sample(day + DAY_MS, 5.0),
-            NodeSample { ts: day + 5 * MINUTE_MS, ..{
-                let mut both = sample(0, 1e9);
-                both.set(NodeMetric::Load1, 0.5);
-                both
-            } },
+            with_load(sample(day + 5 * MINUTE_MS, 1e9), 0.5),
         ];
         let written = write_node_day(&store, date, "day", vec![(NodeName::new("node-a"), samples)]).expect("written");
         for (reason, count) in [
@@ -299,6 +339,23 @@ mod tests {
             write_node_day(&store, date, "day", vec![(NodeName::new("a"), vec![sample(0, 1.0)])]).expect("written");
         }
         assert_eq!(store.read_day(&NODE_METRICS, date, &[]).expect("frame").height(), 1);
+        assert_eq!(store.parts(&NODE_METRICS, date).expect("parts").len(), 1);
+    }
+
+    #[test]
+    fn a_merged_day_has_the_new_rows_and_the_old_ones_beside_them() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let store = Store::new(folder.path());
+        let date = NaiveDate::default();
+        let node = || NodeName::new("a");
+        write_node_day(&store, date, "early", vec![(node(), vec![sample(0, 1.0), sample(30, 2.0)])]).expect("early");
+        write_node_day(&store, date, "late", vec![(node(), vec![sample(90, 4.0)])]).expect("late");
+        for _ in 0..2 {
+            let nodes = vec![(node(), vec![sample(30, 5.0), sample(60, 3.0)])];
+            assert_eq!(merge_node_day(&store, date, nodes).expect("merged").rows, 2);
+        }
+        let frame = store.read_day(&NODE_METRICS, date, &[]).expect("frame");
+        assert_eq!(column(&frame, "cpu_used_cores"), [Some(1.0), Some(5.0), Some(3.0), Some(4.0)]);
         assert_eq!(store.parts(&NODE_METRICS, date).expect("parts").len(), 1);
     }
 

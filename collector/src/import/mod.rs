@@ -1,14 +1,24 @@
 //! `collector import`: history from files.
 
+pub mod csv;
+pub mod mapping;
+mod summary;
+
+use crate::raw;
+use crate::sources;
+use anyhow::Context;
 use clap::{Args, Subcommand};
-use std::path::PathBuf;
-use store::Store;
+use mapping::Mapping;
+use runtime::settings::Span;
+use std::path::{Path, PathBuf};
+use store::{DatasetInput, Store};
+pub use summary::ImportSummary;
 
 /// Which kind of file.
 #[derive(Debug, Clone, Subcommand)]
 pub enum ImportCommand {
     /// OpenMetrics text with the metric names of node_exporter and kube-state-metrics
-    Openmetrics(FilesArgs),
+    Openmetrics(OpenmetricsArgs),
     /// CSV files (plain or gzip), read as a mapping file says
     Csv(CsvArgs),
 }
@@ -24,6 +34,17 @@ pub struct FilesArgs {
     pub json: bool,
 }
 
+/// OpenMetrics files and the distance of the samples in them.
+#[derive(Debug, Clone, Args)]
+pub struct OpenmetricsArgs {
+    /// Distance of samples: times are rounded down to it, so that samples of several exporters meet in one row
+    #[arg(long, default_value = "30s")]
+    pub step: Span,
+    /// The files.
+    #[command(flatten)]
+    pub files: FilesArgs,
+}
+
 /// The files to read and what their columns mean.
 #[derive(Debug, Clone, Args)]
 pub struct CsvArgs {
@@ -35,10 +56,52 @@ pub struct CsvArgs {
     pub files: FilesArgs,
 }
 
-/// Runs the import.
+/// Runs the import and prints what it did.
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub fn run(command: &ImportCommand, _store: &Store) -> anyhow::Result<()> {
-    anyhow::bail!("{command:?} is not available yet")
+pub fn run(command: &ImportCommand, store: &Store) -> anyhow::Result<()> {
+    let (summary, json) = match command {
+        ImportCommand::Csv(args) => (import_csv(&Mapping::load(&args.mapping)?, &args.files.files, store)?, args.files.json),
+        ImportCommand::Openmetrics(args) => {
+            anyhow::bail!("openmetrics import of {:?} is not available yet", args.files.files)
+        }
+    };
+    if json {
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+    } else {
+        println!("{summary}");
+    }
+    Ok(())
+}
+
+/// Reads CSV files into `raw/node_metrics`. The same file again changes nothing.
+///
+/// # Errors
+/// When a file cannot be read or the table cannot be written. The files before it are in the table then.
+pub fn import_csv(mapping: &Mapping, files: &[PathBuf], store: &Store) -> anyhow::Result<ImportSummary> {
+    let mut summary = ImportSummary::default();
+    let bar = runtime::progress::bar(files.len() as u64, "importing");
+    for path in files {
+        let content = csv::read_file(path, mapping)?;
+        let mut file = ImportSummary { files: 1, lines: content.lines, drops: content.drops, ..ImportSummary::default() };
+        for (column, drops) in content.column_drops {
+            file.drops.merge(&drops);
+            file.columns.insert(column.to_owned(), drops);
+        }
+        file.nodes = content.nodes.keys().map(|node| node.as_str().to_owned()).collect();
+        for (date, nodes) in raw::by_day(content.nodes.into_iter().collect()) {
+            file.add(date, &raw::merge_node_day(store, date, nodes)?);
+        }
+        sources::record(store, input("csv", path)?, &file.drops)?;
+        summary.merge(file);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(summary)
+}
+
+fn input(kind: &str, path: &Path) -> anyhow::Result<DatasetInput> {
+    let name = path.file_name().context("a file needs a name")?.to_string_lossy().into_owned();
+    Ok(DatasetInput { kind: kind.into(), name, hash: Some(runtime::files::sha256_file(path)?) })
 }

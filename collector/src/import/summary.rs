@@ -1,0 +1,85 @@
+//! What an import did.
+
+use crate::raw::{DropCounts, Written};
+use chrono::NaiveDate;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// What was read, written and left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ImportSummary {
+    /// Files read.
+    pub files: u64,
+    /// Rows or lines in them.
+    pub lines: u64,
+    /// Rows written to `raw/node_metrics`.
+    pub rows: u64,
+    /// Names of the nodes.
+    pub nodes: BTreeSet<String>,
+    /// First and last day.
+    pub days: Option<(NaiveDate, NaiveDate)>,
+    /// What was left out or put right, all together.
+    pub drops: DropCounts,
+    /// The same by table column, where a column is to blame.
+    pub columns: BTreeMap<String, DropCounts>,
+    /// Names of metrics that no table column needs, with the count of their samples.
+    pub unused: BTreeMap<String, u64>,
+    /// Instances that no node could be named for, with the count of their samples.
+    pub unmatched: BTreeMap<String, u64>,
+}
+
+impl ImportSummary {
+    /// Adds what was written of a day.
+    pub fn add(&mut self, date: NaiveDate, written: &Written) {
+        self.rows += written.rows;
+        self.drops.merge(&written.drops);
+        if written.rows > 0 {
+            let (first, last) = self.days.unwrap_or((date, date));
+            self.days = Some((first.min(date), last.max(date)));
+        }
+    }
+
+    /// Adds what another part of the import did.
+    pub fn merge(&mut self, other: Self) {
+        self.files += other.files;
+        self.lines += other.lines;
+        self.rows += other.rows;
+        self.nodes.extend(other.nodes);
+        self.drops.merge(&other.drops);
+        for (column, drops) in &other.columns {
+            self.columns.entry(column.clone()).or_default().merge(drops);
+        }
+        for (name, count) in other.unused {
+            *self.unused.entry(name).or_insert(0) += count;
+        }
+        for (name, count) in other.unmatched {
+            *self.unmatched.entry(name).or_insert(0) += count;
+        }
+        if let Some((first, last)) = other.days {
+            let (own_first, own_last) = self.days.unwrap_or((first, last));
+            self.days = Some((own_first.min(first), own_last.max(last)));
+        }
+    }
+}
+
+impl fmt::Display for ImportSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "read       {} lines of {} files", self.lines, self.files)?;
+        write!(f, "written    {} rows of {} nodes", self.rows, self.nodes.len())?;
+        if let Some((first, last)) = self.days {
+            write!(f, ", {first} to {last}")?;
+        }
+        write!(f, "\nleft out   {}", self.drops)?;
+        for (column, drops) in &self.columns {
+            write!(f, "\n           `{column}`: {drops}")?;
+        }
+        for (name, count) in &self.unmatched {
+            write!(f, "\nunmatched  `{name}`: {count} samples of an instance without a node name")?;
+        }
+        for (name, count) in &self.unused {
+            write!(f, "\nunused     `{name}`: {count} samples")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! The ledger of where the raw tables came from: `raw/sources.json`, written beside them by every source.
+//!
+//! A dataset version names its inputs and the counts of what was left out; the ledger keeps both from one command to
+//! the next.
+
+use crate::raw::DropCounts;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use store::{DatasetInput, Store, VersionDraft};
+
+/// One source and what was left out of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceEntry {
+    /// Which source.
+    #[serde(flatten)]
+    pub input: DatasetInput,
+    /// What was left out or put right.
+    pub drops: DropCounts,
+}
+
+fn ledger_path(store: &Store) -> PathBuf {
+    store.root().join("raw").join("sources.json")
+}
+
+/// The sources of the raw tables, in the order in which they were first used.
+///
+/// # Errors
+/// When the ledger is damaged.
+pub fn sources(store: &Store) -> anyhow::Result<Vec<SourceEntry>> {
+    let path = ledger_path(store);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    Ok(runtime::files::read_json(&path)?)
+}
+
+/// Notes that `input` was read with these counts. Reading the same input again replaces its entry.
+///
+/// # Errors
+/// When the ledger is damaged or cannot be written.
+pub fn record(store: &Store, input: DatasetInput, drops: &DropCounts) -> anyhow::Result<()> {
+    let mut entries = sources(store)?;
+    let entry = SourceEntry { input, drops: drops.clone() };
+    match entries.iter_mut().find(|known| known.input.kind == entry.input.kind && known.input.name == entry.input.name) {
+        Some(known) => *known = entry,
+        None => entries.push(entry),
+    }
+    Ok(runtime::files::write_json(&ledger_path(store), &entries)?)
+}
+
+/// What a dataset version of the raw tables says of its making.
+///
+/// # Errors
+/// When the ledger is damaged.
+pub fn draft(store: &Store) -> anyhow::Result<VersionDraft> {
+    let entries = sources(store)?;
+    let mut drops = DropCounts::default();
+    for entry in &entries {
+        drops.merge(&entry.drops);
+    }
+    let quality: BTreeMap<String, f64> = drops.as_quality();
+    let inputs = entries.into_iter().map(|entry| entry.input).collect();
+    Ok(VersionDraft { inputs, quality, code: concat!("collector ", env!("CARGO_PKG_VERSION")).into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raw::DropReason;
+
+    fn input(name: &str) -> DatasetInput {
+        DatasetInput { kind: "csv".into(), name: name.into(), hash: None }
+    }
+
+    #[test]
+    fn reading_the_same_input_again_replaces_its_entry() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let store = Store::new(folder.path());
+        let mut drops = DropCounts::default();
+        drops.add_many(DropReason::Duplicate, 3);
+        for name in ["a.csv", "b.csv", "a.csv"] {
+            record(&store, input(name), &drops).expect("recorded");
+        }
+        let draft = draft(&store).expect("draft");
+        assert_eq!(draft.inputs, [input("a.csv"), input("b.csv")]);
+        assert_eq!(draft.quality["dropped_duplicate"], 6.0);
+    }
+
+    #[test]
+    fn a_damaged_ledger_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        std::fs::create_dir(folder.path().join("raw")).expect("folder");
+        std::fs::write(folder.path().join("raw/sources.json"), "[{").expect("fixture");
+        let error = draft(&Store::new(folder.path())).expect_err("damaged");
+        assert!(format!("{error:#}").contains("sources.json"), "{error:#}");
+    }
+}
