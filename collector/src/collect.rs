@@ -1,11 +1,15 @@
 //! The first step of the daily retrain: bring the raw tables up to date, freeze them as a dataset version.
 
-use crate::prometheus::PrometheusArgs;
+use crate::prometheus::{PrometheusArgs, Source, backfill};
+use crate::sources;
+use crate::synthesize::{SynthesizeArgs, holds_other_history, synthesize};
 use clap::{ArgMatches, Args};
+use cluster::{INCIDENTS, NODE_METRICS, PODS};
 use runtime::ConfigFile;
 use runtime::http::HttpArgs;
 use std::path::PathBuf;
-use store::Store;
+use store::{DatasetVersion, Store};
+use tracing::info;
 
 /// Where the history comes from and where the manifest goes.
 #[derive(Debug, Clone, Args)]
@@ -16,7 +20,7 @@ pub struct CollectArgs {
     /// Print the manifest
     #[arg(long)]
     pub json: bool,
-    /// The server; without an address the tables stay as they are, and empty ones get a synthetic cluster
+    /// The server.
     #[command(flatten)]
     pub prometheus: PrometheusArgs,
     /// Time limits, authority, credentials.
@@ -24,10 +28,42 @@ pub struct CollectArgs {
     pub http: HttpArgs,
 }
 
-/// Runs the step.
+/// Runs the step: with a server's address a backfill of what is new; without one, imported history stays as it is, and
+/// empty tables get the synthetic cluster of section `[collector.synthesize]`.
 ///
 /// # Errors
 /// When the source fails or the tables cannot be frozen.
-pub fn run(args: &CollectArgs, _config: &ConfigFile, _given: &ArgMatches, _store: &Store) -> anyhow::Result<()> {
-    anyhow::bail!("nothing to collect for {:?} yet", args.manifest_out)
+pub fn run(args: &CollectArgs, config: &ConfigFile, given: &ArgMatches, store: &Store) -> anyhow::Result<()> {
+    let source = Source::resolve(config, &args.prometheus, &args.http, given)?;
+    if source.args.prometheus.is_some() {
+        let summary = crate::cli::block_on(backfill(&source, store))?;
+        info!("{summary}");
+    } else if holds_other_history(store)? {
+        info!(root = %store.root().display(), "no server is named, the imported history stays as it is");
+    } else {
+        // Flags of the generator are not flags of this step; the file and the defaults say what is wanted.
+        let none_given = clap::Command::new("collect").get_matches_from(["collect"]);
+        let settings: SynthesizeArgs = config.resolve("collector.synthesize", &SynthesizeArgs::default(), &none_given)?;
+        let summary = synthesize(&settings, store)?;
+        info!("{summary}");
+    }
+    let version = freeze(store)?;
+    if let Some(path) = &args.manifest_out {
+        runtime::files::write_json(path, &version)?;
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&version)?);
+    } else {
+        let rows = version.rows.iter().map(|(table, rows)| format!("{rows} rows of {table}")).collect::<Vec<_>>().join(", ");
+        println!("dataset `{}`: {rows}", version.id);
+    }
+    Ok(())
+}
+
+/// Freezes the raw tables as they are, with the inputs and counts that the ledger holds.
+///
+/// # Errors
+/// When the tables are empty or a file is damaged.
+pub fn freeze(store: &Store) -> anyhow::Result<DatasetVersion> {
+    Ok(store.freeze(&[&NODE_METRICS, &PODS, &INCIDENTS], sources::draft(store)?)?)
 }

@@ -49,6 +49,14 @@ pub fn record(store: &Store, input: DatasetInput, drops: &DropCounts) -> anyhow:
     Ok(runtime::files::write_json(&ledger_path(store), &entries)?)
 }
 
+/// Empties the ledger, for tables that begin anew.
+///
+/// # Errors
+/// When the ledger cannot be written.
+pub fn forget(store: &Store) -> anyhow::Result<()> {
+    Ok(runtime::files::write_json(&ledger_path(store), &Vec::<SourceEntry>::new())?)
+}
+
 /// What a dataset version of the raw tables says of its making.
 ///
 /// # Errors

@@ -1,39 +1,26 @@
 //! A made-up cluster that looks like one.
+//!
+//! The history comes in three steps, each a function of the seed alone:
+//! 1. [`plan`] plays controllers and scheduler minute by minute: which pod lives where and when, what goes wrong.
+//! 2. [`demand`] draws each workload's demand with the noise that cluster, zones and workloads share.
+//! 3. [`node`] derives each node's measured values from what its pods use, step by step.
+//!
+//! Every purpose has a random generator of its own, and nodes are independent of each other given the first two steps,
+//! so the number of threads changes nothing. Days are written as they are finished: memory is bounded by one day.
 
-use clap::Args;
-use runtime::settings::Span;
-use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
-use store::Store;
+pub mod demand;
+pub mod incident;
+mod marker;
+pub mod node;
+pub mod noise;
+pub mod plan;
+mod run;
+mod settings;
+pub mod shape;
+pub mod tables;
+pub mod usage;
+pub mod workload;
 
-/// Section `[collector.synthesize]`.
-#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SynthesizeArgs {
-    /// How many nodes
-    #[arg(long, env = "BERTH_SYNTHESIZE_NODES", default_value_t = 12)]
-    pub nodes: usize,
-    /// How many days
-    #[arg(long, env = "BERTH_SYNTHESIZE_DAYS", default_value_t = 35)]
-    pub days: usize,
-    /// The same seed gives the same cluster
-    #[arg(long, env = "BERTH_SYNTHESIZE_SEED", default_value_t = 1)]
-    pub seed: u64,
-    /// Distance of samples
-    #[arg(long, env = "BERTH_SYNTHESIZE_STEP", default_value = "30s")]
-    pub step: Span,
-    /// Day after the last one [default: today, UTC]
-    #[arg(long, env = "BERTH_SYNTHESIZE_END", value_name = "DATE")]
-    pub end: Option<String>,
-    /// Also write OpenMetrics text into this folder
-    #[arg(long, env = "BERTH_SYNTHESIZE_OPENMETRICS", value_name = "DIR")]
-    pub openmetrics: Option<PathBuf>,
-}
-
-/// Runs the generator.
-///
-/// # Errors
-/// When a setting makes no sense or the disk is full.
-pub fn run(args: &SynthesizeArgs, _store: &Store) -> anyhow::Result<()> {
-    anyhow::bail!("{} nodes cannot be made up yet", args.nodes)
-}
+pub use marker::holds_other_history;
+pub use run::{SynthesisSummary, run, synthesize};
+pub use settings::{Settings, SynthesizeArgs};
