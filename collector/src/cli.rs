@@ -115,7 +115,9 @@ pub fn run(cli: &Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         }
         Command::Import(command) => crate::import::run(command, &store),
         Command::Export(command) => crate::openmetrics::run_export(command, &store),
-        Command::Synthesize(args) => crate::synthesize::run(&config.resolve("collector.synthesize", args, given)?, &store),
+        Command::Synthesize(args) => {
+            crate::synthesize::run(&config.resolve("collector.synthesize", args, given)?, &store)
+        }
         Command::Quality(args) => crate::quality::run(&config.resolve("collector.quality", args, given)?, &store),
         Command::Datasets(command) => crate::datasets::run(command, &store),
     }

@@ -43,7 +43,8 @@ pub fn run(args: &CollectArgs, config: &ConfigFile, given: &ArgMatches, store: &
     } else {
         // Flags of the generator are not flags of this step; the file and the defaults say what is wanted.
         let none_given = clap::Command::new("collect").get_matches_from(["collect"]);
-        let settings: SynthesizeArgs = config.resolve("collector.synthesize", &SynthesizeArgs::default(), &none_given)?;
+        let settings: SynthesizeArgs =
+            config.resolve("collector.synthesize", &SynthesizeArgs::default(), &none_given)?;
         let summary = synthesize(&settings, store)?;
         info!("{summary}");
     }
@@ -54,7 +55,8 @@ pub fn run(args: &CollectArgs, config: &ConfigFile, given: &ArgMatches, store: &
     if args.json {
         println!("{}", serde_json::to_string_pretty(&version)?);
     } else {
-        let rows = version.rows.iter().map(|(table, rows)| format!("{rows} rows of {table}")).collect::<Vec<_>>().join(", ");
+        let rows =
+            version.rows.iter().map(|(table, rows)| format!("{rows} rows of {table}")).collect::<Vec<_>>().join(", ");
         println!("dataset `{}`: {rows}", version.id);
     }
     Ok(())

@@ -51,7 +51,11 @@ pub fn run(command: &DatasetsCommand, store: &Store) -> anyhow::Result<()> {
 pub fn find(dataset: &str, store: &Store) -> anyhow::Result<DatasetVersion> {
     if dataset == "latest" {
         return store.versions()?.pop().ok_or_else(|| {
-            WrongUse(format!("there is no dataset version below `{}`. Make one with `collector collect`", store.root().display())).into()
+            WrongUse(format!(
+                "there is no dataset version below `{}`. Make one with `collector collect`",
+                store.root().display()
+            ))
+            .into()
         });
     }
     let path = Path::new(dataset);
@@ -82,7 +86,10 @@ fn show(version: &DatasetVersion, json: bool) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(version)?);
         return Ok(());
     }
-    println!("id       {}\nhash     {}\ncreated  {}\ncode     {}", version.id, version.hash, version.created_at, version.code);
+    println!(
+        "id       {}\nhash     {}\ncreated  {}\ncode     {}",
+        version.id, version.hash, version.created_at, version.code
+    );
     if let Some((first, last)) = version.days {
         println!("days     {first}..{last}");
     }
@@ -112,6 +119,12 @@ fn verify(version: &DatasetVersion, store: &Store, json: bool) -> anyhow::Result
             println!("{}: {}", problem.path, problem.problem);
         }
     }
-    anyhow::ensure!(problems.is_empty(), "{} of {} files of `{}` differ from its manifest", problems.len(), version.files.len(), version.id);
+    anyhow::ensure!(
+        problems.is_empty(),
+        "{} of {} files of `{}` differ from its manifest",
+        problems.len(),
+        version.files.len(),
+        version.id
+    );
     Ok(())
 }

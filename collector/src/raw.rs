@@ -3,7 +3,10 @@
 use anyhow::Context;
 use chrono::NaiveDate;
 use cluster::{DAY_MS, NODE_METRICS, NodeMetric, NodeName, NodeSample};
-use polars::prelude::*;
+use polars::prelude::{
+    DataFrame, Float64Chunked, Int64Chunked, IntoSeries, NewChunkedArray, PolarsResult, StringChunked,
+    UniqueKeepStrategy,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -158,7 +161,9 @@ pub fn write_node_day(
 ) -> anyhow::Result<Written> {
     let (frame, drops) = checked_frame(date, nodes)?;
     if frame.height() > 0 {
-        store.write_part(&NODE_METRICS, date, part, &frame).with_context(|| format!("failed to write node metrics of {date}"))?;
+        store
+            .write_part(&NODE_METRICS, date, part, &frame)
+            .with_context(|| format!("failed to write node metrics of {date}"))?;
     }
     Ok(Written { rows: frame.height() as u64, drops })
 }
@@ -169,21 +174,27 @@ pub fn write_node_day(
 ///
 /// # Errors
 /// When a part of the day is damaged, or when the disk is full; the day is then as it was.
-pub fn merge_node_day(store: &Store, date: NaiveDate, nodes: Vec<(NodeName, Vec<NodeSample>)>) -> anyhow::Result<Written> {
+pub fn merge_node_day(
+    store: &Store,
+    date: NaiveDate,
+    nodes: Vec<(NodeName, Vec<NodeSample>)>,
+) -> anyhow::Result<Written> {
     let (fresh, drops) = checked_frame(date, nodes)?;
     let rows = fresh.height() as u64;
     if rows > 0 {
         let old = store.read_day(&NODE_METRICS, date, &[])?;
-        let key = Some(NODE_METRICS.key.iter().map(|name| (*name).into()).collect::<Vec<PlSmallStr>>());
+        let key: Vec<String> = NODE_METRICS.key.iter().map(|name| (*name).to_owned()).collect();
         let merged = if old.height() == 0 {
             fresh
         } else {
             fresh
                 .vstack(&old)
-                .and_then(|all| all.unique_stable(key.as_deref(), UniqueKeepStrategy::First, None))
+                .and_then(|all| all.unique_stable(Some(&key), UniqueKeepStrategy::First, None))
                 .with_context(|| format!("failed to merge the rows of {date}"))?
         };
-        store.replace_day(&NODE_METRICS, date, &merged).with_context(|| format!("failed to write node metrics of {date}"))?;
+        store
+            .replace_day(&NODE_METRICS, date, &merged)
+            .with_context(|| format!("failed to write node metrics of {date}"))?;
     }
     Ok(Written { rows, drops })
 }

@@ -42,7 +42,8 @@ pub fn sources(store: &Store) -> anyhow::Result<Vec<SourceEntry>> {
 pub fn record(store: &Store, input: DatasetInput, drops: &DropCounts) -> anyhow::Result<()> {
     let mut entries = sources(store)?;
     let entry = SourceEntry { input, drops: drops.clone() };
-    match entries.iter_mut().find(|known| known.input.kind == entry.input.kind && known.input.name == entry.input.name) {
+    match entries.iter_mut().find(|known| known.input.kind == entry.input.kind && known.input.name == entry.input.name)
+    {
         Some(known) => *known = entry,
         None => entries.push(entry),
     }

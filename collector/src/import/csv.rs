@@ -32,12 +32,13 @@ pub struct CsvContent {
 pub fn read_file(path: &Path, mapping: &Mapping) -> anyhow::Result<CsvContent> {
     let file = File::open(path).with_context(|| format!("failed to open `{}`", path.display()))?;
     let file_name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let input = unpacked(BufReader::with_capacity(1 << 16, file)).with_context(|| format!("failed to read `{}`", path.display()))?;
+    let input = unpacked(BufReader::with_capacity(1 << 16, file))
+        .with_context(|| format!("failed to read `{}`", path.display()))?;
     read(input, &file_name, mapping).with_context(|| format!("failed to import `{}`", path.display()))
 }
 
 /// The plain text of a stream that may be gzip, as its first two bytes tell.
-fn unpacked(mut input: impl BufRead + 'static) -> std::io::Result<Box<dyn Read>> {
+pub(super) fn unpacked(mut input: impl BufRead + 'static) -> std::io::Result<Box<dyn Read>> {
     if input.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
         return Ok(Box::new(MultiGzDecoder::new(input)));
     }
@@ -62,7 +63,8 @@ pub fn read(input: impl Read, file_name: &str, mapping: &Mapping) -> anyhow::Res
     let header = reader.byte_headers().context("failed to read the header line")?.clone();
     let place = |name: &str| -> anyhow::Result<usize> {
         header.iter().position(|column| column == name.as_bytes()).ok_or_else(|| {
-            let has = header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>().join("`, `");
+            let has =
+                header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>().join("`, `");
             WrongUse(format!("the file has no column `{name}`, which the mapping names. It has `{has}`")).into()
         })
     };
@@ -148,7 +150,10 @@ fn value(text: &str, source: &Wanted<'_>, allocatable: Allocatable) -> Result<f6
 }
 
 fn fill_allocatable(sample: &mut NodeSample, allocatable: Allocatable) {
-    let known = [(NodeMetric::CpuAllocatable, allocatable.cpu_cores), (NodeMetric::MemoryAllocatable, allocatable.memory_bytes)];
+    let known = [
+        (NodeMetric::CpuAllocatable, allocatable.cpu_cores),
+        (NodeMetric::MemoryAllocatable, allocatable.memory_bytes),
+    ];
     for (metric, value) in known {
         if let Some(value) = value.filter(|_| sample.get(metric).is_nan()) {
             sample.set(metric, value);

@@ -117,8 +117,10 @@ impl Mapping {
     /// When the file is absent, no TOML, has an unknown key, names no table column, or needs an allocatable that it does
     /// not give.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("failed to read mapping file `{}`", path.display()))?;
-        Self::parse(&text).map_err(|problem| WrongUse(format!("mapping file `{}` is not valid: {problem}", path.display())).into())
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("failed to read mapping file `{}`", path.display()))?;
+        Self::parse(&text)
+            .map_err(|problem| WrongUse(format!("mapping file `{}` is not valid: {problem}", path.display())).into())
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -139,7 +141,9 @@ impl Mapping {
             if !(source.scale.is_finite() && source.scale > 0.0) {
                 return Err(format!("`columns.{column}.scale` is {}, want a number above 0", source.scale));
             }
-            let given = |pick: fn(&Allocatable) -> Option<f64>| pick(&self.allocatable).is_some() || self.nodes.values().any(|node| pick(node).is_some());
+            let given = |pick: fn(&Allocatable) -> Option<f64>| {
+                pick(&self.allocatable).is_some() || self.nodes.values().any(|node| pick(node).is_some())
+            };
             let (wanted, ok) = match source.of {
                 None => continue,
                 Some(ShareOf::AllocatableCpu) => ("cpu_cores", given(|node| node.cpu_cores)),
@@ -169,9 +173,9 @@ impl TimeSource {
         if self.unit == TimeUnit::Rfc3339 {
             return Err("`time.origin` makes no sense with unit `rfc3339`".into());
         }
-        DateTime::parse_from_rfc3339(origin)
-            .map(|time| time.timestamp_millis())
-            .map_err(|error| format!("`time.origin` is `{origin}`, want a moment such as `2018-01-01T00:00:00Z`: {error}"))
+        DateTime::parse_from_rfc3339(origin).map(|time| time.timestamp_millis()).map_err(|error| {
+            format!("`time.origin` is `{origin}`, want a moment such as `2018-01-01T00:00:00Z`: {error}")
+        })
     }
 
     /// The moment that `text` says, in milliseconds; `None` when it is no time.

@@ -2,6 +2,8 @@
 
 pub mod csv;
 pub mod mapping;
+pub mod openmetrics;
+mod rates;
 mod summary;
 
 use crate::raw;
@@ -9,7 +11,9 @@ use crate::sources;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use mapping::Mapping;
+use runtime::WrongUse;
 use runtime::settings::Span;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use store::{DatasetInput, Store};
 pub use summary::ImportSummary;
@@ -62,9 +66,11 @@ pub struct CsvArgs {
 /// When a file cannot be read or written.
 pub fn run(command: &ImportCommand, store: &Store) -> anyhow::Result<()> {
     let (summary, json) = match command {
-        ImportCommand::Csv(args) => (import_csv(&Mapping::load(&args.mapping)?, &args.files.files, store)?, args.files.json),
+        ImportCommand::Csv(args) => {
+            (import_csv(&Mapping::load(&args.mapping)?, &args.files.files, store)?, args.files.json)
+        }
         ImportCommand::Openmetrics(args) => {
-            anyhow::bail!("openmetrics import of {:?} is not available yet", args.files.files)
+            (import_openmetrics(args.step.millis(), &args.files.files, store)?, args.files.json)
         }
     };
     if json {
@@ -84,7 +90,8 @@ pub fn import_csv(mapping: &Mapping, files: &[PathBuf], store: &Store) -> anyhow
     let bar = runtime::progress::bar(files.len() as u64, "importing");
     for path in files {
         let content = csv::read_file(path, mapping)?;
-        let mut file = ImportSummary { files: 1, lines: content.lines, drops: content.drops, ..ImportSummary::default() };
+        let mut file =
+            ImportSummary { files: 1, lines: content.lines, drops: content.drops, ..ImportSummary::default() };
         for (column, drops) in content.column_drops {
             file.drops.merge(&drops);
             file.columns.insert(column.to_owned(), drops);
@@ -98,6 +105,37 @@ pub fn import_csv(mapping: &Mapping, files: &[PathBuf], store: &Store) -> anyhow
         bar.inc(1);
     }
     bar.finish_and_clear();
+    Ok(summary)
+}
+
+/// Reads OpenMetrics files, in order of time, into `raw/node_metrics`. The same files again change nothing.
+///
+/// # Errors
+/// When a file cannot be read, breaks the format, or the table cannot be written. Days before that are in the table.
+pub fn import_openmetrics(step_ms: i64, files: &[PathBuf], store: &Store) -> anyhow::Result<ImportSummary> {
+    if step_ms <= 0 {
+        return Err(WrongUse("--step is 0s, want more".into()).into());
+    }
+    let mut importer = openmetrics::Importer::new(step_ms);
+    let bar = runtime::progress::bar(files.len() as u64, "importing");
+    for path in files {
+        let file = std::fs::File::open(path).with_context(|| format!("failed to open `{}`", path.display()))?;
+        let text = csv::unpacked(BufReader::with_capacity(1 << 16, file))
+            .with_context(|| format!("failed to read `{}`", path.display()))?;
+        importer
+            .read(BufReader::with_capacity(1 << 16, text))
+            .with_context(|| format!("failed to import `{}`", path.display()))?;
+        importer.write(store, false)?;
+        bar.inc(1);
+    }
+    importer.write(store, true)?;
+    bar.finish_and_clear();
+    let summary = importer.into_summary();
+    for path in files {
+        sources::record(store, input("openmetrics", path)?, &raw::DropCounts::default())?;
+    }
+    let all = DatasetInput { kind: "openmetrics".into(), name: "all files together".into(), hash: None };
+    sources::record(store, all, &summary.drops)?;
     Ok(summary)
 }
 

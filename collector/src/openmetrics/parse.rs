@@ -70,7 +70,15 @@ pub struct Reader<R> {
 impl<R: BufRead> Reader<R> {
     /// Begins at the first line.
     pub fn new(input: R) -> Self {
-        Self { input, line: Vec::new(), number: 0, family: String::new(), kind: "unknown", seen: HashSet::new(), ended: false }
+        Self {
+            input,
+            line: Vec::new(),
+            number: 0,
+            family: String::new(),
+            kind: "unknown",
+            seen: HashSet::new(),
+            ended: false,
+        }
     }
 
     /// The number of the line that was read last, counted from 1.
@@ -85,7 +93,11 @@ impl<R: BufRead> Reader<R> {
     pub fn next_sample(&mut self) -> Result<Option<Sample<'_>>, ParseError> {
         loop {
             if !self.next_line()? {
-                return if self.ended { Ok(None) } else { Err(self.error("the text ends without `# EOF`. The file is cut off")) };
+                return if self.ended {
+                    Ok(None)
+                } else {
+                    Err(self.error("the text ends without `# EOF`. The file is cut off"))
+                };
             }
             if self.ended {
                 return Err(self.error("text after `# EOF`"));
@@ -102,7 +114,10 @@ impl<R: BufRead> Reader<R> {
         if !in_family(sample.name, &self.family, self.kind) {
             // A sample without metadata is a family of its own, of unknown type.
             if !self.seen.insert(sample.name.to_owned()) {
-                return Err(syntax(format!("family of `{}` comes a second time, families must not be mixed", sample.name)));
+                return Err(syntax(format!(
+                    "family of `{}` comes a second time, families must not be mixed",
+                    sample.name
+                )));
             }
             sample.name.clone_into(&mut self.family);
             self.kind = "unknown";
@@ -117,7 +132,8 @@ impl<R: BufRead> Reader<R> {
         let number = self.number;
         let limit = MAX_LINE_BYTES as u64 + 1;
         let mut limited = io::Read::take(&mut self.input, limit);
-        let count = limited.read_until(b'\n', &mut self.line).map_err(|source| ParseError::Read { line: number, source })?;
+        let count =
+            limited.read_until(b'\n', &mut self.line).map_err(|source| ParseError::Read { line: number, source })?;
         if count == 0 {
             self.number -= 1;
             return Ok(false);
@@ -272,7 +288,9 @@ fn number(text: &str) -> Option<f64> {
         "NaN" => Some(f64::NAN),
         "+Inf" | "Inf" => Some(f64::INFINITY),
         "-Inf" => Some(f64::NEG_INFINITY),
-        _ if text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E')) => text.parse().ok(),
+        _ if text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E')) => {
+            text.parse().ok()
+        }
         _ => None,
     }
 }

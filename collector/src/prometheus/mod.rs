@@ -44,7 +44,12 @@ impl Source {
     ///
     /// # Errors
     /// When a setting is not valid.
-    pub fn resolve(config: &ConfigFile, args: &PrometheusArgs, http: &HttpArgs, given: &ArgMatches) -> anyhow::Result<Self> {
+    pub fn resolve(
+        config: &ConfigFile,
+        args: &PrometheusArgs,
+        http: &HttpArgs,
+        given: &ArgMatches,
+    ) -> anyhow::Result<Self> {
         Ok(Self { args: config.resolve("collector.prometheus", args, given)?, http: http.clone() })
     }
 }

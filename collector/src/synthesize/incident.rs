@@ -128,7 +128,14 @@ mod tests {
     #[test]
     fn a_month_of_a_dozen_nodes_has_every_fault_and_none_that_meet() {
         let all = incidents(1, &machines(1, 12), 0, 35 * DAY_MS);
-        for fault in [Fault::MemoryLeak, Fault::NoisyNeighbour, Fault::DiskSaturation, Fault::NetworkLoss, Fault::NotReady, Fault::Reboot] {
+        for fault in [
+            Fault::MemoryLeak,
+            Fault::NoisyNeighbour,
+            Fault::DiskSaturation,
+            Fault::NetworkLoss,
+            Fault::NotReady,
+            Fault::Reboot,
+        ] {
             assert!(all.iter().any(|incident| incident.fault == fault), "{fault:?}");
         }
         for node in 0..12 {

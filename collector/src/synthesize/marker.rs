@@ -35,7 +35,10 @@ pub fn read(store: &Store) -> anyhow::Result<Option<Marker>> {
     if !path.exists() {
         return Ok(None);
     }
-    Ok(Some(runtime::files::read_json(&path).context("the marker of the synthetic history is damaged. Delete it together with the raw tables")?))
+    Ok(Some(
+        runtime::files::read_json(&path)
+            .context("the marker of the synthetic history is damaged. Delete it together with the raw tables")?,
+    ))
 }
 
 /// Writes the marker.
@@ -71,7 +74,10 @@ pub fn make_room(store: &Store, settings: &Settings, replace: bool) -> anyhow::R
         .into()),
         Some(_) => clear(store),
         None if store.days(&NODE_METRICS)?.is_empty() => Ok(()),
-        None => Err(WrongUse(format!("`{root}` holds history of a real cluster, which a made-up one must not join. Choose another --data")).into()),
+        None => Err(WrongUse(format!(
+            "`{root}` holds history of a real cluster, which a made-up one must not join. Choose another --data"
+        ))
+        .into()),
     }
 }
 

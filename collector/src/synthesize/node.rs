@@ -126,7 +126,11 @@ impl<'a> NodeHistory<'a> {
                 self.incident_ends(self.next_incident);
                 self.next_incident += 1;
             }
-            let active = self.incidents.get(self.next_incident).filter(|incident| incident.start <= ts).map(|_| self.next_incident);
+            let active = self
+                .incidents
+                .get(self.next_incident)
+                .filter(|incident| incident.start <= ts)
+                .map(|_| self.next_incident);
             self.pods_change(ts, &mut result);
             let sample = self.scrape(ts, place, demand, active);
             if !self.is_missing(ts) {
@@ -147,7 +151,8 @@ impl<'a> NodeHistory<'a> {
     /// After the last day: what the pods that still live have used, and the incidents as they came out.
     pub fn finish(mut self) -> (Vec<(usize, Usage)>, Vec<Incident>) {
         // A leak whose pod went within minutes is none that anybody could have seen.
-        self.incidents.retain(|incident| incident.fault != Fault::MemoryLeak || incident.end - incident.start > 10 * MINUTE_MS);
+        self.incidents
+            .retain(|incident| incident.fault != Fault::MemoryLeak || incident.end - incident.start > 10 * MINUTE_MS);
         (self.live.into_iter().map(|pod| (pod.pod, pod.usage)).collect(), self.incidents)
     }
 
@@ -164,12 +169,22 @@ impl<'a> NodeHistory<'a> {
     fn pods_change(&mut self, ts: i64, result: &mut NodeDay) {
         let plan = self.plan;
         let pods = &plan.pods;
-        while let Some(pod) = self.pods.get(self.next_pod).copied().filter(|pod| pods[*pod].scheduled.is_some_and(|at| at <= ts)) {
+        while let Some(pod) =
+            self.pods.get(self.next_pod).copied().filter(|pod| pods[*pod].scheduled.is_some_and(|at| at <= ts))
+        {
             self.next_pod += 1;
             let age = (ts - pods[pod].started.unwrap_or(ts)).max(0) as f64;
             let cache = 1.0 - (-age / CACHE_FILL_MS).exp();
             let (cpu, memory, usage, track) = (0.0, 0.0, Usage::default(), Vec::new());
-            self.live.push(LivePod { pod, noise: 0.12 * normal(&mut self.pod_noise), cache, cpu, memory, usage, track });
+            self.live.push(LivePod {
+                pod,
+                noise: 0.12 * normal(&mut self.pod_noise),
+                cache,
+                cpu,
+                memory,
+                usage,
+                track,
+            });
         }
         let mut place = 0;
         while place < self.live.len() {
@@ -222,7 +237,8 @@ impl<'a> NodeHistory<'a> {
         let machine = &plan.machines[self.node];
         let minute = ((ts - self.plan.start) / MINUTE_MS) as usize;
         let zone = f64::from(demand.zones[machine.zone][place]);
-        let lost = incident.filter(|incident| incident.fault == Fault::NetworkLoss).map_or(0.0, |incident| incident.strength);
+        let lost =
+            incident.filter(|incident| incident.fault == Fault::NetworkLoss).map_or(0.0, |incident| incident.strength);
         let keeps = (-(self.step as f64) / 120_000.0).exp();
         let fresh = 0.12 * (1.0 - keeps * keeps).sqrt();
         let mut sums = Sums::default();
@@ -277,7 +293,9 @@ impl<'a> NodeHistory<'a> {
         let plan = self.plan;
         let machine = &plan.machines[self.node];
         let cores = f64::from(machine.cores);
-        let strength = |fault: Fault| incident.filter(|incident| incident.fault == fault).map_or(0.0, |incident| incident.strength);
+        let strength = |fault: Fault| {
+            incident.filter(|incident| incident.fault == fault).map_or(0.0, |incident| incident.strength)
+        };
         let (saturated, lost) = (strength(Fault::DiskSaturation), strength(Fault::NetworkLoss));
         let disk_noise = (1.0 + self.disk.step()).max(0.1);
         let traffic_noise = (1.0 + self.traffic.step()).max(0.1) * (1.0 - 0.85 * lost);
@@ -309,7 +327,10 @@ impl<'a> NodeHistory<'a> {
         sample.set(NodeMetric::FilesystemUsed, rounded(self.filesystem_used, 1e6));
         sample.set(NodeMetric::Load1, rounded(self.load1, 1e2));
         let cpu_pressure = 0.01 * used + 2.2 * crowding * crowding + 0.8 * starved;
-        sample.set(NodeMetric::CpuPressure, rounded((cpu_pressure * (1.0 + 0.3 * self.traffic.value()).max(0.2)).min(1.0), 1e5));
+        sample.set(
+            NodeMetric::CpuPressure,
+            rounded((cpu_pressure * (1.0 + 0.3 * self.traffic.value()).max(0.2)).min(1.0), 1e5),
+        );
         sample.set(NodeMetric::MemoryPressure, rounded(memory_pressure(memory / machine.memory), 1e5));
         sample.set(NodeMetric::Uptime, (ts - self.boot) as f64 / 1_000.0);
     }
@@ -320,11 +341,14 @@ impl<'a> NodeHistory<'a> {
         if incident.fault != Fault::MemoryLeak {
             return;
         }
-        let leaks = |live: &LivePod| matches!(self.plan.workloads[self.plan.pods[live.pod].workload].kind, Kind::Web | Kind::Worker);
+        let leaks = |live: &LivePod| {
+            matches!(self.plan.workloads[self.plan.pods[live.pod].workload].kind, Kind::Web | Kind::Worker)
+        };
         let leaker = *self.leaker.get_or_insert_with(|| {
             // The pod that stays longest; without any the incident is over before it began.
             let pods = self.live.iter().filter(|live| leaks(live) && live.memory > 0.0);
-            pods.max_by_key(|live| self.plan.pods[live.pod].finished.unwrap_or(i64::MAX)).map_or(usize::MAX, |live| live.pod)
+            pods.max_by_key(|live| self.plan.pods[live.pod].finished.unwrap_or(i64::MAX))
+                .map_or(usize::MAX, |live| live.pod)
         });
         let machine = &self.plan.machines[self.node];
         let Some(live) = self.live.iter_mut().find(|live| live.pod == leaker) else {

@@ -10,7 +10,8 @@ pub fn generator(seed: u64, purpose: &str, index: u64) -> ChaCha8Rng {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     // FNV-1a, 64 bits: fixed for all time, unlike the standard library's hasher.
     let bytes = purpose.bytes().chain(index.to_le_bytes());
-    let stream = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let stream =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     generator.set_stream(stream);
     generator
 }
@@ -72,7 +73,8 @@ mod tests {
         let values: Vec<f64> = (0..200_000).map(|_| noise.step()).collect();
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
-        let lagged = values.windows(21).map(|window| (window[0] - mean) * (window[20] - mean)).sum::<f64>() / (values.len() - 20) as f64;
+        let lagged = values.windows(21).map(|window| (window[0] - mean) * (window[20] - mean)).sum::<f64>()
+            / (values.len() - 20) as f64;
         assert!((variance.sqrt() - 0.5).abs() < 0.02, "deviation {}", variance.sqrt());
         assert!((lagged / variance - (-1.0_f64).exp()).abs() < 0.05, "correlation {}", lagged / variance);
     }

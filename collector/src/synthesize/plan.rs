@@ -149,7 +149,12 @@ impl<'a> Controller<'a> {
             .collect();
         let nodes = machines
             .iter()
-            .map(|machine| NodeState { cpu_free: machine.cpu_allocatable, memory_free: machine.memory_allocatable, pods: 0, ready: true })
+            .map(|machine| NodeState {
+                cpu_free: machine.cpu_allocatable,
+                memory_free: machine.memory_allocatable,
+                pods: 0,
+                ready: true,
+            })
             .collect();
         Self {
             machines,
@@ -176,7 +181,8 @@ impl<'a> Controller<'a> {
             for place in 0..self.services[workload].desired {
                 let age = (between(&mut self.lives, 0.1, 9.0) * DAY_MS as f64) as i64 / 1_000 * 1_000;
                 let pod = self.create(workload, self.start - age);
-                let node = if self.workloads[workload].kind == Kind::Daemon { Some(place) } else { self.best_node(workload) };
+                let node =
+                    if self.workloads[workload].kind == Kind::Daemon { Some(place) } else { self.best_node(workload) };
                 match node {
                     Some(node) => self.bind(pod, node, self.start - age),
                     None => self.pending.push_back(pod),
@@ -229,7 +235,8 @@ impl<'a> Controller<'a> {
     fn start_noisy(&mut self, incident: &Incident, now: i64) {
         let Some(workload) = self.workloads.iter().position(|workload| workload.kind == Kind::Adhoc) else { return };
         let pod = self.create(workload, now);
-        self.pods[pod].fixed_cpu = Some(f64::from(self.machines[incident.node].cores) * (0.35 + 0.5 * incident.strength));
+        self.pods[pod].fixed_cpu =
+            Some(f64::from(self.machines[incident.node].cores) * (0.35 + 0.5 * incident.strength));
         self.bind(pod, incident.node, now);
         self.ends.push(Reverse((incident.end, pod)));
     }
@@ -297,7 +304,8 @@ impl<'a> Controller<'a> {
         if service.to_replace > 0 {
             service.to_replace -= 1;
             if let Some(oldest) = service.live.front().copied() {
-                self.finish(oldest, now + self.lives_jitter(), "Succeeded");
+                let at = now + self.lives_jitter();
+                self.finish(oldest, at, "Succeeded");
             }
         }
         while self.services[index].live.len() > self.services[index].desired {
@@ -388,7 +396,8 @@ impl<'a> Controller<'a> {
         let wanted = &self.workloads[workload];
         let scheduled = now.max(self.pods[pod].created) + 1_000;
         // Pulling the image and starting: seconds, sometimes a minute.
-        let started = scheduled + (2_000.0 + 8_000.0 * (0.8 * normal(&mut self.lives)).exp()).min(90_000.0) as i64 / 1_000 * 1_000;
+        let started = scheduled
+            + (2_000.0 + 8_000.0 * (0.8 * normal(&mut self.lives)).exp()).min(90_000.0) as i64 / 1_000 * 1_000;
         let life = &mut self.pods[pod];
         (life.node, life.scheduled, life.started, life.phase) = (Some(node), Some(scheduled), Some(started), "Running");
         self.nodes[node].cpu_free -= wanted.cpu_request;
@@ -462,7 +471,9 @@ mod tests {
             for hour in 0..72 {
                 let at = hour * HOUR_MS;
                 let living = plan.pods.iter().filter(|pod| {
-                    pod.node == Some(node) && pod.scheduled.is_some_and(|from| from <= at) && pod.finished.is_none_or(|to| to > at)
+                    pod.node == Some(node)
+                        && pod.scheduled.is_some_and(|from| from <= at)
+                        && pod.finished.is_none_or(|to| to > at)
                 });
                 let requested: f64 = living.map(|pod| plan.workloads[pod.workload].cpu_request).sum();
                 // The culprit of an incident comes without asking the scheduler.

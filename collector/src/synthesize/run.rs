@@ -72,9 +72,17 @@ pub fn synthesize(args: &SynthesizeArgs, store: &Store) -> anyhow::Result<Synthe
     let kept_end = before.as_ref().map(|marker| marker.settings.end).filter(|_| !args.replace);
     let settings = Settings::new(args, kept_end.unwrap_or_else(Settings::today))?;
     marker::make_room(store, &settings, args.replace)?;
-    let complete = before.is_some_and(|marker| marker.complete && marker.settings == settings && marker.generator == marker::GENERATOR);
+    let complete = before
+        .is_some_and(|marker| marker.complete && marker.settings == settings && marker.generator == marker::GENERATOR);
     if complete && args.openmetrics.is_none() {
-        return Ok(SynthesisSummary { settings, unchanged: true, rows: 0, pods: 0, incidents: 0, openmetrics_files: 0 });
+        return Ok(SynthesisSummary {
+            settings,
+            unchanged: true,
+            rows: 0,
+            pods: 0,
+            incidents: 0,
+            openmetrics_files: 0,
+        });
     }
     marker::write(store, &settings, false)?;
     let summary = make(&settings, args.openmetrics.as_deref(), store)?;
@@ -86,9 +94,10 @@ fn make(settings: &Settings, openmetrics: Option<&Path>, store: &Store) -> anyho
     let plan = plan(settings.seed, settings.nodes, settings.start_ms(), settings.end_ms());
     let step = settings.step_ms;
     let mut demand = Demand::new(settings.seed, &plan);
-    let mut histories: Vec<NodeHistory<'_>> =
-        (0..plan.machines.len()).map(|node| NodeHistory::new(settings.seed, &plan, node, step, openmetrics.is_some())).collect();
-    let mut export = openmetrics.map(|folder| SyntheticExport::new(folder, &plan, step)).transpose()?;
+    let mut histories: Vec<NodeHistory<'_>> = (0..plan.machines.len())
+        .map(|node| NodeHistory::new(settings.seed, &plan, node, step, openmetrics.is_some()))
+        .collect();
+    let mut export = openmetrics.map(|folder| SyntheticExport::new(folder, &plan));
     let mut usage: BTreeMap<usize, Usage> = BTreeMap::new();
     let (mut rows, mut drops) = (0, DropCounts::default());
     let bar = runtime::progress::bar(settings.days as u64, "making up days");

@@ -113,6 +113,10 @@ mod tests {
         let names: std::collections::BTreeSet<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
         let addresses: std::collections::BTreeSet<&str> = nodes.iter().map(|node| node.address.as_str()).collect();
         assert_eq!((names.len(), addresses.len()), (12, 12));
-        assert!(nodes.iter().all(|node| node.cpu_allocatable < f64::from(node.cores) && node.memory_allocatable < node.memory));
+        assert!(
+            nodes
+                .iter()
+                .all(|node| node.cpu_allocatable < f64::from(node.cores) && node.memory_allocatable < node.memory)
+        );
     }
 }

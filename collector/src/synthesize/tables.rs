@@ -7,7 +7,9 @@ use super::workload::Kind;
 use anyhow::Context;
 use chrono::NaiveDate;
 use cluster::{ColumnKind, INCIDENTS, PODS};
-use polars::prelude::*;
+use polars::prelude::{
+    Column, DataFrame, Float64Chunked, Int64Chunked, IntoSeries, NewChunkedArray, PolarsResult, StringChunked,
+};
 use std::collections::BTreeMap;
 use store::{Store, date_of, polars_type};
 
@@ -33,11 +35,18 @@ pub fn write_pods(store: &Store, plan: &Plan, usage: &BTreeMap<usize, Usage>) ->
 fn pod_frame(plan: &Plan, pods: &[usize], usage: &BTreeMap<usize, Usage>) -> PolarsResult<DataFrame> {
     let life = |pod: &usize| &plan.pods[*pod];
     let workload = |pod: &usize| &plan.workloads[plan.pods[*pod].workload];
-    let text = |name: &str, values: Vec<Option<&str>>| -> Column { StringChunked::from_iter_options(name.into(), values.into_iter()).into_series().into() };
-    let float = |name: &str, values: Vec<Option<f64>>| -> Column { Float64Chunked::from_iter_options(name.into(), values.into_iter()).into_series().into() };
+    let text = |name: &str, values: Vec<Option<&str>>| -> Column {
+        StringChunked::from_iter_options(name.into(), values.into_iter()).into_series().into()
+    };
+    let float = |name: &str, values: Vec<Option<f64>>| -> Column {
+        Float64Chunked::from_iter_options(name.into(), values.into_iter()).into_series().into()
+    };
     let labels: Vec<String> = pods
         .iter()
-        .map(|pod| serde_json::json!({ "app": workload(pod).name, "app.kubernetes.io/part-of": workload(pod).namespace }).to_string())
+        .map(|pod| {
+            serde_json::json!({ "app": workload(pod).name, "app.kubernetes.io/part-of": workload(pod).namespace })
+                .to_string()
+        })
         .collect();
     let used = |pick: &dyn Fn(&Usage, f64) -> Option<f64>| -> Vec<Option<f64>> {
         pods.iter().map(|pod| usage.get(pod).and_then(|usage| pick(usage, workload(pod).cpu_request))).collect()
@@ -54,8 +63,15 @@ fn pod_frame(plan: &Plan, pods: &[usize], usage: &BTreeMap<usize, Usage>) -> Pol
         times("started_at", pods.iter().map(|pod| life(pod).started).collect())?,
         times("finished_at", pods.iter().map(|pod| life(pod).finished.filter(|at| *at < plan.end)).collect())?,
         text("phase", pods.iter().map(|pod| Some(phase_at(plan, *pod, plan.end))).collect()),
-        text("qos_class", pods.iter().map(|pod| Some(if workload(pod).kind == Kind::Database { "Guaranteed" } else { "Burstable" })).collect()),
-        Int64Chunked::from_vec("priority".into(), pods.iter().map(|pod| workload(pod).priority).collect()).into_series().into(),
+        text(
+            "qos_class",
+            pods.iter()
+                .map(|pod| Some(if workload(pod).kind == Kind::Database { "Guaranteed" } else { "Burstable" }))
+                .collect(),
+        ),
+        Int64Chunked::from_vec("priority".into(), pods.iter().map(|pod| workload(pod).priority).collect())
+            .into_series()
+            .into(),
         float("cpu_request_cores", pods.iter().map(|pod| Some(workload(pod).cpu_request)).collect()),
         float("memory_request_bytes", pods.iter().map(|pod| Some(workload(pod).memory_request)).collect()),
         float("gpu_request", vec![Some(0.0); pods.len()]),
@@ -87,7 +103,8 @@ pub fn write_incidents(store: &Store, plan: &Plan, incidents: &[Incident]) -> an
         days.entry(date_of(incident.start)).or_default().push(incident);
     }
     for (date, incidents) in &days {
-        let frame = incident_frame(plan, incidents).with_context(|| format!("failed to build the incidents of {date}"))?;
+        let frame =
+            incident_frame(plan, incidents).with_context(|| format!("failed to build the incidents of {date}"))?;
         store.write_part(&INCIDENTS, *date, PART, &frame)?;
     }
     Ok(incidents.len() as u64)
@@ -95,7 +112,9 @@ pub fn write_incidents(store: &Store, plan: &Plan, incidents: &[Incident]) -> an
 
 fn incident_frame(plan: &Plan, incidents: &[&Incident]) -> PolarsResult<DataFrame> {
     let text = |name: &str, value: &dyn Fn(&Incident) -> String| -> Column {
-        StringChunked::from_iter_values(name.into(), incidents.iter().map(|incident| value(incident))).into_series().into()
+        StringChunked::from_iter_values(name.into(), incidents.iter().map(|incident| value(incident)))
+            .into_series()
+            .into()
     };
     let columns = vec![
         text("node", &|incident| plan.machines[incident.node].name.to_string()),

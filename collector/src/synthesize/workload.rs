@@ -115,7 +115,18 @@ fn working_day(day: f64) -> f64 {
     1.0 - into_weekend + out_of_it
 }
 
-const WEB_NAMES: [&str; 10] = ["storefront", "api-gateway", "checkout", "search", "catalog", "accounts", "media", "recommend", "pricing", "notify"];
+const WEB_NAMES: [&str; 10] = [
+    "storefront",
+    "api-gateway",
+    "checkout",
+    "search",
+    "catalog",
+    "accounts",
+    "media",
+    "recommend",
+    "pricing",
+    "notify",
+];
 const WORKER_NAMES: [&str; 6] = ["mailer", "indexer", "thumbnailer", "events", "billing-worker", "sync"];
 const DATABASE_NAMES: [&str; 4] = ["orders-db", "sessions-cache", "analytics-db", "queue"];
 const CRON_NAMES: [&str; 6] = ["report", "cleanup", "export", "rollup", "reindex", "snapshot"];
@@ -130,7 +141,8 @@ pub fn workloads(seed: u64, machines: &[Machine]) -> Vec<Workload> {
     let mut random = generator(seed, "workloads", 0);
     let cores: f64 = machines.iter().map(|machine| machine.cpu_allocatable).sum();
     let memory: f64 = machines.iter().map(|machine| machine.memory_allocatable).sum();
-    let mut all: Vec<Workload> = ["log-agent", "metrics-agent", "network-proxy"].iter().map(|name| daemon(name)).collect();
+    let mut all: Vec<Workload> =
+        ["log-agent", "metrics-agent", "network-proxy"].iter().map(|name| daemon(name)).collect();
     let (mut cpu_left, mut memory_left) = (cores * REQUESTED_BY_SERVICES, memory * 0.62);
     let mut number = 0;
     // A draw that does not fit is tried again smaller; a few rounds fill the budget.
@@ -326,7 +338,9 @@ mod tests {
     fn services_request_about_what_was_planned() {
         let nodes = machines(5, 30);
         let cores: f64 = nodes.iter().map(|node| node.cpu_allocatable).sum();
-        let services = workloads(5, &nodes).into_iter().filter(|workload| matches!(workload.kind, Kind::Web | Kind::Worker | Kind::Database));
+        let services = workloads(5, &nodes)
+            .into_iter()
+            .filter(|workload| matches!(workload.kind, Kind::Web | Kind::Worker | Kind::Database));
         let requested: f64 = services.map(|workload| f64::from(workload.replicas) * workload.cpu_request).sum();
         assert!((0.4..=REQUESTED_BY_SERVICES).contains(&(requested / cores)), "{}", requested / cores);
     }
