@@ -1,32 +1,108 @@
-//! Judges a dataset version.
+//! Judges a dataset version: is it fit to be trained on, what is wrong with it, what is to be done.
+//!
+//! # What is expected
+//! The step is the most frequent distance of samples (or `--step`), one for the whole dataset. A node is expected to
+//! have a sample every step from its first to its last one. So a node that joins late or leaves early is not blamed
+//! for the time before and after: it is said in a line of its own ([`NodeQuality::joined_after_seconds`],
+//! [`NodeQuality::silent_seconds`]). Three things keep that from hiding losses:
+//! - a node whose uptime says that it ran before its first sample has history that was not collected
+//!   ([`NodeQuality::history_missing_seconds`], a warning);
+//! - a node that fell silent within the last `absent_after` is late, and the gate refuses when more than `max_silent`
+//!   of the nodes of that time are; one that has been silent for longer has left;
+//! - a silence in the middle counts as a gap, unless it is longer than `absent_after` and the node comes back with an
+//!   uptime that is shorter: then it was off, and nothing could be sampled.
+//!
+//! # What is covered
+//! Every sample speaks for the time up to the next one; where at least one sample is missing (a distance above one and a
+//! half steps) it speaks for one step only. Coverage is the time spoken for, of the time expected: it does not depend on
+//! jitter or phase, and lies in 0..1. A value that is null, not finite, below 0 or above
+//! [`cluster::NodeMetric::plausible_max`] covers nothing. Duplicates are counted and cover once.
+//!
+//! # What the gate asks
+//! Every limit is a setting of `[collector.quality]`; when one is broken the reports are still written and the command
+//! ends with exit code 3:
+//! - `min_coverage`: mean coverage of the four [`REQUIRED`] metrics, 0.95;
+//! - `max_out_of_range`: values that cannot be true, of all values, 0.01;
+//! - `max_duplicates`: rows that repeat another row's node and time, of all rows, 0.01;
+//! - `max_silent`: see above, 0.5.
 
-use clap::Args;
-use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+mod assess;
+mod day;
+mod events;
+mod gate;
+mod metric;
+mod node;
+mod outage;
+mod page;
+mod problems;
+mod settings;
+mod step;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+pub use assess::assess;
+pub use page::page;
+pub use settings::{Limits, QualityArgs};
+pub use summary::{
+    DataSpan, Distribution, Gate, GateRule, IncidentsQuality, MetricQuality, NodeMetricQuality, NodeQuality, NodeState,
+    OutageQuality, PodsQuality, Problem, QualityReport, Severity, Stretch,
+};
+
+use cluster::{NODE_METRICS, NodeMetric};
+use runtime::GateRefused;
 use store::Store;
 
-/// Section `[collector.quality]`.
-#[derive(Debug, Clone, Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct QualityArgs {
-    /// Dataset version: its manifest file or its id [default: the newest]
-    #[arg(long, env = "BERTH_QUALITY_DATASET", value_name = "FILE|ID")]
-    pub dataset: Option<String>,
-    /// Write the figures as JSON
-    #[arg(long, env = "BERTH_QUALITY_JSON_OUT", value_name = "FILE")]
-    pub json_out: Option<PathBuf>,
-    /// Write a page with charts
-    #[arg(long, env = "BERTH_QUALITY_HTML_OUT", value_name = "FILE")]
-    pub html_out: Option<PathBuf>,
-    /// Share of expected samples that must be there
-    #[arg(long, env = "BERTH_QUALITY_MIN_COVERAGE", default_value_t = 0.95, value_name = "RATIO")]
-    pub min_coverage: f64,
-}
+/// The metrics without which no load can be predicted; the gate counts their coverage.
+pub const REQUIRED: [NodeMetric; 4] =
+    [NodeMetric::CpuUsed, NodeMetric::CpuAllocatable, NodeMetric::MemoryUsed, NodeMetric::MemoryAllocatable];
 
-/// Judges the dataset and applies the gate.
+/// Judges the dataset, writes the reports and applies the gate.
 ///
 /// # Errors
-/// [`runtime::GateRefused`] when the gate says no; else when the dataset cannot be read.
-pub fn run(args: &QualityArgs, _store: &Store) -> anyhow::Result<()> {
-    anyhow::bail!("the quality of {:?} cannot be judged yet", args.dataset)
+/// [`GateRefused`] when the gate says no, after the reports are written; else when the dataset cannot be read or a
+/// report cannot be written.
+pub fn run(args: &QualityArgs, store: &Store) -> anyhow::Result<()> {
+    let limits = args.limits()?;
+    let version = match &args.dataset {
+        Some(dataset) => crate::datasets::find(dataset, store)?,
+        None => store.newest_version(&NODE_METRICS)?,
+    };
+    let report = assess(&store.open_version(&version.id)?, Some(&version.id), &limits)?;
+    if let Some(path) = &args.json_out {
+        runtime::files::write_json(path, &report)?;
+    }
+    if let Some(path) = &args.html_out {
+        runtime::files::write_text(path, &page(&report))?;
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print_summary(&report);
+    }
+    if report.gate.passed {
+        Ok(())
+    } else {
+        Err(GateRefused(format!("quality gate of `{}`: {}", version.id, report.gate.verdict)).into())
+    }
+}
+
+fn print_summary(report: &QualityReport) {
+    let span = &report.span;
+    println!(
+        "{} nodes, {} to {}, one sample every {}",
+        report.nodes.len(),
+        span.start,
+        span.end,
+        problems::span(span.step_seconds)
+    );
+    for problem in &report.problems {
+        let mark = match problem.severity {
+            Severity::Bad => "bad ",
+            Severity::Warn => "warn",
+            Severity::Info => "info",
+        };
+        println!("{mark}  {:<22} {}: {}", problem.kind, problem.place, problem.found);
+    }
+    println!("gate {}: {}", if report.gate.passed { "passed" } else { "refused" }, report.gate.verdict);
 }
