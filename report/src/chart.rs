@@ -4,11 +4,13 @@ mod bars;
 mod heatmap;
 mod line;
 mod scatter;
+mod timeline;
 
 pub use bars::{Bars, bars, histogram};
 pub use heatmap::{Heatmap, heatmap};
 pub use line::{Line, Lines, lines};
 pub use scatter::{Scatter, scatter};
+pub use timeline::{Timeline, TimelineBar, timeline};
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -40,6 +42,9 @@ pub enum Axis {
 /// plotters knows fixed colours only.
 const INK: RGBColor = RGBColor(1, 2, 3);
 const FAINT: RGBColor = RGBColor(1, 2, 4);
+
+/// What is as it should be: visible on light and dark, and out of the way.
+const GOOD_GREY: RGBColor = RGBColor(128, 140, 155);
 
 /// Okabe and Ito's palette, which people with any colour vision can tell apart (Nature Methods 8, 441, 2011).
 const PALETTE: [RGBColor; 7] = [
@@ -87,6 +92,20 @@ fn small_text() -> TextStyle<'static> {
     ("sans-serif", 12).into_font().color(&INK)
 }
 
+/// Text beside rows of this height.
+fn row_text(row_height: i32) -> TextStyle<'static> {
+    ("sans-serif", (row_height - 1).clamp(8, 12)).into_font().color(&INK)
+}
+
+/// A name that fits beside a row: with its end cut off where it is longer than `longest` characters.
+fn shortened(name: &str, longest: usize) -> String {
+    if name.chars().count() > longest {
+        name.chars().take(longest - 1).chain(['…']).collect()
+    } else {
+        name.to_owned()
+    }
+}
+
 fn centred() -> TextStyle<'static> {
     small_text().pos(Pos::new(HPos::Center, VPos::Top))
 }
@@ -107,7 +126,11 @@ fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 fn time_label(ts: f64, width_ms: f64) -> String {
     const TWO_DAYS_MS: f64 = 172_800_000.0;
     let (date, minutes) = civil(ts as i64);
-    if width_ms > 2.0 * TWO_DAYS_MS { date[5..].to_owned() } else { format!("{} {:02}:{:02}", &date[5..], minutes / 60, minutes % 60) }
+    if width_ms > 2.0 * TWO_DAYS_MS {
+        date[5..].to_owned()
+    } else {
+        format!("{} {:02}:{:02}", &date[5..], minutes / 60, minutes % 60)
+    }
 }
 
 /// Date and minute of day in UTC. Days to civil date after Howard Hinnant, "chrono-Compatible Low-Level Date
@@ -152,7 +175,11 @@ mod tests {
 
     #[test]
     fn charts_take_the_pages_colour_and_need_no_fixed_size() {
-        let chart = bars(&Bars { y_label: "MAE", categories: &["a", "b"], series: &[("x", &[1.0, 2.0]), ("y", &[3.0, f64::NAN])] });
+        let chart = bars(&Bars {
+            y_label: "MAE",
+            categories: &["a", "b"],
+            series: &[("x", &[1.0, 2.0]), ("y", &[3.0, f64::NAN])],
+        });
         assert!(chart.svg().contains("currentColor") && !chart.svg().contains("#01020"), "{}", chart.svg());
         assert!(!chart.svg().contains("http"), "{}", chart.svg());
     }

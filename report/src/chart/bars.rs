@@ -55,12 +55,21 @@ pub fn bars(spec: &Bars<'_>) -> Chart {
             }
         }
         if spec.series.len() > 1 {
-            chart.configure_series_labels().position(SeriesLabelPosition::UpperRight).label_font(small_text()).border_style(INK.mix(0.0)).draw()?;
+            chart
+                .configure_series_labels()
+                .position(SeriesLabelPosition::UpperRight)
+                .label_font(small_text())
+                .border_style(INK.mix(0.0))
+                .draw()?;
         }
         let longest = (130 / groups.max(1)).max(4);
         for (group, name) in spec.categories.iter().enumerate() {
             let (x, y) = chart.backend_coord(&(group as f64 + 0.5, low));
-            let text: String = if name.chars().count() > longest { name.chars().take(longest - 1).chain(['…']).collect() } else { (*name).to_owned() };
+            let text: String = if name.chars().count() > longest {
+                name.chars().take(longest - 1).chain(['…']).collect()
+            } else {
+                (*name).to_owned()
+            };
             area.draw(&Text::new(text, (x, y + 8), centred()))?;
         }
         Ok(())
@@ -70,7 +79,8 @@ pub fn bars(spec: &Bars<'_>) -> Chart {
 /// Draws how often values fall into `bins` equal bins between the smallest and the largest.
 pub fn histogram(values: &[f64], bins: usize, y_label: &str) -> Chart {
     let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
-    let (Some(low), Some(high)) = (finite.iter().copied().reduce(f64::min), finite.iter().copied().reduce(f64::max)) else {
+    let (Some(low), Some(high)) = (finite.iter().copied().reduce(f64::min), finite.iter().copied().reduce(f64::max))
+    else {
         return nothing();
     };
     let bins = bins.max(1);

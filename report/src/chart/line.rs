@@ -36,9 +36,8 @@ pub fn lines(spec: &Lines<'_>) -> Chart {
     let points = || spec.lines.iter().flat_map(|line| line.points.iter());
     let bands = || spec.lines.iter().flat_map(|line| line.band.iter());
     let x = range(points().map(|point| point.0).chain(bands().map(|band| band.0)));
-    let y = spec.y_range.or_else(|| {
-        range(points().map(|point| point.1).chain(bands().flat_map(|band| [band.1, band.2])))
-    });
+    let y =
+        spec.y_range.or_else(|| range(points().map(|point| point.1).chain(bands().flat_map(|band| [band.1, band.2]))));
     let (Some(x), Some(y)) = (x, y) else { return nothing() };
     draw(900, 300, |area| {
         let mut chart = ChartBuilder::on(area)
@@ -68,7 +67,10 @@ pub fn lines(spec: &Lines<'_>) -> Chart {
             if !line.band.is_empty() {
                 let upper = line.band.iter().map(|band| (band.0, band.2));
                 let lower = line.band.iter().rev().map(|band| (band.0, band.1));
-                chart.draw_series(std::iter::once(Polygon::new(upper.chain(lower).collect::<Vec<_>>(), shade.mix(0.18))))?;
+                chart.draw_series(std::iter::once(Polygon::new(
+                    upper.chain(lower).collect::<Vec<_>>(),
+                    shade.mix(0.18),
+                )))?;
             }
             let style = ShapeStyle { color: shade.to_rgba(), filled: false, stroke_width: 2 };
             let mut named = false;

@@ -50,7 +50,12 @@ pub fn scatter(spec: &Scatter<'_>) -> Chart {
             drawn.label(name).legend(move |(x, y)| Circle::new((x + 6, y), 4, shade.filled()));
         }
         if spec.groups.len() > 1 {
-            chart.configure_series_labels().position(SeriesLabelPosition::UpperLeft).label_font(small_text()).border_style(INK.mix(0.0)).draw()?;
+            chart
+                .configure_series_labels()
+                .position(SeriesLabelPosition::UpperLeft)
+                .label_font(small_text())
+                .border_style(INK.mix(0.0))
+                .draw()?;
         }
         Ok(())
     })
