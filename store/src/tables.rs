@@ -126,6 +126,21 @@ impl Store {
             .map_err(|source| StoreError::Frame { doing, source })
     }
 
+    /// The parts of one day as they lie on disk, in name order, with every duplicate and in every disorder: for those
+    /// who judge a table. `columns` empty means all.
+    ///
+    /// # Errors
+    /// When a part is damaged.
+    pub fn read_parts(
+        &self,
+        table: &TableSchema,
+        date: NaiveDate,
+        columns: &[&str],
+    ) -> Result<Vec<(PathBuf, DataFrame)>, StoreError> {
+        let parts = self.parts(table, date)?;
+        parts.into_iter().map(|part| read_part(table, &part, columns).map(|frame| (part, frame))).collect()
+    }
+
     /// The whole table as a lazy frame, in day order.
     ///
     /// # Errors
