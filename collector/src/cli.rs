@@ -66,6 +66,9 @@ pub enum Command {
         /// Print the summary as JSON
         #[arg(long)]
         json: bool,
+        /// Only print which target is which node; nothing is fetched or written
+        #[arg(long)]
+        show_mapping: bool,
     },
     /// Fetch every step from a Prometheus server until SIGTERM; catches up after an outage
     Watch {
@@ -99,8 +102,13 @@ pub fn run(cli: &Cli, matches: &ArgMatches) -> anyhow::Result<()> {
     let given = innermost(matches);
     match &cli.command {
         Command::Collect(args) => crate::collect::run(args, &config, given, &store),
-        Command::Backfill { server, json } => {
+        Command::Backfill { server, json, show_mapping } => {
             let source = crate::prometheus::Source::resolve(&config, &server.prometheus, &server.http, given)?;
+            if *show_mapping {
+                let mapping = block_on(crate::prometheus::show_mapping(&source))?;
+                println!("{}", if *json { serde_json::to_string_pretty(&mapping)? } else { mapping.to_string() });
+                return Ok(());
+            }
             let summary = block_on(crate::prometheus::backfill(&source, &store))?;
             if *json {
                 println!("{}", serde_json::to_string_pretty(&summary)?);

@@ -12,3 +12,4 @@ pub mod quality;
 pub mod raw;
 pub mod sources;
 pub mod synthesize;
+pub mod testing;

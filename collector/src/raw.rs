@@ -22,6 +22,8 @@ pub enum DropReason {
     OutOfOrder,
     /// A sample of another day than the one being written.
     OtherDay,
+    /// A sample at a time that was not asked for.
+    OffGrid,
     /// A sample without any value.
     Empty,
     /// A value that is NaN where a number was expected, or infinite; it became null.
@@ -59,6 +61,7 @@ impl DropReason {
             Self::Duplicate => "duplicate",
             Self::OutOfOrder => "out_of_order",
             Self::OtherDay => "other_day",
+            Self::OffGrid => "off_grid",
             Self::Empty => "empty",
             Self::NotFinite => "not_finite",
             Self::Negative => "negative",

@@ -20,6 +20,7 @@ pub const SECTIONS: &[&str] = &[
     "store",
     "tracking",
     "collector.prometheus",
+    "collector.http",
     "collector.queries",
     "collector.synthesize",
     "collector.quality",

@@ -1,0 +1,273 @@
+//! One piece of history: every column asked for, its points put on the grid of steps, and what is no value left out.
+
+use super::client::{Client, MAX_POINTS};
+use super::error::PrometheusError;
+use super::identity::Identity;
+use super::queries::{Group, Queries, Query, Spans, can_be_cut, fill};
+use super::reply::Series;
+use crate::raw::{DropCounts, DropReason, implausible};
+use cluster::{NodeMetric, NodeName, NodeSample};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What came for one column, over all pieces of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ColumnCounts {
+    /// Values kept.
+    pub values: u64,
+    /// Nodes that had a value.
+    pub nodes: BTreeSet<String>,
+    /// What was left out, and why.
+    pub drops: DropCounts,
+    /// Chunks in which the metric underneath could not show whether values are repeated.
+    pub unchecked_chunks: u64,
+    /// Chunks without any value.
+    pub absent_chunks: u64,
+    /// An example of several series for one node, or of a series that leads to no node.
+    pub example: Option<String>,
+}
+
+impl ColumnCounts {
+    /// Adds the counts of `other`.
+    pub fn merge(&mut self, other: Self) {
+        self.values += other.values;
+        self.nodes.extend(other.nodes);
+        self.drops.merge(&other.drops);
+        self.unchecked_chunks += other.unchecked_chunks;
+        self.absent_chunks += other.absent_chunks;
+        self.example = self.example.take().or(other.example);
+    }
+}
+
+/// How a piece is asked for.
+#[derive(Debug)]
+pub struct Asking<'a> {
+    /// Whom.
+    pub client: &'a Client,
+    /// What.
+    pub queries: &'a Queries,
+    /// Which node a series speaks of.
+    pub identity: &'a Identity,
+    /// The nodes' own targets, for queries that are cut by node: `instance` and node.
+    pub targets: &'a [(String, String)],
+    /// Distance of samples in milliseconds.
+    pub step: i64,
+    /// The span of rates in milliseconds.
+    pub window: i64,
+    /// Distance of the server's samples by the metric underneath, in milliseconds, as [`Query::metric`] has it.
+    pub intervals: &'a HashMap<String, i64>,
+    /// The distance for the rest.
+    pub interval: i64,
+    /// See `PrometheusArgs::reply_points`.
+    pub reply_points: i64,
+    /// Queries under way.
+    pub concurrency: usize,
+}
+
+/// The rows of a piece, and what was counted on the way.
+#[derive(Debug, Default)]
+pub struct Piece {
+    /// By node, on the grid; rows without any value are left out.
+    pub nodes: Vec<(NodeName, Vec<NodeSample>)>,
+    /// By column.
+    pub columns: BTreeMap<&'static str, ColumnCounts>,
+}
+
+/// One value per step, NaN where there is none.
+type Lines = BTreeMap<String, Vec<f64>>;
+
+impl Asking<'_> {
+    /// Fetches all columns of `times`.
+    ///
+    /// # Errors
+    /// See [`PrometheusError`]; a column whose metric does not exist is no error, but null and counted.
+    pub async fn piece(&self, times: &Range<i64>) -> Result<Piece, PrometheusError> {
+        let metrics: BTreeSet<&String> = self.queries.columns().filter_map(|(_, query)| query.metric.as_ref()).collect();
+        let ages: HashMap<&str, Arc<Lines>> = stream::iter(metrics)
+            .map(|metric| async move { Ok((metric.as_str(), Arc::new(self.sample_times(metric, times).await?))) })
+            .buffer_unordered(self.concurrency)
+            .try_collect()
+            .await?;
+        let mut rows: BTreeMap<String, Vec<NodeSample>> = BTreeMap::new();
+        let mut counts = BTreeMap::new();
+        let mut columns = stream::iter(self.queries.columns().collect::<Vec<_>>())
+            .map(|(column, query)| async move { Ok::<_, PrometheusError>((column, query, self.series(&query.query, times).await?)) })
+            .buffer_unordered(self.concurrency);
+        while let Some((column, query, series)) = columns.try_next().await? {
+            let mut count = ColumnCounts::default();
+            let mut lines = self.lines(series, times, column, &mut count);
+            if let Some(metric) = &query.metric {
+                self.drop_stale(metric, &ages[metric.as_str()], times, &mut lines, &mut count);
+            }
+            count.absent_chunks = u64::from(count.values == 0);
+            for (node, line) in lines {
+                let samples = rows.entry(node).or_insert_with(|| times.clone().step_by(self.step as usize).map(NodeSample::empty).collect());
+                samples.iter_mut().zip(line).for_each(|(sample, value)| sample.set(column, value));
+            }
+            counts.insert(column.column(), count);
+        }
+        for samples in rows.values_mut() {
+            samples.retain(|sample| sample.values.iter().any(|value| !value.is_nan()));
+        }
+        rows.retain(|_, samples| !samples.is_empty());
+        Ok(Piece { nodes: rows.into_iter().map(|(node, samples)| (NodeName::new(node), samples)).collect(), columns: counts })
+    }
+
+    /// When the newest sample behind each step was taken, in seconds, by node.
+    async fn sample_times(&self, metric: &str, times: &Range<i64>) -> Result<Lines, PrometheusError> {
+        let query = format!("max by (instance, job, node, kubernetes_node, nodename) (timestamp({metric}))");
+        let series = self.series(&query, times).await?;
+        let mut newest: Lines = BTreeMap::new();
+        for one in series {
+            let Some((node, _)) = self.identity.node_of(&one.labels) else { continue };
+            let line = newest.entry(node).or_insert_with(|| vec![f64::NAN; self.steps(times)]);
+            for (ts, value) in one.points {
+                if let Some(slot) = self.slot(times, ts).and_then(|at| line.get_mut(at)) {
+                    *slot = slot.max(value); // `max` prefers a number to NaN
+                }
+            }
+        }
+        Ok(newest)
+    }
+
+    /// The answer to a query, by groups of nodes where the whole would be too large.
+    async fn series(&self, query: &str, times: &Range<i64>) -> Result<Vec<Series>, PrometheusError> {
+        let spans = Spans { window: self.window, range: times.end - times.start, stale: 2 * self.interval };
+        let mut all = Vec::new();
+        for group in self.groups(query, times) {
+            all.extend(self.client.range(&fill(query, &group, spans), times.clone(), self.step).await?);
+        }
+        Ok(all)
+    }
+
+    fn groups(&self, query: &str, times: &Range<i64>) -> Vec<Group> {
+        let points = (self.steps(times) as i64).min(MAX_POINTS);
+        let nodes_at_once = (self.reply_points / points.max(1)).max(1) as usize;
+        if !can_be_cut(query) || self.targets.len() <= nodes_at_once {
+            return vec![Group::everything()];
+        }
+        self.targets
+            .chunks(nodes_at_once)
+            .map(|some| Group::of(some.iter().map(|(instance, _)| instance.as_str()), some.iter().map(|(_, node)| node.as_str())))
+            .collect()
+    }
+
+    fn steps(&self, times: &Range<i64>) -> usize {
+        ((times.end - times.start) / self.step) as usize
+    }
+
+    fn slot(&self, times: &Range<i64>, ts: i64) -> Option<usize> {
+        let offset = ts - times.start;
+        (times.contains(&ts) && offset % self.step == 0).then_some((offset / self.step) as usize)
+    }
+
+    /// Puts the points of a column on the grid, node by node. The order of series does not matter: of several for one
+    /// node the first by its labels wins.
+    fn lines(&self, mut series: Vec<Series>, times: &Range<i64>, column: NodeMetric, count: &mut ColumnCounts) -> Lines {
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        let mut lines: Lines = BTreeMap::new();
+        for one in series {
+            let Some((node, _)) = self.identity.node_of(&one.labels) else {
+                count.drops.add(DropReason::UnknownNode);
+                count.example.get_or_insert_with(|| format!("{:?} leads to no node", one.labels));
+                continue;
+            };
+            let line = lines.entry(node.clone()).or_insert_with(|| vec![f64::NAN; self.steps(times)]);
+            let mut before = i64::MIN;
+            let mut own = BTreeSet::new();
+            for (ts, value) in one.points {
+                if ts < before {
+                    count.drops.add(DropReason::OutOfOrder);
+                }
+                before = before.max(ts);
+                let Some(at) = self.slot(times, ts) else {
+                    count.drops.add(DropReason::OffGrid);
+                    continue;
+                };
+                if !own.insert(at) {
+                    count.drops.add(DropReason::Duplicate);
+                    continue;
+                }
+                let refused = if value.is_nan() { Some(DropReason::NotFinite) } else { implausible(column, value) };
+                if let Some(reason) = refused {
+                    count.drops.add(reason);
+                } else if line[at].is_nan() {
+                    line[at] = value;
+                } else {
+                    count.drops.add(DropReason::SeveralSeries);
+                    count.example.get_or_insert_with(|| format!("several series for node `{node}`, one of them {:?}", one.labels));
+                }
+            }
+        }
+        for (node, line) in &lines {
+            let values = line.iter().filter(|value| !value.is_nan()).count() as u64;
+            count.values += values;
+            if values > 0 {
+                count.nodes.insert(node.clone());
+            }
+        }
+        lines
+    }
+
+    /// Leaves out values whose newest sample is older than two scrape intervals: Prometheus repeats a sample for up to
+    /// five minutes, and a rate lives on for its whole window.
+    fn drop_stale(&self, metric: &str, newest: &Lines, times: &Range<i64>, lines: &mut Lines, count: &mut ColumnCounts) {
+        if newest.is_empty() {
+            count.unchecked_chunks += u64::from(count.values > 0);
+            return;
+        }
+        let limit = 2 * self.intervals.get(metric).copied().unwrap_or(self.interval);
+        for (node, line) in lines.iter_mut() {
+            let sampled = newest.get(node);
+            let mut kept = 0;
+            for (at, value) in line.iter_mut().enumerate().filter(|(_, value)| !value.is_nan()) {
+                let ts = times.start + at as i64 * self.step;
+                let taken = sampled.and_then(|line| line.get(at)).map_or(f64::NAN, |seconds| seconds * 1_000.0);
+                let fresh = !taken.is_nan() && ts as f64 - taken <= limit as f64;
+                if fresh {
+                    kept += 1;
+                } else {
+                    *value = f64::NAN;
+                    count.values -= 1;
+                    count.drops.add(DropReason::Stale);
+                }
+            }
+            if kept == 0 {
+                count.nodes.remove(node);
+            }
+        }
+    }
+}
+
+/// The usual distance of a series' raw samples in milliseconds, in whole seconds: the median over all series.
+pub fn scrape_interval(raw: &[Series]) -> Option<i64> {
+    let mut distances: Vec<i64> =
+        raw.iter().flat_map(|series| series.points.windows(2).map(|pair| pair[1].0 - pair[0].0)).filter(|distance| *distance > 0).collect();
+    distances.sort_unstable();
+    let median = distances.get(distances.len() / 2)?;
+    Some((median + 500) / 1_000 * 1_000).map(|rounded| rounded.max(1_000))
+}
+
+/// The metrics underneath the columns, without repetition.
+pub fn metrics_underneath(queries: &Queries) -> BTreeSet<String> {
+    queries.columns().filter_map(|(_, Query { metric, .. })| metric.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prometheus::reply::Labels;
+
+    #[test]
+    fn the_scrape_interval_is_the_usual_distance_whatever_the_gaps() {
+        let points = [0, 30_010, 59_990, 90_000, 400_000, 430_000].map(|ts| (ts, 1.0)).to_vec();
+        let series = Series { labels: Labels::new(), points };
+        assert_eq!(scrape_interval(&[series]), Some(30_000));
+        assert_eq!(scrape_interval(&[]), None);
+        let one = Series { labels: Labels::new(), points: vec![(0, 1.0)] };
+        assert_eq!(scrape_interval(&[one]), None);
+    }
+}
