@@ -87,7 +87,9 @@ impl Asking<'_> {
     pub async fn piece(&self, times: &Range<i64>) -> Result<Piece, PrometheusError> {
         let metrics: BTreeSet<&String> = self.queries.columns().filter_map(|(_, query)| query.metric.as_ref()).collect();
         let ages: HashMap<&str, Arc<Lines>> = stream::iter(metrics)
-            .map(|metric| async move { Ok((metric.as_str(), Arc::new(self.sample_times(metric, times).await?))) })
+            .map(|metric| async move {
+                Ok::<_, PrometheusError>((metric.as_str(), Arc::new(self.sample_times(metric, times).await?)))
+            })
             .buffer_unordered(self.concurrency)
             .try_collect()
             .await?;

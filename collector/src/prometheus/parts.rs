@@ -4,7 +4,7 @@ use crate::raw::node_frame;
 use anyhow::Context;
 use chrono::NaiveDate;
 use cluster::{DAY_MS, HOUR_MS, MINUTE_MS, NODE_METRICS, NodeName, NodeSample};
-use polars::prelude::*;
+use polars::prelude::{DataFrame, ParquetReader, PolarsResult, SerReader, UniqueKeepStrategy};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use store::{Store, date_of};
@@ -65,7 +65,7 @@ pub fn write(store: &Store, start: i64, nodes: &[(NodeName, Vec<NodeSample>)]) -
 }
 
 fn overlay(new: &DataFrame, old: &DataFrame) -> PolarsResult<DataFrame> {
-    let key: Vec<PlSmallStr> = NODE_METRICS.key.iter().map(|name| (*name).into()).collect();
+    let key: Vec<String> = NODE_METRICS.key.iter().map(|name| (*name).to_owned()).collect();
     new.vstack(old)?.unique_stable(Some(&key), UniqueKeepStrategy::First, None)
 }
 

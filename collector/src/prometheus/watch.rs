@@ -3,6 +3,7 @@
 
 use super::backfill::Collector;
 use super::error::PrometheusError;
+use super::identity::TooFewMatched;
 use super::settings::{Source, iso};
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -82,13 +83,16 @@ impl State {
     }
 
     fn failed(self, error: anyhow::Error) -> anyhow::Result<Self> {
-        if error.chain().all(|cause| !cause.is::<PrometheusError>()) {
+        let answered = error.chain().all(|cause| !cause.is::<PrometheusError>());
+        // At the start too few nodes mean wrong settings; later they mean that exporters are away for a while.
+        let may_pass = !matches!(self, Self::Starting) && error.chain().any(|cause| cause.is::<TooFewMatched>());
+        if answered && !may_pass {
             return Err(error);
         }
         Ok(match self {
             Self::Failing { since } => Self::Failing { since },
             Self::Starting | Self::Well { .. } => {
-                tracing::warn!(error = format!("{error:#}"), "prometheus does not answer, trying again every step");
+                tracing::warn!(error = format!("{error:#}"), "prometheus gives no history, trying again every step");
                 Self::Failing { since: Instant::now() }
             }
         })
