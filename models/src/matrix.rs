@@ -195,3 +195,44 @@ pub(crate) fn position_of(names: &[String], name: &str, wanted_by: &str) -> Resu
         columns: names.to_vec(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn message(result: Result<FeatureMatrix, ModelError>) -> String {
+        result.expect_err("it does not fit").to_string()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let new = |columns: &[&str], rows, values| message(FeatureMatrix::new(names(columns), rows, values));
+        assert_eq!(new(&["a", "b"], 2, vec![0.0; 3]), "feature matrix has 3 values, expected 4");
+        assert_eq!(new(&["a", "b", "a"], 0, Vec::new()), "feature `a` occurs twice, at 0 and 2");
+        assert_eq!(new(&[], 0, Vec::new()), "feature matrix has 0 columns, at least 1, expected 1");
+        assert!(
+            new(&["a", "b"], 2, vec![0.0, f32::NAN, 1.0, f32::NEG_INFINITY])
+                .starts_with("feature matrix has the value -inf in row 1, column `b`.")
+        );
+        assert_eq!(
+            message(FeatureMatrix::from_columns(names(&["a", "b"]), &[&[1.0], &[1.0, 2.0]])),
+            "feature column has 2 rows, expected 1"
+        );
+    }
+
+    #[test]
+    fn rows_and_columns_are_selected_in_the_order_asked_for() {
+        let x =
+            FeatureMatrix::from_columns(names(&["a", "b"]), &[&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0]]).expect("a matrix");
+        assert_eq!(x.select_rows(&[2, 0, 2]).expect("they exist").values(), [3.0, 6.0, 1.0, 4.0, 3.0, 6.0]);
+        assert_eq!(message(x.select_rows(&[3])), "row selection has 3 as highest row, expected 2");
+        let swapped = x.select_columns(&names(&["b", "a"])).expect("they exist");
+        assert_eq!((swapped.row(1), swapped.position("a")), (&[5.0, 2.0][..], Some(1)));
+        assert_eq!(x.named_column("b", "a test").expect("it exists"), [4.0, 5.0, 6.0]);
+        assert!(message(x.select_columns(&names(&["c"]))).starts_with("the features have no column `c`"));
+    }
+}
