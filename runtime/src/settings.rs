@@ -26,6 +26,7 @@ pub const SECTIONS: &[&str] = &[
     "collector.quality",
     "features.build",
     "trainer.load",
+    "trainer.booster",
     "trainer.validate",
     "pipelines.run",
 ];

@@ -1,1 +1,24 @@
-//! 
+//! Train, compare, validate, register, explain.
+//!
+//! - [`rows`]: feature rows with what came afterwards; [`folds`]: cuts by time; [`evaluate`]: every figure, once.
+//! - [`recipe`]: how the load predictor is made by default; [`heads`]: fitting one head; [`train`]: all of them.
+//! - [`validate`]: the gate; [`registry`]: versions, champion, the way back.
+//! - [`compare`], [`results`]: candidates and peers on equal terms; [`explain`]: why a forecast is what it is.
+//!
+//! No HTTP serving here, and no live cluster: everything comes from a features dataset and goes to a folder and to
+//! [`tracking`].
+
+pub mod cli;
+pub mod compare;
+pub mod evaluate;
+pub mod explain;
+pub mod folds;
+pub mod heads;
+pub mod list;
+pub mod recipe;
+pub mod registry;
+pub mod results;
+pub mod rows;
+mod text_table;
+pub mod train;
+pub mod validate;

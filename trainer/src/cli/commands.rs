@@ -1,0 +1,309 @@
+//! One function per command: read, call the library, write.
+
+use super::{
+    CompareArgs, Context, ExplainArgs, JsonArgs, RegisterArgs, ResultsArgs, RollbackArgs, RunsArgs, ShowArgs,
+    TrainLoadArgs, ValidateArgs, inputs,
+};
+use crate::compare::{self, CompareSettings};
+use crate::list::Listing;
+use crate::recipe::Recipe;
+use crate::registry::{self, Registered};
+use crate::results::{self, Peer, ResultsSettings};
+use crate::text_table::{figure, minute, text_table};
+use crate::train::{self, LoadSettings, RunReference, TrainedLoad};
+use crate::validate::{GateSettings, Verdict};
+use crate::{explain, list, recipe, validate as gate};
+use anyhow::Context as _;
+use clap::ArgMatches;
+use cluster::NodeName;
+use models::load::HeadKey;
+use runtime::GateRefused;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use store::DatasetVersion;
+
+pub(super) fn train_load(context: &Context, args: &TrainLoadArgs, matches: &ArgMatches) -> anyhow::Result<()> {
+    let settings: LoadSettings = context.config.resolve("trainer.load", &args.settings, matches)?;
+    let recipe: Recipe = context.config.resolve("trainer.booster", &args.recipe, matches)?;
+    let dataset = inputs::dataset(context, &args.features)?;
+    let (trained, run) = train(context, &dataset, &settings, &recipe, &args.model_out)?;
+    print_or_json(args.output.json, &training_json(&trained, &run, &args.model_out), || {
+        training_text(&trained, &run, &args.model_out)
+    });
+    Ok(())
+}
+
+/// Trains, writes the folder with its report, logs the run.
+pub(super) fn train(
+    context: &Context,
+    dataset: &DatasetVersion,
+    settings: &LoadSettings,
+    recipe: &Recipe,
+    folder: &Path,
+) -> anyhow::Result<(TrainedLoad, RunReference)> {
+    let rows = inputs::schema_rows(context, dataset)?;
+    let trained_at = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let bar = runtime::progress::bar(HeadKey::all().count() as u64, "training heads");
+    let trained = train::train_load(&rows, settings, recipe, |key| {
+        tracing::debug!(head = %key, "head is trained");
+        bar.inc(1);
+    })?;
+    bar.finish_and_clear();
+    let page = train::page(&trained, &rows, &dataset.id)?;
+    let artifact = train::seal(&trained, dataset, settings, recipe, &trained_at)?;
+    train::write_model(folder, artifact, &[("report.html", page.as_bytes())])?;
+    let run = context
+        .with_tracker(async |tracker| train::log_run(tracker, &trained, dataset, settings, recipe, folder).await)?;
+    runtime::files::write_json(&folder.join(train::RUN_FILE), &run)?;
+    Ok((trained, run))
+}
+
+pub(super) fn training_text(trained: &TrainedLoad, run: &RunReference, folder: &Path) -> String {
+    let rows: Vec<Vec<String>> = trained
+        .heads
+        .iter()
+        .filter_map(|head| {
+            let scores = head.scores?;
+            Some(vec![
+                head.key.slug(),
+                figure(Some(scores.mae_points), 3),
+                figure(Some(scores.persistence_mae_points), 3),
+                figure(scores.accuracy_percent, 2),
+                figure(scores.skill, 3),
+                figure(scores.p90_coverage, 3),
+                if head.fit.fitted.evidence.fallback { "baseline" } else { "booster" }.to_owned(),
+            ])
+        })
+        .collect();
+    let table =
+        text_table(&["head", "MAE points", "persistence", "accuracy %", "skill", "P90 covers", "answers"], &rows);
+    format!(
+        "trained on {} nodes, {} rows, {} to {} UTC in {:.1} s; tested from {} UTC on\n{table}model  {}\nreport {}\nrun    {} in {}\n",
+        trained.nodes.len(),
+        trained.rows,
+        minute(trained.span.from),
+        minute(trained.span.until),
+        trained.seconds,
+        minute(trained.test_from()),
+        folder.display(),
+        folder.join("report.html").display(),
+        run.run_id,
+        run.store
+    )
+}
+
+fn training_json(trained: &TrainedLoad, run: &RunReference, folder: &Path) -> serde_json::Value {
+    let heads: Vec<_> = trained
+        .heads
+        .iter()
+        .map(|head| json!({ "head": head.key.slug(), "scores": head.scores, "yesterday": head.yesterday, "five_minute": head.five_minute, "held_out": head.held_out, "folds": head.folds, "evidence": head.fit.fitted.evidence }))
+        .collect();
+    json!({ "model": folder, "run": run, "seconds": trained.seconds, "rows": trained.rows, "nodes": trained.nodes, "heads": heads })
+}
+
+pub(super) fn validate(context: &Context, args: &ValidateArgs, matches: &ArgMatches) -> anyhow::Result<()> {
+    let limits: GateSettings = context.config.resolve("trainer.validate", &args.limits, matches)?;
+    let dataset = inputs::dataset(context, &args.features)?;
+    let verdict = judge(context, &dataset, &args.model, &limits)?;
+    if let Some(path) = &args.json_out {
+        runtime::files::write_json(path, &verdict)?;
+    }
+    if let Some(path) = &args.html_out {
+        runtime::files::write_text(path, &gate::page(&verdict))?;
+    }
+    print_or_json(args.output.json, &serde_json::to_value(&verdict)?, || verdict_text(&verdict));
+    refuse(&verdict)
+}
+
+pub(super) fn judge(
+    context: &Context,
+    dataset: &DatasetVersion,
+    folder: &Path,
+    limits: &GateSettings,
+) -> anyhow::Result<Verdict> {
+    let model = train::read_model(folder)?;
+    let champion = context.with_tracker(async |tracker| registry::fetch_champion(tracker).await)?;
+    let mut columns = recipe::schema_columns();
+    for column in model.predictor.features().iter() {
+        if !columns.contains(column) {
+            columns.push(column.clone());
+        }
+    }
+    let rows = inputs::rows(context, dataset, &columns)?;
+    gate::validate(&model, champion.as_ref(), &rows, &dataset.id, limits)
+}
+
+pub(super) fn refuse(verdict: &Verdict) -> anyhow::Result<()> {
+    if verdict.passed {
+        return Ok(());
+    }
+    Err(GateRefused(format!("validation refused the model: {}", verdict.reasons().join("; "))).into())
+}
+
+pub(super) fn verdict_text(verdict: &Verdict) -> String {
+    let rows: Vec<Vec<String>> = verdict
+        .checks
+        .iter()
+        .map(|check| {
+            vec![
+                check.head.clone(),
+                check.rule.clone(),
+                if check.passed { "holds" } else { "FAILS" }.to_owned(),
+                check.reason.clone(),
+            ]
+        })
+        .collect();
+    let champion = match (&verdict.champion, &verdict.champion_note) {
+        (Some(version), _) => format!("compared with champion version {version}"),
+        (None, Some(note)) => format!("not compared with the champion: {note}"),
+        (None, None) => "there is no champion yet".to_owned(),
+    };
+    format!(
+        "{}validation {} on {} to {} UTC, {champion}\n",
+        text_table(&["head", "rule", "", "why"], &rows),
+        if verdict.passed { "passed" } else { "REFUSED" },
+        minute(verdict.window.from),
+        minute(verdict.window.until)
+    )
+}
+
+pub(super) fn register(context: &Context, args: &RegisterArgs) -> anyhow::Result<()> {
+    let verdict: Verdict =
+        runtime::files::read_json(&args.validation).context("that is no verdict of `trainer validate`")?;
+    let registered = context
+        .with_tracker(async |tracker| registry::register(tracker, &args.model, &verdict, !args.keep_champion).await)?;
+    print_or_json(args.output.json, &serde_json::to_value(&registered)?, || registered_text(&registered));
+    Ok(())
+}
+
+pub(super) fn registered_text(registered: &Registered) -> String {
+    let Registered { version, semver, is_new, is_champion, previous } = registered;
+    match (is_new, is_champion, previous) {
+        (false, ..) => format!("this very model is version {version} ({semver}) and champion already\n"),
+        (true, true, Some(previous)) => format!(
+            "registered version {version} ({semver}) of {}; it is champion, version {previous} is `previous`\n",
+            registry::MODEL
+        ),
+        (true, true, None) => {
+            format!("registered version {version} ({semver}) of {}; it is the first champion\n", registry::MODEL)
+        }
+        (true, false, _) => format!("registered version {version} ({semver}) of {} as challenger\n", registry::MODEL),
+    }
+}
+
+pub(super) fn rollback(context: &Context, args: &RollbackArgs) -> anyhow::Result<()> {
+    let done =
+        context.with_tracker(async |tracker| registry::rollback(tracker, args.to.as_deref(), &args.reason).await)?;
+    print_or_json(args.output.json, &serde_json::to_value(&done)?, || {
+        format!("champion of {} is version {} again, version {} was taken back\n", registry::MODEL, done.to, done.from)
+    });
+    Ok(())
+}
+
+pub(super) fn compare(context: &Context, args: &CompareArgs) -> anyhow::Result<()> {
+    let recipe = Recipe::default();
+    let dataset = inputs::dataset(context, &args.features)?;
+    let rows = inputs::rows(context, &dataset, &recipe::all_columns())?;
+    let hours = args.validation_hours.unwrap_or_else(|| (rows.span().hours() / 10.0).min(24.0));
+    let settings = CompareSettings {
+        heads: args.heads.clone(),
+        target: if args.five_minute { features::TargetKind::FiveMinute } else { features::TargetKind::HourMean },
+        folds: args.folds,
+        validation_hours: hours,
+        max_rows: args.max_rows,
+        seed: args.seed,
+        threads: args.threads,
+    };
+    let spinner = runtime::progress::spinner("comparing");
+    let comparison =
+        compare::compare(&dataset.id, &rows, &recipe, &settings, |step| spinner.set_message(step.to_owned()))?;
+    spinner.finish_and_clear();
+    let out = args.out.clone().unwrap_or_else(|| context.store.root().join("reports/compare"));
+    runtime::files::write_json(&out.join("comparison.json"), &comparison)?;
+    let markdown = compare::markdown(&comparison);
+    runtime::files::write_text(&out.join("comparison.md"), &markdown)?;
+    runtime::files::write_text(&out.join("comparison.html"), &compare::page(&comparison))?;
+    context.with_tracker(async |tracker| compare::log(tracker, &comparison, &out).await)?;
+    print_or_json(args.output.json, &serde_json::to_value(&comparison)?, || {
+        format!("{markdown}\npage {}\n", out.join("comparison.html").display())
+    });
+    Ok(())
+}
+
+pub(super) fn explain(context: &Context, args: &ExplainArgs) -> anyhow::Result<()> {
+    let model = match &args.model {
+        Some(folder) => train::read_model(folder)?,
+        None => {
+            let champion = context.with_tracker(async |tracker| registry::fetch_champion(tracker).await)?;
+            champion
+                .map(|champion| champion.model)
+                .context("there is no champion to explain. Register a model, or name a folder with --model")?
+        }
+    };
+    let dataset = inputs::dataset(context, &args.features)?;
+    let rows = inputs::rows(context, &dataset, model.predictor.features())?;
+    let explained = explain::explain(&model, &rows, &NodeName::new(&args.node), args.at, args.quantile, args.head)?;
+    if let Some(path) = &args.html {
+        runtime::files::write_text(path, &explain::page(&explained))?;
+    }
+    print_or_json(args.output.json, &serde_json::to_value(&explained)?, || explain::text(&explained));
+    Ok(())
+}
+
+pub(super) fn results(context: &Context, args: &ResultsArgs) -> anyhow::Result<()> {
+    let dataset = inputs::dataset(context, &args.features)?;
+    let rows = inputs::schema_rows(context, &dataset)?;
+    let settings = ResultsSettings {
+        seeds: args.seeds.clone(),
+        test_share: args.test_share,
+        max_rows: args.max_rows,
+        retrain_days: args.retrain_days,
+        held_out_nodes: args.held_out_nodes,
+        threads: args.threads,
+    };
+    let peer = args.peer_python.clone().map(|python| Peer { python, script: args.peer_script.clone() });
+    let bar = runtime::progress::bar(2 * HeadKey::all().count() as u64, "results");
+    let results =
+        results::results(&args.set, &dataset.id, &rows, &settings, &Recipe::default(), peer.as_ref(), |_| bar.inc(1))?;
+    bar.finish_and_clear();
+    let markdown = results::markdown(&results);
+    runtime::files::write_json(&args.out.join(format!("{}.json", args.set)), &results)?;
+    runtime::files::write_text(&args.out.join(format!("{}.md", args.set)), &markdown)?;
+    let page: PathBuf = args.out.join(format!("{}.html", args.set));
+    runtime::files::write_text(&page, &results::page(&results))?;
+    print_or_json(args.output.json, &serde_json::to_value(&results)?, || {
+        format!("{markdown}\npage {}\n", page.display())
+    });
+    Ok(())
+}
+
+pub(super) fn runs(context: &Context, args: &RunsArgs) -> anyhow::Result<()> {
+    let listing = context.with_tracker(async |tracker| {
+        list::runs(tracker, args.experiment.as_deref(), &args.filter, args.limit, args.nested).await
+    })?;
+    print_listing(args.output.json, &listing);
+    Ok(())
+}
+
+pub(super) fn models(context: &Context, args: &JsonArgs) -> anyhow::Result<()> {
+    let listing = context.with_tracker(async |tracker| list::models(tracker).await)?;
+    print_listing(args.json, &listing);
+    Ok(())
+}
+
+pub(super) fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
+    let listing = context.with_tracker(async |tracker| list::show(tracker, &args.id).await)?;
+    print_listing(args.output.json, &listing);
+    Ok(())
+}
+
+fn print_listing(as_json: bool, listing: &Listing) {
+    print_or_json(as_json, &listing.json, || listing.text.clone());
+}
+
+/// A reader that went away (`trainer runs | head`) is no failure.
+pub(super) fn print_or_json(as_json: bool, value: &serde_json::Value, text: impl FnOnce() -> String) {
+    use std::io::Write;
+    let text = if as_json { format!("{value:#}\n") } else { text() };
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,211 @@
+//! Fitting a head of the load predictor from rows: which rows go where, and which columns it reads.
+
+use crate::compare::{Fitted, FoldRows};
+use crate::evaluate::{Outcomes, served_p90};
+use crate::folds::{Fold, Split, SplitSettings, Window, split_before};
+use crate::recipe::{ColumnSet, Recipe};
+use crate::rows::{LoadRows, pick};
+use anyhow::Context;
+use cluster::HOUR_MS;
+use features::TargetKind;
+use models::load::{FittedHead, HeadData, HeadKey, fit_head};
+use models::{FeatureMatrix, FitOptions, FitRows};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// Shares of a training history when there is no other reason to choose: on both traces the error does not change by
+/// more than its noise between 0.1 and 0.25.
+pub const DEFAULT_SPLIT: SplitSettings = SplitSettings { test_share: 0.2, calibration_share: 0.2, stop_share: 0.15 };
+
+/// A larger column set must save this share of the error on the stop rows, else the lean one is kept: below it the
+/// difference changes sign between folds.
+const COLUMN_SET_SAVING: f64 = 0.01;
+
+/// A fitted head with how it came about.
+#[derive(Debug, Clone)]
+pub struct HeadFit {
+    /// The head and its evidence.
+    pub fitted: FittedHead,
+    /// The columns that it reads.
+    pub columns: ColumnSet,
+    /// Time of all fits, the rejected column set included.
+    pub fit_time: Duration,
+}
+
+/// What a head is fitted on.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadInput<'a> {
+    /// All rows.
+    pub rows: &'a LoadRows,
+    /// What each row should forecast, NaN where unknown.
+    pub target: &'a [f32],
+    /// The nodes that may train; all when absent.
+    pub nodes: Option<&'a BTreeSet<u32>>,
+    /// Training rows, at most: the grid of times is thinned evenly until they fit.
+    pub max_rows: usize,
+}
+
+/// Rows of one window, ready to fit on.
+struct Slice {
+    x: FeatureMatrix,
+    y: Vec<f32>,
+}
+
+impl Slice {
+    fn new(input: &HeadInput<'_>, window: Window, every: usize) -> anyhow::Result<Self> {
+        let rows = input.rows.select(window, input.nodes, input.target, every);
+        Ok(Self { x: input.rows.x.select_rows(&rows)?, y: pick(input.target, &rows) })
+    }
+
+    fn rows(&self) -> FitRows<'_> {
+        FitRows::new(&self.x, &self.y)
+    }
+}
+
+/// Fits a head on everything before the test of `split`. Of the column sets the one with the smaller error on the stop
+/// rows is kept.
+///
+/// # Errors
+/// When a window has no rows with a known target, or the booster refuses the data.
+pub fn fit(
+    recipe: &Recipe,
+    key: HeadKey,
+    input: &HeadInput<'_>,
+    split: &Split,
+    options: &FitOptions,
+) -> anyhow::Result<HeadFit> {
+    let began = Instant::now();
+    let all = input.rows.select(split.train, input.nodes, input.target, 1).len();
+    let every = all.div_ceil(input.max_rows.max(1)).max(1);
+    let slice = |window, what: &str| -> anyhow::Result<Slice> {
+        let slice = Slice::new(input, window, every)?;
+        anyhow::ensure!(
+            !slice.y.is_empty(),
+            "no row with a known target for {key} in the {what} window. Collect more days, or check `collector quality` for gaps"
+        );
+        Ok(slice)
+    };
+    let (train, stop, calibration) =
+        (slice(split.train, "training")?, slice(split.stop, "stop")?, slice(split.calibration, "calibration")?);
+    let data = HeadData { train: train.rows(), selection: Some(stop.rows()), calibration: Some(calibration.rows()) };
+    let mut best: Option<(FittedHead, ColumnSet, f64)> = None;
+    for columns in ColumnSet::ALL {
+        let settings = recipe.head(key.resource, columns);
+        let fitted = fit_head(key, &settings, &data, options).with_context(|| format!("failed to fit {key}"))?;
+        let error = fitted.evidence.median_error.unwrap_or(f64::INFINITY);
+        let better = best.as_ref().is_none_or(|(_, _, least)| error < least * (1.0 - COLUMN_SET_SAVING));
+        if better {
+            best = Some((fitted, columns, error));
+        }
+    }
+    let (fitted, columns, _) = best.context("no column set was tried")?;
+    Ok(HeadFit { fitted, columns, fit_time: began.elapsed() })
+}
+
+/// The forecasts of a head for `rows`, beside what came. Rows without observation, persistence or last value are left
+/// out, so that every forecaster is scored on the same ones.
+///
+/// # Errors
+/// When the rows have other features than the head.
+pub fn outcomes(
+    fit: &FittedHead,
+    rows: &LoadRows,
+    target: &[f32],
+    kind: TargetKind,
+    wanted: &[usize],
+) -> anyhow::Result<Outcomes> {
+    outcomes_of(&fit.head, fit.evidence.median_error, rows, target, kind, wanted)
+}
+
+/// The same for a head whose evidence is kept elsewhere, such as one from an artifact.
+///
+/// # Errors
+/// See [`outcomes`].
+pub fn outcomes_of(
+    head: &models::load::LoadHead,
+    typical_error: Option<f64>,
+    rows: &LoadRows,
+    target: &[f32],
+    kind: TargetKind,
+    wanted: &[usize],
+) -> anyhow::Result<Outcomes> {
+    let key = head.key();
+    let (persistence, last_value) = (rows.persistence(kind, key.resource), rows.last_value(key.resource));
+    let known =
+        |row: &&usize| target[**row].is_finite() && persistence[**row].is_finite() && last_value[**row].is_finite();
+    let wanted: Vec<usize> = wanted.iter().filter(known).copied().collect();
+    let x = rows.x.select_rows(&wanted)?.select_columns(head.features())?;
+    let forecasts = head.predict(&x)?;
+    let column = |values: &[f32]| pick(values, &wanted).into_iter().map(f64::from).collect::<Vec<_>>();
+    let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
+    let mut outcomes = Outcomes {
+        node: pick(&rows.node, &wanted),
+        ts: pick(&rows.ts, &wanted),
+        observed: column(target),
+        median: wide(forecasts.p50),
+        p90: Vec::new(),
+        p90_model: wide(forecasts.p90),
+        persistence: column(&persistence),
+        last_value: column(&last_value),
+    };
+    let typical_error = typical_error.unwrap_or(0.01);
+    outcomes.p90 = served_p90(
+        &outcomes.node,
+        &outcomes.ts,
+        &outcomes.observed,
+        &outcomes.p90_model,
+        &outcomes.median,
+        key.horizon.hours(),
+        typical_error,
+    )?;
+    Ok(outcomes)
+}
+
+/// A head on the terms of `trainer compare`: fitted on a fold's training window, forecasting its validation rows.
+///
+/// # Errors
+/// When the fold is too short to stop and calibrate, and what [`fit`] says.
+pub fn fit_for_comparison(
+    recipe: &Recipe,
+    key: HeadKey,
+    kind: TargetKind,
+    fold: &FoldRows<'_>,
+    windows: Fold,
+    max_rows: usize,
+    options: &FitOptions,
+) -> anyhow::Result<Fitted> {
+    let span = Window { from: windows.train.from, until: windows.validation.until };
+    let split = split_before(span, windows.validation.from, &DEFAULT_SPLIT, i64::from(key.horizon.hours()) * HOUR_MS)?;
+    let input = HeadInput { rows: fold.rows, target: fold.target, nodes: None, max_rows };
+    let fit = fit(recipe, key, &input, &split, options)?;
+    let outcomes = outcomes(&fit.fitted, fold.rows, fold.target, kind, fold.validation)?;
+    anyhow::ensure!(
+        outcomes.len() == fold.validation.len(),
+        "{} of {} rows could be forecast",
+        outcomes.len(),
+        fold.validation.len()
+    );
+    let predictor = models::load::LoadPredictor::new(vec![fit.fitted.head.clone()])?;
+    let bytes = predictor.to_files()?.values().map(Vec::len).sum();
+    Ok(Fitted {
+        median: outcomes.median,
+        p90: outcomes.p90,
+        fit_time: fit.fit_time,
+        bytes,
+        latency: latency(&fit.fitted, fold)?,
+    })
+}
+
+/// Median time of up to 200 forecasts of one row each, both quantiles.
+fn latency(fit: &FittedHead, fold: &FoldRows<'_>) -> anyhow::Result<Option<Duration>> {
+    let sample: Vec<usize> = fold.validation.iter().take(200).copied().collect();
+    let x = fold.rows.x.select_rows(&sample)?.select_columns(fit.head.features())?;
+    let mut times = Vec::with_capacity(sample.len());
+    for row in 0..x.rows() {
+        let began = Instant::now();
+        std::hint::black_box(fit.head.predict_row(x.row(row))?);
+        times.push(began.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times.get(times.len() / 2).copied())
+}

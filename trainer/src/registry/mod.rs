@@ -1,0 +1,94 @@
+//! The registered model `load-predictor`: versions, aliases, and the way back. Nothing becomes champion except through a
+//! passed validation, and every move is kept with who and why.
+
+mod register;
+mod rollback;
+mod semver;
+
+pub use register::{Registered, register};
+pub use rollback::{RolledBack, rollback};
+pub use semver::{Lineage, NoSemanticVersion, SemanticVersion};
+
+use crate::train::{ModelFolder, read_model};
+use crate::validate::Champion;
+use anyhow::Context;
+use tracking::{ModelVersion, Tracker, TrackingError};
+
+/// The registered model's name.
+pub const MODEL: &str = models::artifact::LOAD_PREDICTOR;
+/// Serves.
+pub const CHAMPION: &str = "champion";
+/// Is compared with the champion.
+pub const CHALLENGER: &str = "challenger";
+/// Was champion before: the way back.
+pub const PREVIOUS: &str = "previous";
+
+/// Tags of a version.
+pub mod tags {
+    /// Semantic version.
+    pub const SEMVER: &str = "semver";
+    /// Hash of the files that forecast.
+    pub const MODEL_HASH: &str = "model_hash";
+    /// Hash of the feature schema.
+    pub const SCHEMA: &str = "feature_schema";
+    /// Hash of hyper-parameters and code.
+    pub const RECIPE: &str = "recipe";
+    /// Id of the training dataset.
+    pub const DATASET: &str = "dataset";
+    /// `passed`; a version without it can never be champion.
+    pub const VALIDATION: &str = "validation";
+    /// Why a version was taken back.
+    pub const WITHDRAWN: &str = "withdrawn";
+}
+
+/// The version that an alias points at; `None` when there is none.
+///
+/// # Errors
+/// When the store cannot be asked.
+pub async fn by_alias(tracker: &dyn Tracker, alias: &str) -> anyhow::Result<Option<ModelVersion>> {
+    optional(tracker.version_by_alias(MODEL, alias).await)
+        .with_context(|| format!("failed to look up `{MODEL}@{alias}`"))
+}
+
+fn optional<T>(result: Result<T, TrackingError>) -> Result<Option<T>, TrackingError> {
+    tracking::optional(result)
+}
+
+/// Fetches the champion's files and reads them.
+///
+/// # Errors
+/// When the store cannot be asked, or the champion's files are damaged: then it must be rolled back first.
+pub async fn fetch_champion(tracker: &dyn Tracker) -> anyhow::Result<Option<Champion>> {
+    let Some(version) = by_alias(tracker, CHAMPION).await? else { return Ok(None) };
+    let folder = tempfile::tempdir().context("failed to make a temporary folder for the champion")?;
+    let doing = || {
+        format!(
+            "failed to fetch champion version {} of `{MODEL}`. `trainer rollback` goes back to the one before",
+            version.version
+        )
+    };
+    tracker.fetch_version(MODEL, &version.version, folder.path()).await.with_context(doing)?;
+    let model = read_model(folder.path()).with_context(doing)?;
+    Ok(Some(Champion { version: version.version.clone(), model }))
+}
+
+/// What a model's place in the line of versions depends on.
+pub fn lineage(model: &ModelFolder) -> Lineage {
+    let metadata = &model.metadata;
+    // What follows from the data is no hyper-parameter: a retrain on newer days must stay a patch.
+    let chosen = metadata
+        .hyper_parameters
+        .iter()
+        .filter(|(name, _)| !name.starts_with("columns_") && *name != "trained_until_ms");
+    let text: String = chosen.map(|(name, value)| format!("{name}={value}\n")).collect();
+    let recipe = runtime::files::sha256(format!("{}\n{text}", metadata.code).as_bytes());
+    Lineage { schema: metadata.feature_schema_hash.clone(), recipe }
+}
+
+/// Who moves aliases: `BERTH_USER`, else the user that the system names.
+pub fn who() -> String {
+    ["BERTH_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
+        .unwrap_or_else(|| "trainer".to_owned())
+}

@@ -1,0 +1,195 @@
+//! `trainer register`: a validated model becomes a version, and champion.
+
+use super::semver::Lineage;
+use super::{CHALLENGER, CHAMPION, MODEL, PREVIOUS, SemanticVersion, by_alias, lineage, tags, who};
+use crate::train::{ModelFolder, RUN_FILE, RunReference, read_model};
+use crate::validate::Verdict;
+use anyhow::Context;
+use runtime::GateRefused;
+use serde::Serialize;
+use std::path::Path;
+use tracking::{Decision, Labels, ModelVersion, NewRun, NewVersion, RunStatus, Tracker};
+
+/// What a registration did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Registered {
+    /// The version's number.
+    pub version: String,
+    /// Its semantic version.
+    pub semver: String,
+    /// Whether it was registered now; otherwise the very model was there already.
+    pub is_new: bool,
+    /// Whether it is champion now.
+    pub is_champion: bool,
+    /// The champion before.
+    pub previous: Option<String>,
+}
+
+/// Registers the model in `folder` after its `verdict`. With `promote` it becomes champion and the former one
+/// `previous`; without, it stays challenger. Registering the same model again changes nothing.
+///
+/// # Errors
+/// [`GateRefused`] when the validation did not pass, is of another model, or compared with another champion; what the
+/// store answers.
+pub async fn register(
+    tracker: &dyn Tracker,
+    folder: &Path,
+    verdict: &Verdict,
+    promote: bool,
+) -> anyhow::Result<Registered> {
+    let model = read_model(folder)?;
+    if verdict.model_hash != model.hash {
+        return Err(GateRefused(format!(
+            "the validation is of model {}, the folder holds {}. Run `trainer validate` on this folder",
+            short(&verdict.model_hash),
+            short(&model.hash)
+        ))
+        .into());
+    }
+    if !verdict.passed {
+        return Err(GateRefused(format!("the validation refused this model: {}", verdict.reasons().join("; "))).into());
+    }
+    tracker
+        .register_model(MODEL, "forecasts CPU and memory utilization of each node, P50 and P90 at 1h, 2h and 4h")
+        .await
+        .context("failed to register the model's name")?;
+    let champion = by_alias(tracker, CHAMPION).await?;
+    if let Some(same) = champion.as_ref().filter(|champion| champion.tags.get(tags::MODEL_HASH) == Some(&model.hash)) {
+        return Ok(Registered {
+            version: same.version.clone(),
+            semver: same.tags.get(tags::SEMVER).cloned().unwrap_or_default(),
+            is_new: false,
+            is_champion: true,
+            previous: None,
+        });
+    }
+    let judged = verdict
+        .champion
+        .as_deref()
+        .or_else(|| verdict.champion_note.as_ref().and(champion.as_ref()).map(|champion| champion.version.as_str()));
+    if promote && judged != champion.as_ref().map(|champion| champion.version.as_str()) {
+        let now = champion.as_ref().map_or("none", |champion| champion.version.as_str());
+        return Err(GateRefused(format!(
+            "the validation compared with champion {}, now it is {now}. Run `trainer validate` again",
+            judged.unwrap_or("none")
+        ))
+        .into());
+    }
+    let newest = newest(tracker).await?;
+    let own = lineage(&model);
+    let semver = next_version(newest.as_ref(), &own);
+    let run = run_of(tracker, folder, &model).await?;
+    let version = NewVersion {
+        model: MODEL.to_owned(),
+        run_id: run.run_id,
+        artifact_path: "model".to_owned(),
+        description: format!("trained on {} at {}", model.metadata.dataset.id, model.metadata.trained_at),
+        tags: Labels::from([
+            (tags::SEMVER.to_owned(), semver.to_string()),
+            (tags::MODEL_HASH.to_owned(), model.hash.clone()),
+            (tags::SCHEMA.to_owned(), own.schema),
+            (tags::RECIPE.to_owned(), own.recipe),
+            (tags::DATASET.to_owned(), model.metadata.dataset.id.clone()),
+            (tags::VALIDATION.to_owned(), "passed".to_owned()),
+        ]),
+    };
+    let version = tracker.create_version(version).await.context("failed to create the version")?;
+    let decision = |why: String| Decision { who: who(), why, evidence: evidence(verdict) };
+    tracker
+        .set_alias(MODEL, CHALLENGER, &version.version, &decision("passed validation".into()))
+        .await
+        .context("failed to set `challenger`")?;
+    if promote {
+        if let Some(former) = &champion {
+            tracker
+                .set_alias(
+                    MODEL,
+                    PREVIOUS,
+                    &former.version,
+                    &decision(format!("was champion until version {} passed validation", version.version)),
+                )
+                .await
+                .context("failed to set `previous`")?;
+        }
+        let why = champion.as_ref().map_or_else(
+            || "first version that passed validation".to_owned(),
+            |former| format!("passed validation against champion {}", former.version),
+        );
+        tracker
+            .set_alias(MODEL, CHAMPION, &version.version, &decision(why))
+            .await
+            .context("failed to set `champion`")?;
+        tracker
+            .delete_alias(MODEL, CHALLENGER, &decision("became champion".into()))
+            .await
+            .context("failed to take `challenger` away")?;
+    }
+    Ok(Registered {
+        version: version.version,
+        semver: semver.to_string(),
+        is_new: true,
+        is_champion: promote,
+        previous: champion.filter(|_| promote).map(|champion| champion.version),
+    })
+}
+
+fn short(hash: &str) -> &str {
+    &hash[..hash.len().min(12)]
+}
+
+/// The figures that a decision rests on, small enough to be read in a log.
+fn evidence(verdict: &Verdict) -> serde_json::Value {
+    let heads: Vec<_> = verdict
+        .heads
+        .iter()
+        .map(|head| {
+            serde_json::json!({
+                "head": head.head,
+                "mae_points": head.scores.map(|scores| scores.mae_points),
+                "skill": head.scores.and_then(|scores| scores.skill),
+                "p90_coverage": head.scores.and_then(|scores| scores.p90_coverage),
+                "against_champion": head.against_champion,
+            })
+        })
+        .collect();
+    serde_json::json!({ "dataset": verdict.dataset, "at": verdict.at, "champion": verdict.champion, "heads": heads })
+}
+
+/// The version that was registered last, whatever became of it: numbers are not used twice.
+async fn newest(tracker: &dyn Tracker) -> anyhow::Result<Option<ModelVersion>> {
+    Ok(tracker.versions(MODEL).await.context("failed to list versions")?.into_iter().next())
+}
+
+fn next_version(before: Option<&ModelVersion>, own: &Lineage) -> SemanticVersion {
+    let Some(before) = before else { return SemanticVersion::FIRST };
+    let tag = |key: &str| before.tags.get(key).cloned().unwrap_or_default();
+    let version: SemanticVersion = tag(tags::SEMVER).parse().unwrap_or(SemanticVersion::FIRST);
+    version.next(&Lineage { schema: tag(tags::SCHEMA), recipe: tag(tags::RECIPE) }, own)
+}
+
+/// The run that trained the model; where this store does not have it (trained elsewhere, or without a store), a run
+/// that holds the files.
+async fn run_of(tracker: &dyn Tracker, folder: &Path, model: &ModelFolder) -> anyhow::Result<RunReference> {
+    let file = folder.join(RUN_FILE);
+    if file.exists() {
+        let reference: RunReference = runtime::files::read_json(&file)?;
+        if reference.store == tracker.describe() {
+            return Ok(reference);
+        }
+        tracing::info!(
+            trained_in = reference.store,
+            "the training was logged elsewhere, its files are logged here again"
+        );
+    }
+    let experiment = tracker.experiment(crate::train::EXPERIMENT).await.context("failed to open the experiment")?;
+    let run = NewRun::new(experiment.id, format!("register {}", model.metadata.dataset.id))
+        .tag("step", "register")
+        .tag("dataset", &model.metadata.dataset.id);
+    let run = tracker.create_run(run).await.context("failed to start a run for the model's files")?;
+    tracker.log_artifacts(&run.id, "model", folder).await.context("failed to log the model's files")?;
+    tracker
+        .set_status(&run.id, RunStatus::Finished, Some(chrono::Utc::now()))
+        .await
+        .context("failed to end the run")?;
+    Ok(RunReference { run_id: run.id, store: tracker.describe() })
+}

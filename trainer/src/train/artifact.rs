@@ -1,0 +1,167 @@
+//! The artifact folder: model files, metadata, card, report. Whole or absent.
+
+use super::TrainedLoad;
+use crate::recipe::Recipe;
+use crate::train::LoadSettings;
+use anyhow::Context;
+use models::artifact::{Artifact, ArtifactDraft, ArtifactMetadata, DatasetReference, METADATA_FILE};
+use models::load::LoadPredictor;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+use store::DatasetVersion;
+
+/// Tells which tracking run made the model; beside the artifact, not part of it.
+pub const RUN_FILE: &str = "run.json";
+
+/// The content of [`RUN_FILE`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunReference {
+    /// The run's id.
+    pub run_id: String,
+    /// The store that has it, as it describes itself.
+    pub store: String,
+}
+
+/// A model folder that was read and checked.
+#[derive(Debug, Clone)]
+pub struct ModelFolder {
+    /// What it is.
+    pub metadata: ArtifactMetadata,
+    /// The model.
+    pub predictor: LoadPredictor,
+    /// The first moment that it has learned nothing from, in UTC milliseconds.
+    pub trained_until: i64,
+    /// Names what it forecasts: see [`model_hash`].
+    pub hash: String,
+}
+
+/// The setting under which the metadata keeps the first moment that nothing was learned from.
+const TRAINED_UNTIL: &str = "trained_until_ms";
+
+/// Seals a trained predictor.
+///
+/// # Errors
+/// What an encoder refuses.
+pub fn seal(
+    trained: &TrainedLoad,
+    dataset: &DatasetVersion,
+    settings: &LoadSettings,
+    recipe: &Recipe,
+    trained_at: &str,
+) -> anyhow::Result<Artifact> {
+    let mut hyper_parameters: BTreeMap<String, serde_json::Value> = BTreeMap::new();
+    for value in [serde_json::to_value(settings)?, serde_json::to_value(recipe)?] {
+        hyper_parameters
+            .extend(value.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
+    }
+    hyper_parameters.insert(TRAINED_UNTIL.to_owned(), trained.test_from().into());
+    for head in &trained.heads {
+        hyper_parameters.insert(format!("columns_{}", head.key.slug()), serde_json::to_value(head.fit.columns)?);
+    }
+    let metrics = trained
+        .heads
+        .iter()
+        .flat_map(|head| {
+            head.scores
+                .iter()
+                .flat_map(|scores| scores.figures())
+                .map(|(name, value)| (format!("{}.{name}", head.key.slug()), value))
+        })
+        .collect();
+    let draft = ArtifactDraft {
+        algorithm: "gradient-boosted trees (XGBoost)".into(),
+        code: format!("trainer {}", env!("CARGO_PKG_VERSION")),
+        trained_at: trained_at.to_owned(),
+        training_seconds: trained.seconds,
+        dataset: DatasetReference { id: dataset.id.clone(), hash: dataset.hash.clone() },
+        hyper_parameters,
+        metrics,
+        heads: trained.heads.iter().map(|head| head.fit.fitted.evidence.clone()).collect(),
+        ..ArtifactDraft::default()
+    };
+    Ok(Artifact::of_load_predictor(&trained.predictor, draft)?)
+}
+
+/// Writes an artifact and further files (a report) as a folder. It is built beside the old one and renamed, so a killed
+/// run leaves the old folder or the new one.
+///
+/// # Errors
+/// When the disk is full or not writable.
+pub fn write_model(folder: &Path, artifact: Artifact, extra: &[(&str, &[u8])]) -> anyhow::Result<()> {
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).with_context(|| format!("failed to create `{}`", parent.display()))?;
+    let building = tempfile::Builder::new()
+        .prefix(".model-")
+        .suffix(".tmp")
+        .tempdir_in(parent)
+        .with_context(|| format!("failed to build a model in `{}`", parent.display()))?;
+    for (name, bytes) in artifact
+        .into_blobs()?
+        .iter()
+        .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+        .chain(extra.iter().copied())
+    {
+        runtime::files::write_atomic(&building.path().join(name), |writer| std::io::Write::write_all(writer, bytes))?;
+    }
+    let place = || format!("failed to put the model in place at `{}`", folder.display());
+    open_to_all(building.path()).with_context(place)?;
+    if folder.exists() {
+        let old = tempfile::Builder::new().prefix(".old-").suffix(".tmp").tempdir_in(parent).with_context(place)?;
+        std::fs::rename(folder, old.path().join("model")).with_context(place)?;
+    }
+    std::fs::rename(building.keep(), folder).with_context(place)
+}
+
+/// Temporary folders are private to their owner; a finished one follows the usual `rwxr-xr-x`.
+fn open_to_all(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
+}
+
+/// Reads a model folder and checks it: every file against its hash, the features against their schema.
+///
+/// # Errors
+/// When the folder is no artifact, is damaged, or holds another model.
+pub fn read_model(folder: &Path) -> anyhow::Result<ModelFolder> {
+    let mut blobs = BTreeMap::new();
+    collect(folder, "", &mut blobs)?;
+    let artifact = Artifact::from_blobs(blobs).with_context(|| format!("`{}` is no usable model", folder.display()))?;
+    let predictor =
+        artifact.load_predictor().with_context(|| format!("`{}` is no usable load predictor", folder.display()))?;
+    let metadata = artifact.metadata().clone();
+    let trained_until = metadata.hyper_parameters.get(TRAINED_UNTIL).and_then(serde_json::Value::as_i64).with_context(|| {
+        format!("`{}` does not say until when the model has learned (`{TRAINED_UNTIL}`). Train it again with this version", folder.join(METADATA_FILE).display())
+    })?;
+    let hash = model_hash(&metadata);
+    Ok(ModelFolder { metadata, predictor, trained_until, hash })
+}
+
+fn collect(folder: &Path, prefix: &str, blobs: &mut BTreeMap<String, Vec<u8>>) -> anyhow::Result<()> {
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("failed to read model folder `{}`", folder.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("failed to read model folder `{}`", folder.display()))?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            collect(&entry.path(), &format!("{name}/"), blobs)?;
+        } else {
+            let bytes =
+                std::fs::read(entry.path()).with_context(|| format!("failed to read `{}`", entry.path().display()))?;
+            blobs.insert(name, bytes);
+        }
+    }
+    Ok(())
+}
+
+/// SHA-256 over the files that forecast (boosters and how they belong together): two models with the same hash answer
+/// the same, whenever they were trained.
+pub fn model_hash(metadata: &ArtifactMetadata) -> String {
+    let lines: String = metadata
+        .files
+        .iter()
+        .filter(|(name, _)| name.ends_with(".ubj") || *name == models::load::HEADS_FILE)
+        .map(|(name, digest)| format!("{} {name}\n", digest.sha256))
+        .collect();
+    runtime::files::sha256(lines.as_bytes())
+}
