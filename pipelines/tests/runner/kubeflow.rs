@@ -1,0 +1,71 @@
+//! The real `kfp` package reads the same files.
+
+use crate::definitions::{MISTAKES, two_steps};
+use crate::fixture::{Place, documents, ended};
+use std::path::PathBuf;
+use std::process::Command;
+
+const DAILY_RETRAIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/daily-retrain.yaml");
+
+/// `None`, with a line that says so, when tests against other people's programs are switched off.
+fn python() -> Option<PathBuf> {
+    if std::env::var("BERTH_SKIP_SERVERS").is_ok_and(|value| value == "1") {
+        eprintln!("SKIPPED: BERTH_SKIP_SERVERS=1, so the definition is not loaded with kfp");
+        return None;
+    }
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/berth"));
+    let cache = std::env::var_os("BERTH_CACHE").map(PathBuf::from).or_else(home).expect("BERTH_CACHE or HOME is set");
+    let python = cache.join("venv-kfp/bin/python");
+    assert!(python.exists(), "`{}` is missing. `make test-setup` installs it", python.display());
+    Some(python)
+}
+
+/// What the script prints for the files: one line each.
+fn kfp(place: &Place, script: &str, files: &[PathBuf]) -> Option<Vec<String>> {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runner/");
+    let mut command = Command::new(python()?);
+    command.arg(format!("{program}{script}")).args(files).current_dir(place.path("."));
+    let ended = ended(command.output().expect("python started"));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.errors);
+    Some(ended.out.lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn kfp_loads_what_the_checker_accepts() {
+    let place = Place::new();
+    let Some(lines) = kfp(&place, "load.py", &[DAILY_RETRAIN.into()]) else { return };
+    assert_eq!(
+        lines,
+        [
+            "loaded daily-retrain: collect features quality register train-load validate; 6 executors with platform settings"
+        ]
+    );
+}
+
+#[test]
+fn the_checker_finds_what_kfp_lets_pass() {
+    let place = Place::new();
+    let mut files = Vec::new();
+    for (name, change, _) in MISTAKES {
+        let (mut pipeline, _) = documents(&two_steps());
+        change(&mut pipeline);
+        let file = place.path(&format!("{name}.yaml"));
+        std::fs::write(&file, pipeline.to_string()).expect("written");
+        files.push(file);
+    }
+    let Some(lines) = kfp(&place, "load.py", &files) else { return };
+    let passed = lines.iter().filter(|line| line.starts_with("loaded")).count();
+    assert_eq!(passed, MISTAKES.len(), "kfp has learnt to see some of these: {lines:#?}");
+}
+
+#[test]
+fn kfp_and_the_runner_refuse_a_misspelt_field() {
+    let place = Place::new();
+    let text = std::fs::read_to_string(DAILY_RETRAIN).expect("definition");
+    let changed = text.replacen("enableCache", "enableCahe", 1);
+    assert_ne!(changed, text);
+    place.define(&changed);
+    assert_eq!(place.check().code, Some(2));
+    let Some(lines) = kfp(&place, "load.py", &[place.path("pipeline.yaml")]) else { return };
+    assert!(lines[0].starts_with("refused") && lines[0].contains("enableCahe"), "{lines:?}");
+}
