@@ -1,0 +1,57 @@
+# `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Data root; the default of every command.
+DATA ?= .berth
+# Prometheus server for `make cycle`; empty takes the built-in synthetic cluster.
+PROMETHEUS_URL ?=
+# Further arguments for `pipelines run`, such as PIPELINE_ARGS="--from train-load".
+PIPELINE_ARGS ?=
+
+BINARIES = $${CARGO_TARGET_DIR:-target}/debug
+
+.PHONY: help build cycle test test-setup lint bench results docs real-road clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  DATA=DIR             data root of make cycle (default .berth)"
+	@echo "  PROMETHEUS_URL=URL   make cycle on the history of a real cluster"
+
+build: ## Build all commands
+	@scripts/build.sh
+
+cycle: build ## Run the daily retrain, from history to a registered model (DATA=, PROMETHEUS_URL=)
+	@$(BINARIES)/pipelines --data "$(DATA)" run --pipeline pipelines/daily-retrain.yaml \
+		$(if $(PROMETHEUS_URL),--param "prometheus_url=$(PROMETHEUS_URL)") $(PIPELINE_ARGS)
+	@echo
+	@echo "What is registered: $(BINARIES)/trainer --data $(DATA) models"
+	@$(BINARIES)/trainer --data "$(DATA)" models
+
+test: test-setup ## Install what the tests need, then run every test, those against real servers included
+	cargo test --workspace
+
+test-setup: ## Install what the tests need: Prometheus, PostgreSQL, Python environments
+	@scripts/test-setup.sh
+
+lint: ## Check formatting and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+bench: ## Measure speed and memory beside pandas, Polars and XGBoost, into docs/benchmarks.md
+	@scripts/bench.sh
+
+results: build ## Compute the figures of docs/results.md on the public traces
+	@scripts/results.sh
+
+docs: build ## Write the generated reference pages
+	@$(BINARIES)/features docs
+
+real-road: build ## Take a public trace the whole road: OpenMetrics, Prometheus, backfill, features, training, registry
+	@scripts/real-road.sh
+
+clean: ## Remove what was built, and the default data root
+	cargo clean
+	rm -rf .berth
