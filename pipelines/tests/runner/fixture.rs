@@ -158,14 +158,20 @@ impl Place {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pipelines"));
+        let mut command = self.program(Path::new(env!("CARGO_BIN_EXE_pipelines")));
+        command.args(arguments);
+        command
+    }
+
+    /// A program that sees this place's marks and none of the settings of whoever runs the tests.
+    pub fn program(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("BERTH_") || name == "MLFLOW_TRACKING_URI") {
                 command.env_remove(name);
             }
         }
         command
-            .args(arguments)
             .current_dir(self.folder.path())
             .env("MARKS", self.folder.path())
             .stdin(Stdio::null())

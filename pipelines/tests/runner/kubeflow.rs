@@ -69,3 +69,69 @@ fn kfp_and_the_runner_refuse_a_misspelt_field() {
     let Some(lines) = kfp(&place, "load.py", &[place.path("pipeline.yaml")]) else { return };
     assert!(lines[0].starts_with("refused") && lines[0].contains("enableCahe"), "{lines:?}");
 }
+
+/// Stands in for every command of the daily retrain: notes how it was called, reads its inputs, writes its outputs.
+const FAKE_COMMAND: &str = r#"#!/bin/sh
+set -eu
+echo "$(basename "$0") $*" >> "$MARKS/commands"
+while [ $# -gt 0 ]; do
+  case $1 in
+    --model-out) mkdir "$2"; echo model > "$2/model.ubj";;
+    --*-out) echo output > "$2";;
+    --dataset|--features|--model|--validation) cat "$2" > /dev/null 2>&1 || ls "$2"/* > /dev/null;;
+  esac
+  shift
+done
+"#;
+
+/// The calls, with `<step>/<output>` for the paths that each runner chooses itself.
+fn calls(place: &Place, roots: &[PathBuf]) -> Vec<String> {
+    let lines = place.marks("commands");
+    std::fs::remove_file(place.path("commands")).expect("marks removed");
+    let name = |word: &str| {
+        let path = PathBuf::from(word);
+        if !roots.iter().any(|root| path.starts_with(root)) {
+            return word.to_owned();
+        }
+        let parts: Vec<_> = path.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        parts[parts.len() - 2..].join("/")
+    };
+    lines.iter().map(|line| line.split(' ').map(name).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn kfp_and_the_runner_run_the_same_commands() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some(python) = python() else { return };
+    let place = Place::new();
+    std::fs::create_dir(place.path("bin")).expect("folder");
+    for name in ["collector", "features", "trainer"] {
+        let program = place.path("bin").join(name);
+        std::fs::write(&program, FAKE_COMMAND).expect("written");
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("made executable");
+    }
+    // The runner looks beside its own file first, where the real commands may be.
+    let runner = place.path("bin/pipelines");
+    std::fs::copy(env!("CARGO_BIN_EXE_pipelines"), &runner).expect("copied");
+
+    let path = format!("{}:{}", place.path("bin").display(), std::env::var("PATH").expect("PATH"));
+    let prepared = |program: &std::path::Path| {
+        let mut command = place.program(program);
+        command.env("PATH", &path);
+        command
+    };
+    let mut command = prepared(&runner);
+    let data = place.path("data");
+    command.args(["run", "--param", &format!("data={}", data.display()), "--data"]).arg(&data);
+    let ours = ended(command.output().expect("runner started"));
+    assert_eq!(ours.code, Some(0), "{ours:?}");
+    let ours = calls(&place, &[data.join("pipeline")]);
+    assert_eq!(ours.len(), 6, "{ours:#?}");
+
+    let root = place.path("kfp");
+    let mut command = prepared(&python);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runner/local_run.py");
+    let theirs = ended(command.args([script, DAILY_RETRAIN]).arg(&root).arg(&data).output().expect("python started"));
+    assert_eq!(theirs.code, Some(0), "{theirs:?}");
+    assert_eq!(calls(&place, &[root]), ours);
+}
