@@ -31,16 +31,17 @@ runs = {}
 for line in open(sys.argv[1], encoding="utf-8"):
     loss, who, document = line.split(" ", 2)
     runs.setdefault(loss, {}).setdefault(who, []).append(json.loads(document))
-print("| loss | rows | Berth CPU s (median; all) | xgboost CPU s (median; all) | ratio | Berth error | xgboost error | difference |")
-print("|---|---|---|---|---|---|---|---|")
+print("| loss | rows | Berth CPU s (median; all) | xgboost CPU s (median; all) | ratio | Berth error | xgboost error | difference | Berth ms per 5,000 rows | xgboost |")
+print("|---|---|---|---|---|---|---|---|---|---|")
 for loss, both in runs.items():
     seconds = {who: [run["cpu_seconds"] for run in both[who]] for who in both}
     median = {who: statistics.median(seconds[who]) for who in seconds}
     error = {who: both[who][-1]["error"] for who in both}
+    batch = {who: statistics.median(run["batch_5000_ms"] for run in both[who]) for who in both}
     spread = {who: " ".join(f"{value:.1f}" for value in seconds[who]) for who in seconds}
     print(
         f"| {loss} | {both['berth'][0]['rows']} | {median['berth']:.1f}; {spread['berth']} | {median['xgboost']:.1f}; {spread['xgboost']} "
         f"| {median['berth'] / median['xgboost']:.2f} | {error['berth']:.5f} | {error['xgboost']:.5f} "
-        f"| {100 * (error['berth'] / error['xgboost'] - 1):+.2f} % |"
+        f"| {100 * (error['berth'] / error['xgboost'] - 1):+.2f} % | {batch['berth']:.1f} | {batch['xgboost']:.1f} |"
     )
 PYTHON
