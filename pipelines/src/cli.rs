@@ -17,7 +17,7 @@ use store::StoreArgs;
 const EXAMPLES: &str = "\
 Examples:
   pipelines run
-  pipelines run --param prometheus_url=http://prometheus:9090 --param prometheus_since=14d
+  pipelines run --param prometheus_url=http://prometheus:9090
   pipelines run --resume
   pipelines run --from train-load
   pipelines run --pipeline my-pipeline.yaml --json

@@ -79,7 +79,10 @@ impl Source {
     /// # Errors
     /// When a setting is not valid.
     pub fn resolve(config: &ConfigFile, args: &PrometheusArgs, http: &HttpArgs, given: &ArgMatches) -> anyhow::Result<Self> {
-        let args: PrometheusArgs = config.resolve("collector.prometheus", args, given)?;
+        let mut args: PrometheusArgs = config.resolve("collector.prometheus", args, given)?;
+        if args.prometheus.as_deref() == Some("") {
+            args.prometheus = address_without_flag(config)?;
+        }
         let http = config.resolve("collector.http", http, given)?;
         let queries: QuerySettings = config.resolve("collector.queries", &QuerySettings::default(), given)?;
         args.check()?;
@@ -181,6 +184,17 @@ pub fn iso(ts: i64) -> String {
         .map_or_else(|| ts.to_string(), |time| time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
 }
 
+/// A pipeline hands on an empty address when it was given none: as if the flag were not there, so the environment and the
+/// configuration file have their say.
+fn address_without_flag(config: &ConfigFile) -> anyhow::Result<Option<String>> {
+    let not_empty = |address: &String| !address.is_empty();
+    if let Some(address) = std::env::var("BERTH_PROMETHEUS_URL").ok().filter(not_empty) {
+        return Ok(Some(address));
+    }
+    let section: toml::Table = config.resolve("collector.prometheus", &toml::Table::new(), &ArgMatches::default())?;
+    Ok(section.get("prometheus").and_then(toml::Value::as_str).map(str::to_owned).filter(not_empty))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,5 +246,10 @@ mod tests {
             let error = format!("{:#}", source(&["--prometheus", address]).expect("source").address().expect_err("wrong"));
             assert!(error.contains(named) && !error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_empty_address_counts_as_none() {
+        assert_eq!(source(&["--prometheus", ""]).expect("source").args.prometheus, None);
     }
 }
