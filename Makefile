@@ -40,16 +40,16 @@ lint: ## Check formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-bench: ## Measure speed and memory beside pandas, Polars and XGBoost, into docs/benchmarks.md
+bench: test-setup ## Measure speed and memory beside pandas, Polars and XGBoost, into docs/benchmarks.md
 	@scripts/bench.sh
 
-results: build ## Compute the figures of docs/results.md on the public traces
+results: build test-setup ## Compute the figures of docs/results.md on the public traces
 	@scripts/results.sh
 
-docs: build ## Write the generated reference pages
-	@$(BINARIES)/features docs
+docs: build ## Write the feature reference, with the distributions of DATA when it has features
+	@$(BINARIES)/features --data "$(DATA)" docs --out docs/features.md
 
-real-road: build ## Take a public trace the whole road: OpenMetrics, Prometheus, backfill, features, training, registry
+real-road: build test-setup ## Take a public trace the whole road: OpenMetrics, Prometheus, backfill, features, training, registry
 	@scripts/real-road.sh
 
 clean: ## Remove what was built, and the default data root
