@@ -1,5 +1,6 @@
 //! Trains a booster on the rows that `scripts/bench/train_xgboost.py rows FOLDER` made, and prints one JSON line: CPU
-//! seconds of the training, test error, CPU milliseconds of a batch of 5,000 rows. `scripts/bench/training.sh` runs it beside Python's xgboost.
+//! seconds of the training, test error, CPU milliseconds of a batch of 5,000 rows. `scripts/bench/training.sh` runs it
+//! beside Python's xgboost.
 //!
 //! Usage: `train_speed FOLDER squared|absolute|quantile [threads]`. Linux only: CPU time comes from `/proc`.
 
