@@ -1,17 +1,22 @@
 //! Charts as SVG, drawn with plotters. They take the page's text colour, so they read on light and dark.
 
+mod axis;
 mod bars;
 mod heatmap;
+mod legend;
 mod line;
 mod scatter;
 mod timeline;
 
+pub use axis::Axis;
 pub use bars::{Bars, bars, histogram};
 pub use heatmap::{Heatmap, heatmap};
 pub use line::{Line, Lines, lines};
 pub use scatter::{Scatter, scatter};
 pub use timeline::{Timeline, TimelineBar, timeline};
 
+use axis::{Ticked, number_label, time_label};
+use legend::{LEFT, Legend, Mark};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -26,16 +31,6 @@ impl Chart {
     pub fn svg(&self) -> &str {
         &self.svg
     }
-}
-
-/// What a horizontal axis counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Axis {
-    /// Milliseconds since the epoch, labelled as dates and times in UTC.
-    Time,
-    /// A plain number.
-    #[default]
-    Number,
 }
 
 /// Ink stands for the page's text colour and FAINT for its grid; both are replaced by `currentColor` at the end, since
@@ -89,8 +84,11 @@ fn nothing() -> Chart {
 }
 
 fn small_text() -> TextStyle<'static> {
-    ("sans-serif", 12).into_font().color(&INK)
+    ("sans-serif", 13).into_font().color(&INK)
 }
+
+/// Of the small text, in pixels; a little more than the mean of common sans-serif fonts.
+const CHARACTER_WIDTH: f64 = 6.9;
 
 /// Text beside rows of this height.
 fn row_text(row_height: i32) -> TextStyle<'static> {
@@ -122,53 +120,6 @@ fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     Some((low - margin, high + margin))
 }
 
-/// `2026-11-21 14:05` for a chart of hours, `11-21` for one of weeks.
-fn time_label(ts: f64, width_ms: f64) -> String {
-    const TWO_DAYS_MS: f64 = 172_800_000.0;
-    let (date, minutes) = civil(ts as i64);
-    if width_ms > 2.0 * TWO_DAYS_MS {
-        date[5..].to_owned()
-    } else {
-        format!("{} {:02}:{:02}", &date[5..], minutes / 60, minutes % 60)
-    }
-}
-
-/// Date and minute of day in UTC. Days to civil date after Howard Hinnant, "chrono-Compatible Low-Level Date
-/// Algorithms", `civil_from_days`.
-fn civil(ts: i64) -> (String, i64) {
-    let days = ts.div_euclid(86_400_000);
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (format!("{year:04}-{month:02}-{day:02}"), ts.rem_euclid(86_400_000) / 60_000)
-}
-
-/// A number with as many digits as a reader needs.
-fn number_label(value: f64) -> String {
-    let size = value.abs();
-    if value == 0.0 {
-        "0".into()
-    } else if size >= 1e9 {
-        format!("{:.1}G", value / 1e9)
-    } else if size >= 1e6 {
-        format!("{:.1}M", value / 1e6)
-    } else if size >= 1e4 {
-        format!("{:.0}k", value / 1e3)
-    } else if size >= 100.0 || value.fract() == 0.0 {
-        format!("{value:.0}")
-    } else if size >= 1.0 {
-        format!("{value:.1}")
-    } else {
-        format!("{value:.2}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,12 +140,5 @@ mod tests {
         let empty = lines(&Lines { y_label: "cores", axis: Axis::Time, lines: vec![], ..Lines::default() });
         assert!(empty.svg().contains("no data"));
         assert!(range([f64::NAN].into_iter()).is_none());
-    }
-
-    #[test]
-    fn dates_are_civil() {
-        // date -u -d @1795219200 says 2026-11-21 00:00.
-        assert_eq!(civil(1_795_219_200_000), ("2026-11-21".into(), 0));
-        assert_eq!(civil(951_782_400_000).0, "2000-02-29");
     }
 }

@@ -197,7 +197,7 @@ h1 { font-size: 26px; margin: 0; } h2 { font-size: 19px; margin: 36px 0 8px; }
 .note { background: var(--card); border-left: 4px solid var(--soft); padding: 10px 14px; border-radius: 6px; }
 .note.good { border-color: var(--good); } .note.warn { border-color: var(--warn); } .note.bad { border-color: var(--bad); }
 figure { margin: 14px 0; background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px 14px; }
-figcaption { color: var(--soft); font-size: 13px; margin-bottom: 6px; } svg { width: 100%; height: auto; display: block; }
+figcaption { color: var(--soft); font-size: 13px; margin-bottom: 6px; } svg { width: 100%; max-width: 1040px; height: auto; display: block; margin: 0 auto; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 14px; } .grid figure { margin: 0; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; margin: 10px 0; font-size: 14px; }
 th, td { padding: 5px 10px; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }

@@ -1,7 +1,12 @@
 //! Grouped bars and histograms.
 
-use super::{Chart, FAINT, INK, centred, colour, draw, nothing, number_label, range, small_text};
+use super::{
+    Axis, CHARACTER_WIDTH, Chart, FAINT, LEFT, Legend, Mark, Ticked, centred, colour, draw, nothing, number_label,
+    range, shortened, small_text,
+};
 use plotters::prelude::*;
+
+const WIDTH: i32 = 840;
 
 /// Bars of one or more series, grouped by category.
 #[derive(Debug, Clone)]
@@ -21,16 +26,23 @@ pub fn bars(spec: &Bars<'_>) -> Chart {
     if spec.categories.is_empty() || spec.series.is_empty() {
         return nothing();
     }
-    // The legend stands above the highest bar.
-    let (low, high) = (if low < 0.0 && low > -0.05 * high { 0.0 } else { low }, high * 1.15);
+    // Bars stand on zero: the margin of the range is needed on the other side only.
+    let low = if low > -0.05 * high { 0.0 } else { low };
+    let high = if high < -0.05 * low { 0.0 } else { high };
     let groups = spec.categories.len();
     let bar_width = 0.8 / spec.series.len() as f64;
-    draw(900, 300, |area| {
+    let names = spec.series.iter().enumerate().filter(|_| spec.series.len() > 1);
+    let names = names.map(|(index, (name, _))| ((*name).to_owned(), colour(index).to_rgba(), Mark::Square));
+    let legend = Legend::new(names, LEFT, WIDTH - 10);
+    let axis = Ticked::new(Axis::Number, (low, high), 6);
+    draw(WIDTH as u32, (290 + legend.height()) as u32, |area| {
+        legend.draw(area)?;
         let mut chart = ChartBuilder::on(area)
             .margin(8)
-            .x_label_area_size(30)
+            .margin_top(8 + legend.height())
+            .x_label_area_size(40)
             .y_label_area_size(52)
-            .build_cartesian_2d(0.0..groups as f64, low..high)?;
+            .build_cartesian_2d(0.0..groups as f64, axis)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -43,37 +55,39 @@ pub fn bars(spec: &Bars<'_>) -> Chart {
             .y_desc(spec.y_label)
             .y_label_formatter(&|value| number_label(*value))
             .draw()?;
-        for (index, (name, values)) in spec.series.iter().enumerate() {
+        for (index, (_, values)) in spec.series.iter().enumerate() {
             let shade = colour(index);
             let rectangles = values.iter().enumerate().filter(|(_, value)| value.is_finite()).map(|(group, value)| {
                 let left = group as f64 + 0.1 + bar_width * index as f64;
                 Rectangle::new([(left, 0.0), (left + bar_width * 0.92, *value)], shade.filled())
             });
-            let drawn = chart.draw_series(rectangles)?;
-            if spec.series.len() > 1 {
-                drawn.label(*name).legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], shade.filled()));
-            }
+            chart.draw_series(rectangles)?;
         }
-        if spec.series.len() > 1 {
-            chart
-                .configure_series_labels()
-                .position(SeriesLabelPosition::UpperRight)
-                .label_font(small_text())
-                .border_style(INK.mix(0.0))
-                .draw()?;
-        }
-        let longest = (130 / groups.max(1)).max(4);
+        let named = spec.categories.iter().filter(|name| !name.is_empty()).count().max(1);
+        let room = (f64::from(WIDTH - LEFT) / named as f64 / CHARACTER_WIDTH) as usize;
         for (group, name) in spec.categories.iter().enumerate() {
             let (x, y) = chart.backend_coord(&(group as f64 + 0.5, low));
-            let text: String = if name.chars().count() > longest {
-                name.chars().take(longest - 1).chain(['…']).collect()
-            } else {
-                (*name).to_owned()
-            };
-            area.draw(&Text::new(text, (x, y + 8), centred()))?;
+            for (row, line) in two_lines(name, room.max(4)).into_iter().enumerate() {
+                area.draw(&Text::new(line, (x, y + 6 + 15 * row as i32), centred()))?;
+            }
         }
         Ok(())
     })
+}
+
+/// A name in at most two lines of `room` characters, broken at a space or after a hyphen where that is possible.
+fn two_lines(name: &str, room: usize) -> Vec<String> {
+    if name.chars().count() <= room {
+        return vec![name.to_owned()];
+    }
+    let breaks = name.char_indices().filter(|(_, letter)| *letter == ' ' || *letter == '-');
+    let halves =
+        breaks.map(|(at, letter)| (name[..at + usize::from(letter == '-')].trim_end(), name[at + 1..].trim_start()));
+    let longest = |(first, second): &(&str, &str)| first.chars().count().max(second.chars().count());
+    match halves.min_by_key(longest) {
+        Some((first, second)) => vec![shortened(first, room), shortened(second, room)],
+        None => vec![shortened(name, room)],
+    }
 }
 
 /// Draws how often values fall into `bins` equal bins between the smallest and the largest.
@@ -96,4 +110,23 @@ pub fn histogram(values: &[f64], bins: usize, y_label: &str) -> Chart {
         .collect();
     let categories: Vec<&str> = names.iter().map(String::as_str).collect();
     bars(&Bars { y_label, categories: &categories, series: &[("count", &counts)] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_break_at_words() {
+        assert_eq!(two_lines("linear", 8), ["linear"]);
+        assert_eq!(two_lines("same hour yesterday", 10), ["same hour", "yesterday"]);
+        assert_eq!(two_lines("gradient-boosted", 10), ["gradient-", "boosted"]);
+        assert_eq!(two_lines("Unterbrechungsfrei", 6), ["Unter…"]);
+    }
+
+    #[test]
+    fn bars_below_zero_hang_from_it() {
+        let chart = bars(&Bars { y_label: "skill", categories: &["a", "b"], series: &[("x", &[-0.2, -0.3])] });
+        assert_eq!(chart.svg().matches("<rect").count(), 2, "{}", chart.svg());
+    }
 }

@@ -1,6 +1,8 @@
 //! A matrix of values as colours.
 
-use super::{Chart, INK, centred, draw, nothing, number_label, range, row_text, shortened, small_text};
+use super::{
+    CHARACTER_WIDTH, Chart, INK, centred, draw, nothing, number_label, range, row_text, shortened, small_text,
+};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -70,9 +72,6 @@ pub fn heatmap(spec: &Heatmap<'_>) -> Chart {
         Ok(())
     })
 }
-
-/// Of the small text, in pixels; a little more than the mean of common sans-serif fonts.
-const CHARACTER_WIDTH: f64 = 6.6;
 
 /// The colours from low to high and what they say.
 fn scale(area: &super::Drawing<'_>, legend: &str, left: i32) -> Result<(), Box<dyn std::error::Error>> {

@@ -1,7 +1,11 @@
 //! Lines over time or over a number, with optional bands.
 
-use super::{Axis, Chart, FAINT, INK, colour, draw, nothing, number_label, range, small_text, time_label};
+use super::{
+    Axis, Chart, FAINT, LEFT, Legend, Mark, Ticked, colour, draw, nothing, number_label, range, small_text, time_label,
+};
 use plotters::prelude::*;
+
+const WIDTH: i32 = 840;
 
 /// One line. A NaN is a gap in it.
 #[derive(Debug, Clone, Default)]
@@ -39,12 +43,20 @@ pub fn lines(spec: &Lines<'_>) -> Chart {
     let y =
         spec.y_range.or_else(|| range(points().map(|point| point.1).chain(bands().flat_map(|band| [band.1, band.2]))));
     let (Some(x), Some(y)) = (x, y) else { return nothing() };
-    draw(900, 300, |area| {
+    let named = spec.lines.iter().enumerate().filter(|(_, line)| !line.name.is_empty());
+    let mark = |line: &Line| if line.dashed { Mark::Dashes } else { Mark::Line };
+    let names = named.map(|(index, line)| (line.name.clone(), colour(index).to_rgba(), mark(line)));
+    let legend = Legend::new(names, LEFT, WIDTH - 10);
+    let axes = (Ticked::new(spec.axis, x, 8), Ticked::new(Axis::Number, y, 6));
+    draw(WIDTH as u32, (290 + legend.height()) as u32, |area| {
+        legend.draw(area)?;
         let mut chart = ChartBuilder::on(area)
             .margin(8)
+            .margin_top(8 + legend.height())
+            .margin_right(24)
             .x_label_area_size(34)
             .y_label_area_size(52)
-            .build_cartesian_2d(x.0..x.1, y.0..y.1)?;
+            .build_cartesian_2d(axes.0, axes.1)?;
         let width = x.1 - x.0;
         chart
             .configure_mesh()
@@ -73,26 +85,15 @@ pub fn lines(spec: &Lines<'_>) -> Chart {
                 )))?;
             }
             let style = ShapeStyle { color: shade.to_rgba(), filled: false, stroke_width: 2 };
-            let mut named = false;
             for stretch in line.points.split(|point| !point.1.is_finite()).filter(|stretch| !stretch.is_empty()) {
                 let stretch = stretch.to_vec();
-                let drawn = if line.dashed {
-                    chart.draw_series(DashedLineSeries::new(stretch, 6, 4, style))?
+                if line.dashed {
+                    chart.draw_series(DashedLineSeries::new(stretch, 6, 4, style))?;
                 } else {
-                    chart.draw_series(LineSeries::new(stretch, style))?
-                };
-                if !named {
-                    named = true;
-                    drawn.label(&line.name).legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
+                    chart.draw_series(LineSeries::new(stretch, style))?;
                 }
             }
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .label_font(small_text())
-            .border_style(INK.mix(0.0))
-            .draw()?;
         Ok(())
     })
 }

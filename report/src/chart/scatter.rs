@@ -1,6 +1,8 @@
 //! Points of one or more groups.
 
-use super::{Chart, FAINT, INK, colour, draw, nothing, number_label, range, small_text};
+use super::{
+    Axis, Chart, FAINT, INK, LEFT, Legend, Mark, Ticked, colour, draw, nothing, number_label, range, small_text,
+};
 use plotters::prelude::*;
 
 /// A scatter chart.
@@ -22,12 +24,18 @@ pub fn scatter(spec: &Scatter<'_>) -> Chart {
     let (Some(x), Some(y)) = (range(points().map(|point| point.0)), range(points().map(|point| point.1))) else {
         return nothing();
     };
-    draw(620, 380, |area| {
+    let names = spec.groups.iter().enumerate().filter(|_| spec.groups.len() > 1);
+    let names = names.map(|(index, (name, _))| (name.clone(), colour(index).to_rgba(), Mark::Dot));
+    let legend = Legend::new(names, LEFT, 610);
+    let axes = (Ticked::new(Axis::Number, x, 8), Ticked::new(Axis::Number, y, 8));
+    draw(620, (370 + legend.height()) as u32, |area| {
+        legend.draw(area)?;
         let mut chart = ChartBuilder::on(area)
             .margin(8)
+            .margin_top(8 + legend.height())
             .x_label_area_size(36)
             .y_label_area_size(52)
-            .build_cartesian_2d(x.0..x.1, y.0..y.1)?;
+            .build_cartesian_2d(axes.0, axes.1)?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
@@ -43,19 +51,10 @@ pub fn scatter(spec: &Scatter<'_>) -> Chart {
             let (low, high) = (x.0.max(y.0), x.1.min(y.1));
             chart.draw_series(LineSeries::new([(low, low), (high, high)], INK.mix(0.5)))?;
         }
-        for (index, (name, points)) in spec.groups.iter().enumerate() {
+        for (index, (_, points)) in spec.groups.iter().enumerate() {
             let shade = colour(index);
             let finite = points.iter().filter(|point| point.0.is_finite() && point.1.is_finite());
-            let drawn = chart.draw_series(finite.map(|point| Circle::new(*point, 2, shade.mix(0.5).filled())))?;
-            drawn.label(name).legend(move |(x, y)| Circle::new((x + 6, y), 4, shade.filled()));
-        }
-        if spec.groups.len() > 1 {
-            chart
-                .configure_series_labels()
-                .position(SeriesLabelPosition::UpperLeft)
-                .label_font(small_text())
-                .border_style(INK.mix(0.0))
-                .draw()?;
+            chart.draw_series(finite.map(|point| Circle::new(*point, 2, shade.mix(0.5).filled())))?;
         }
         Ok(())
     })

@@ -1,6 +1,6 @@
 //! Stretches of time by row: lives, gaps, incidents.
 
-use super::{Chart, FAINT, GOOD_GREY, INK, colour, draw, nothing, small_text, time_label};
+use super::{Axis, Chart, FAINT, GOOD_GREY, Legend, Mark, colour, draw, nothing, time_label};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -37,32 +37,23 @@ pub fn timeline(spec: &Timeline<'_>) -> Chart {
         return nothing();
     }
     let row_height = if spec.rows.len() > 40 { 12 } else { 20 };
-    let (left, top, width) = (150, 26, 900);
-    let bottom = top + row_height * spec.rows.len() as i32;
+    let (left, width) = (150, 900);
     let right = width - 14;
     let place = |at: f64| {
         left + ((at - start) / (end - start) * f64::from(right - left)).clamp(0.0, f64::from(right - left)).round()
             as i32
     };
+    let names = spec.groups.iter().enumerate();
+    let names = names.map(|(group, name)| ((*name).to_owned(), group_colour(group), Mark::Square));
+    let legend = Legend::new(names, left, width);
+    let top = legend.height() + 6;
+    let bottom = top + row_height * spec.rows.len() as i32;
     draw(width as u32, (bottom + 26) as u32, |area| {
-        legend(area, spec.groups, left)?;
-        const TICKS: i32 = 7;
-        for tick in 0..=TICKS {
-            let at = start + (end - start) * f64::from(tick) / f64::from(TICKS);
+        legend.draw(area)?;
+        for at in Axis::Time.ticks(start, end, 9) {
             let x = place(at);
             area.draw(&PathElement::new([(x, top), (x, bottom + 4)], FAINT))?;
-            let side = if tick == 0 {
-                HPos::Left
-            } else if tick == TICKS {
-                HPos::Right
-            } else {
-                HPos::Center
-            };
-            area.draw(&Text::new(
-                time_label(at, end - start),
-                (x, bottom + 8),
-                small_text().pos(Pos::new(side, VPos::Top)),
-            ))?;
+            area.draw(&Text::new(time_label(at, end - start), (x, bottom + 8), super::centred()))?;
         }
         for (row, name) in spec.rows.iter().enumerate() {
             let middle = top + row_height * row as i32 + row_height / 2;
@@ -81,20 +72,6 @@ pub fn timeline(spec: &Timeline<'_>) -> Chart {
 
 fn group_colour(group: usize) -> RGBAColor {
     if group == 0 { GOOD_GREY.mix(0.35) } else { colour(group).to_rgba() }
-}
-
-fn legend(area: &super::Drawing<'_>, groups: &[&str], left: i32) -> Result<(), Box<dyn std::error::Error>> {
-    let mut x = left;
-    for (group, name) in groups.iter().enumerate() {
-        area.draw(&Rectangle::new([(x, 6), (x + 12, 16)], group_colour(group).filled()))?;
-        area.draw(&Text::new(
-            (*name).to_owned(),
-            (x + 17, 11),
-            small_text().color(&INK).pos(Pos::new(HPos::Left, VPos::Center)),
-        ))?;
-        x += 40 + 7 * name.chars().count() as i32;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
