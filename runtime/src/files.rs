@@ -132,6 +132,41 @@ mod tests {
     }
 
     #[test]
+    fn json_comes_back_and_anything_else_is_named_with_its_line() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("manifest.json");
+        write_json(&path, &vec![1, 2]).expect("written");
+        assert_eq!(read_json::<Vec<u8>>(&path).expect("numbers"), [1, 2]);
+        write_text(&path, "[1,\n2").expect("cut off");
+        let error = anyhow::Error::new(read_json::<Vec<u8>>(&path).expect_err("cut off"));
+        let message = format!("{error:#}");
+        assert!(message.contains("manifest.json") && message.contains("line 2"), "{message}");
+        let error = anyhow::Error::new(read_text(&folder.path().join("absent")).expect_err("absent"));
+        assert!(format!("{error:#}").contains("failed to read `") && error.to_string().contains("absent"), "{error:#}");
+    }
+
+    #[test]
+    fn a_finished_file_is_readable_by_others_and_hashes_as_its_bytes() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("model.ubj");
+        // Longer than the buffer that the hash is computed with.
+        let bytes: Vec<u8> = (0..200_000_u32).map(|at| at as u8).collect();
+        write_atomic(&path, |writer| writer.write_all(&bytes)).expect("written");
+        assert_eq!(sha256_file(&path).expect("hash"), sha256(&bytes));
+        let mode = std::fs::metadata(&path).expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o777, 0o644);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_an_error_that_names_the_file() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        write_text(&folder.path().join("file"), "not a folder").expect("written");
+        let error = write_text(&folder.path().join("file/report.html"), "page").expect_err("no folder");
+        assert!(error.to_string().contains("file/report.html"), "{error}");
+    }
+
+    #[test]
     fn sha256_agrees_with_the_published_vector() {
         // FIPS 180-4 example: SHA-256("abc").
         assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

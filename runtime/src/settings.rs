@@ -236,6 +236,26 @@ mod tests {
     }
 
     #[test]
+    fn a_named_file_must_exist_and_be_toml() {
+        let absent = ConfigArgs { config: Some(PathBuf::from("no/such/berth.toml")) };
+        let error = format!("{:#}", ConfigFile::load(&absent).expect_err("absent"));
+        assert!(error.contains("`no/such/berth.toml`"), "{error}");
+        let error = format!("{:#}", resolve("[collector.prometheus\n", &[]).expect_err("no TOML"));
+        assert!(error.contains("is no TOML"), "{error}");
+        let error = format!("{:#}", resolve("[collector]\nprometheus = 3\n", &[]).expect_err("no section"));
+        assert!(error.contains("integer") && error.contains("collector.prometheus"), "{error}");
+    }
+
+    #[test]
+    fn the_innermost_command_has_the_flags() {
+        let inner = Settings::augment_args(clap::Command::new("inner"));
+        let outer = clap::Command::new("outer").subcommand(clap::Command::new("middle").subcommand(inner));
+        let matches = outer.get_matches_from(["outer", "middle", "inner", "--step", "2m"]);
+        let settings = Settings::from_arg_matches(innermost(&matches)).expect("settings");
+        assert_eq!(settings.step.to_string(), "2m");
+    }
+
+    #[test]
     fn a_value_of_another_type_is_refused() {
         let error =
             format!("{:#}", resolve("[collector.prometheus]\nstep = \"soon\"\n", &[]).expect_err("no duration"));

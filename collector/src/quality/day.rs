@@ -92,7 +92,7 @@ impl Day {
         let Some((node, start)) = run else { return };
         match self.nodes.get_mut(node) {
             Some(runs) => runs.push(start..end),
-            None => drop(self.nodes.insert(node.to_owned(), vec![start..end])),
+            None => drop(self.nodes.insert(node.to_owned(), std::iter::once(start..end).collect())),
         }
     }
 

@@ -104,7 +104,7 @@ impl MetricScan {
             self.low = self.low.min(value);
             self.high = self.high.max(value);
             self.sum += value;
-            if self.rows % rules.sample_every == 0 {
+            if self.rows.is_multiple_of(rules.sample_every) {
                 self.sample.push(value);
             }
             if moves {
