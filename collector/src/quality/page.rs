@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 const DRAWN_NODES: usize = 60;
 /// Columns of the day picture; more days are drawn in groups.
 const DRAWN_DAYS: usize = 62;
+/// Shorter gaps leave no hole in the features' grid, and would hide the long ones.
+const DRAWN_GAP_MS: i64 = cluster::GRID_STEP_MS;
 /// The share of missing samples that gets the darkest colour.
 const DARKEST: f64 = 0.2;
 
@@ -47,7 +49,7 @@ pub fn page(report: &QualityReport) -> String {
         .tile("rows", thousands(figure("rows") as u64), Tone::Plain)
         .tile("one sample every", span(report.span.step_seconds), Tone::Plain);
     page = match (report.gate.passed, bad + warn) {
-        (false, _) => page.note(&format!("The gate refuses this dataset. {}.", report.gate.verdict), Tone::Bad),
+        (false, _) => page.note(&format!("The gate refuses this dataset: {}.", plain(&report.gate.verdict)), Tone::Bad),
         (true, 0) => page.note("Nothing is wrong with this dataset.", Tone::Good),
         (true, _) => page.note("The gate lets this dataset pass. What is worth a look is listed below.", Tone::Warn),
     };
@@ -165,7 +167,10 @@ fn pictures(page: Page, report: &QualityReport) -> Page {
             &format!("Share of missing samples by node and day; blank where the node did not live{which}"),
             map(&day_names, &by_day),
         )
-        .chart(&format!("Gaps; the pale bar is the node's life{which}"), gaps(report, &nodes, &names))
+        .chart(
+            &format!("Gaps of at least {}; the pale bar is the node's life{which}", span(DRAWN_GAP_MS as f64 / 1e3)),
+            gaps(report, &nodes, &names),
+        )
 }
 
 fn missing_in(node: &NodeQuality, days: &[&String]) -> f64 {
@@ -188,7 +193,7 @@ fn gaps(report: &QualityReport, nodes: &[&NodeQuality], names: &[String]) -> rep
         group: 0,
     });
     let gaps = nodes.iter().enumerate().flat_map(|(row, node)| {
-        node.all_gaps.iter().map(move |gap| TimelineBar {
+        node.all_gaps.iter().filter(|gap| gap.1 - gap.0 >= DRAWN_GAP_MS).map(move |gap| TimelineBar {
             row,
             start: gap.0 as f64,
             end: gap.1 as f64,
@@ -218,7 +223,6 @@ fn metrics(page: Page, report: &QualityReport) -> Page {
         "P50",
         "P95",
         "Max",
-        "Mean",
     ]);
     for metric in &report.metrics {
         let required = if metric.required { " *" } else { "" };
@@ -229,7 +233,7 @@ fn metrics(page: Page, report: &QualityReport) -> Page {
             _ => Tone::Plain,
         };
         let of_count = |count: u64| (count.to_string(), if count > 0 { Tone::Warn } else { Tone::Plain });
-        let values = metric.distribution.map_or([f64::NAN; 6], |d| [d.min, d.p05, d.p50, d.p95, d.max, d.mean]);
+        let values = metric.distribution.map_or([f64::NAN; 5], |d| [d.min, d.p05, d.p50, d.p95, d.max]);
         let mut row = vec![
             (format!("{}{required}", metric.column), Tone::Plain),
             (metric.unit.to_owned(), Tone::Plain),

@@ -42,8 +42,14 @@ fn coverage_problems(report: &QualityReport, outages: &[Outage], step_ms: i64, p
     };
     let mut below: Vec<_> = report.nodes.iter().filter_map(|node| Some((node, own_gap(node)?))).collect();
     below.sort_by(|a, b| a.0.coverage.total_cmp(&b.0.coverage));
+    // What it lost on its own, of the time in which it was expected: an outage is no fault of the node.
+    let own_loss = |node: &NodeQuality| {
+        let is_shared = |gap: &&(i64, i64)| outages.iter().any(|outage| outage.explains(**gap, 2 * step_ms));
+        let shared: i64 = node.all_gaps.iter().filter(is_shared).map(|(start, end)| end - start).sum();
+        (1.0 - node.coverage) * (1.0 - shared as f64 / (1e3 * node.gap_seconds).max(1.0))
+    };
     let (low, fine): (Vec<_>, Vec<_>) =
-        below.into_iter().partition(|(node, _)| node.coverage < report.limits.min_coverage);
+        below.into_iter().partition(|(node, _)| own_loss(node) > 1.0 - report.limits.min_coverage);
     let long: Vec<_> = fine.into_iter().filter(|(_, gap)| gap.1 - gap.0 > report.limits.late_after_ms).collect();
     let action = "See whether the node was down (then nothing is lost) or its exporter was; what Prometheus still has comes with `collector backfill --from … --to …`";
     for (nodes, severity) in [(low, Severity::Bad), (long, Severity::Warn)] {
