@@ -28,7 +28,7 @@ impl Tone {
     }
 }
 
-/// A table. Cells that read as numbers are set flush right.
+/// A table. Columns of numbers are set flush right.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
     head: Vec<String>,
@@ -64,24 +64,54 @@ impl Table {
     }
 
     fn markup(&self) -> Markup {
+        let width = self.rows.iter().map(Vec::len).max().unwrap_or(0).max(self.head.len());
+        let numeric: Vec<bool> = (0..width).map(|column| self.is_numeric(column)).collect();
+        let class = |column: usize, tone: Tone, cell: &str| {
+            let is_numeric = numeric.get(column).copied().unwrap_or(false);
+            let form = if is_numeric {
+                " number"
+            } else if cell.chars().count() <= UNBROKEN {
+                " short"
+            } else {
+                ""
+            };
+            format!("{}{form}", tone.class())
+        };
         html! {
             div.scroll {
                 table {
-                    thead { tr { @for head in &self.head { th { (head) } } } }
+                    thead { tr { @for (column, head) in self.head.iter().enumerate() { th class=[head_class(numeric.get(column))] { (head) } } } }
                     tbody {
                         @for row in &self.rows {
-                            tr { @for (cell, tone) in row { td class=(cell_class(cell, *tone)) { (cell) } } }
+                            tr { @for (column, (cell, tone)) in row.iter().enumerate() { td class=(class(column, *tone, cell)) { (cell) } } }
                         }
                     }
                 }
             }
         }
     }
+
+    /// Whether a column holds numbers: then they are set flush right, so that their digits stand below each other.
+    fn is_numeric(&self, column: usize) -> bool {
+        let cells = || self.rows.iter().filter_map(|row| row.get(column)).map(|(cell, _)| cell.as_str());
+        cells().any(is_number) && cells().all(|cell| is_number(cell) || cell.is_empty() || cell == "-" || cell == "–")
+    }
 }
 
-fn cell_class(cell: &str, tone: Tone) -> String {
-    let is_number = cell.starts_with(|first: char| first.is_ascii_digit() || "-+±".contains(first));
-    format!("{}{}", tone.class(), if is_number { " number" } else { "" })
+/// Cells up to this many characters stay on one line: browsers break names at their hyphens otherwise.
+const UNBROKEN: usize = 26;
+
+fn head_class(is_numeric: Option<&bool>) -> Option<&'static str> {
+    is_numeric.copied().unwrap_or(false).then_some("number")
+}
+
+/// A number with at most a short unit: `3.4`, `-12`, `96.96 %`, `1.2 GiB`, `±0.3`, `3 h 20 min`. A date is none.
+fn is_number(cell: &str) -> bool {
+    let starts =
+        cell.trim_start_matches(['-', '−', '+', '±', '<', '>', '~']).starts_with(|first: char| first.is_ascii_digit());
+    let is_date = cell.len() >= 10 && cell.as_bytes().get(4) == Some(&b'-') && cell.as_bytes().get(7) == Some(&b'-');
+    let words = cell.split_whitespace().filter(|word| word.starts_with(char::is_alphabetic));
+    starts && !is_date && words.fold(0, |letters, word| letters + word.chars().count()) <= 6
 }
 
 /// A page under construction.
@@ -186,7 +216,7 @@ const STYLE: &str = "
   --good: #4cc38a; --warn: #e2b340; --bad: #ff7b72; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--back); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 1120px; margin: 0 auto; padding: 28px 20px 60px; }
+main { max-width: 1200px; margin: 0 auto; padding: 28px 20px 60px; }
 h1 { font-size: 26px; margin: 0; } h2 { font-size: 19px; margin: 36px 0 8px; }
 .subtitle { color: var(--soft); margin: 4px 0 20px; } p { max-width: 78ch; }
 .tiles { display: flex; flex-wrap: wrap; gap: 12px; }
@@ -200,8 +230,8 @@ figure { margin: 14px 0; background: var(--card); border: 1px solid var(--line);
 figcaption { color: var(--soft); font-size: 13px; margin-bottom: 6px; } svg { width: 100%; max-width: 1040px; height: auto; display: block; margin: 0 auto; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 14px; } .grid figure { margin: 0; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; margin: 10px 0; font-size: 14px; }
-th, td { padding: 5px 10px; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-th { color: var(--soft); font-weight: 600; } td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th, td { padding: 5px 8px; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
+th { color: var(--soft); font-weight: 600; } .number { text-align: right; font-variant-numeric: tabular-nums; } td.number, td.short { white-space: nowrap; }
 details { margin: 12px 0; } summary { cursor: pointer; color: var(--soft); }
 ";
 
@@ -214,6 +244,20 @@ mod tests {
         let html = Page::new("<b>", "a & b").note("x < y", Tone::Bad).html();
         assert!(html.contains("&lt;b&gt;") && html.contains("a &amp; b") && html.contains("x &lt; y"), "{html}");
         assert!(!html.contains("http://") && !html.contains("https://") && !html.contains("<script"), "{html}");
+    }
+
+    #[test]
+    fn only_whole_columns_of_numbers_are_set_flush_right() {
+        let mut table = Table::new(["what", "error", "when"]);
+        table.row(["12 of 30 nodes were silent", "3.4 points", "2026-11-21 14:05"]);
+        table.row(["7", "-", "2026-11-22 14:05"]);
+        let html = table.markup().into_string();
+        assert_eq!(html.matches("<td class=\"plain number\">").count(), 2, "{html}");
+        for (cell, wanted) in
+            [("±0.3", true), ("96.96 %", true), ("3 h 20 min", true), ("p50", false), ("1 stretch: a", false)]
+        {
+            assert_eq!(is_number(cell), wanted, "{cell}");
+        }
     }
 
     #[test]
