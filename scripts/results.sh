@@ -15,6 +15,7 @@ if [ -x "$python" ]; then peer=(--peer-python "$python"); else echo "note: no xg
 
 one() { # set, days between retrainings
   local set=$1 days=$2 root=$work/$1
+  berth collector --data "$root" collect >/dev/null
   berth features --data "$root" build --manifest-out "$root/features.json" >/dev/null
   berth trainer --data "$root" results --set "$set" --features "$root/features.json" --out "$work" --retrain-days "$days" --held-out-nodes 0.25 "${peer[@]}" >/dev/null
   echo "$set: $work/$set.html"
