@@ -74,7 +74,7 @@ apt_install() {
 }
 
 # environment NAME REQUIREMENT...: one environment per tool, because their dependencies exclude each other. A stamp
-# with the hash of the requirements tells whether it is as wanted; a half-made one has none and is made again.
+# with the hash of the requirements tells whether it is as wanted; a half-made one has none and is completed.
 environment() {
   local name=$1 folder="$cache/venv-$1" hash log
   shift
@@ -83,7 +83,9 @@ environment() {
   echo "test-setup: making the Python environment for $name"
   mkdir -p "$cache"
   log=$(mktemp)
-  if { rm -rf "$folder" && python3 -m venv "$folder" && "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; } </dev/null >"$log" 2>&1; then
+  "$folder/bin/python" -c 'import pip' 2>/dev/null || rm -rf "$folder"
+  if { [ -d "$folder" ] || python3 -m venv "$folder"; } </dev/null >"$log" 2>&1 &&
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@" </dev/null >>"$log" 2>&1; then
     echo "$hash" >"$folder/.berth-requirements"
   else
     tail -n 20 "$log" >&2
@@ -115,7 +117,7 @@ else
     flock 9
     environment mlflow mlflow==3.17.2 xgboost-cpu==3.2.0
     environment kfp kfp==2.17.0
-    environment xgboost xgboost-cpu==3.2.0 pandas polars scikit-learn pyarrow
+    environment xgboost xgboost-cpu==3.2.0 pandas==3.1.1 polars==2.1.0 scikit-learn==1.9.1 pyarrow==26.0.1
   fi
 fi
 exit "$problems"
