@@ -44,6 +44,7 @@
 
 mod embedded;
 mod error;
+mod lock;
 mod mlflow;
 mod number;
 mod paths;

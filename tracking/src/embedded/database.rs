@@ -3,8 +3,7 @@
 use crate::TrackingError;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::MigrateError;
-use sqlx::{Any, AnyConnection, AnyPool, Executor, Transaction};
-use std::fs::File;
+use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions, Connection, Executor, Transaction};
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -56,8 +55,7 @@ impl Database {
         let name = file.display().to_string();
         // SQLite has no lock that covers bringing up the tables, so two first starts at once would collide.
         let lock = file.with_extension("lock");
-        let guard = File::create(&lock).map_err(|source| TrackingError::io("create", &lock, source))?;
-        guard.lock().map_err(|source| TrackingError::io("lock", &lock, source))?;
+        let _held = crate::lock::hold(&lock).await?;
         let absolute = std::path::absolute(file).map_err(|source| TrackingError::io("find", file, source))?;
         let url = sqlite_url(&absolute)?;
         Self::open(&url, name, Kind::Sqlite).await
@@ -77,22 +75,15 @@ impl Database {
         runtime::http::install_crypto_provider();
         let failed = |source| database_error(&name, "open", source);
         let options = AnyConnectOptions::from_str(url).map_err(failed)?;
+        // A pool tries again until its time limit when a connection cannot be set up; one connection says at once what
+        // is wrong with the file or the server.
+        let mut first: AnyConnection = options.connect().await.map_err(failed)?;
+        set_up(&mut first, kind).await.map_err(failed)?;
+        first.close().await.map_err(failed)?;
         let pool = AnyPoolOptions::new()
             .max_connections(4)
             .acquire_timeout(BUSY_LIMIT)
-            .after_connect(move |connection, _| {
-                Box::pin(async move {
-                    if kind == Kind::Sqlite {
-                        // Waiting first, because switching to the write-ahead log needs a lock itself.
-                        connection.execute("PRAGMA busy_timeout = 10000").await?;
-                        connection.execute("PRAGMA journal_mode = WAL").await?;
-                        // A commit is on the disk when it returns.
-                        connection.execute("PRAGMA synchronous = FULL").await?;
-                        connection.execute("PRAGMA foreign_keys = ON").await?;
-                    }
-                    Ok(())
-                })
-            })
+            .after_connect(move |connection, _| Box::pin(set_up(connection, kind)))
             .connect_with(options)
             .await
             .map_err(failed)?;
@@ -136,6 +127,17 @@ impl Database {
     pub(crate) fn error(&self, doing: &'static str) -> impl Fn(sqlx::Error) -> TrackingError + '_ {
         move |source| database_error(&self.name, doing, source)
     }
+}
+
+async fn set_up(connection: &mut AnyConnection, kind: Kind) -> Result<(), sqlx::Error> {
+    if kind == Kind::Sqlite {
+        // Waiting first, because switching to the write-ahead log needs a lock itself. `FULL`: a commit is on the disk
+        // when it returns.
+        for pragma in ["busy_timeout = 10000", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"] {
+            connection.execute(sqlx::AssertSqlSafe(format!("PRAGMA {pragma}"))).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The path as an address; letters that have a meaning in addresses are escaped.

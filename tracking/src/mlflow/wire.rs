@@ -183,8 +183,9 @@ pub(super) struct WireArtifact {
 
 impl From<WireArtifact> for Artifact {
     fn from(wire: WireArtifact) -> Self {
-        let bytes = wire.file_size.and_then(|size| u64::try_from(size).ok()).filter(|_| !wire.is_dir);
-        Self { path: wire.path, is_folder: wire.is_dir, bytes }
+        // The server leaves the size of an empty file out.
+        let bytes = u64::try_from(wire.file_size.unwrap_or(0)).unwrap_or(0);
+        Self { path: wire.path, is_folder: wire.is_dir, bytes: (!wire.is_dir).then_some(bytes) }
     }
 }
 

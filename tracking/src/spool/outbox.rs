@@ -10,10 +10,9 @@
 use super::operation::{Entry, Operation};
 use crate::TrackingError;
 use crate::types::{Waiting, now};
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 pub(super) struct Outbox {
     root: PathBuf,
@@ -27,9 +26,6 @@ pub(super) struct Guard<'a> {
     _within: tokio::sync::MutexGuard<'a, ()>,
     _file: File,
 }
-
-/// How often a lock that another process holds is tried again.
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 impl Outbox {
     pub(super) fn open(root: &Path) -> Result<Self, TrackingError> {
@@ -48,25 +44,13 @@ impl Outbox {
     /// Held while a write is put down, by one process at a time.
     pub(super) async fn writing(&self) -> Result<Guard<'_>, TrackingError> {
         let within = self.writing.lock().await;
-        Ok(Guard { _within: within, _file: self.lock("writing.lock").await? })
+        Ok(Guard { _within: within, _file: crate::lock::hold(&self.root.join("writing.lock")).await? })
     }
 
     /// Held while writes are sent, by one process at a time; this keeps their order.
     pub(super) async fn sending(&self) -> Result<Guard<'_>, TrackingError> {
         let within = self.sending.lock().await;
-        Ok(Guard { _within: within, _file: self.lock("sending.lock").await? })
-    }
-
-    async fn lock(&self, name: &str) -> Result<File, TrackingError> {
-        let path = self.root.join(name);
-        let file = File::create(&path).map_err(|source| TrackingError::io("create", &path, source))?;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_PAUSE).await,
-                Err(TryLockError::Error(source)) => return Err(TrackingError::io("lock", &path, source)),
-            }
-        }
+        Ok(Guard { _within: within, _file: crate::lock::hold(&self.root.join("sending.lock")).await? })
     }
 
     /// The positions of the writes that wait, in order.

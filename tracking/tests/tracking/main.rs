@@ -5,5 +5,6 @@ mod conformance;
 mod mlflow;
 mod postgres;
 mod servers;
+mod speed;
 mod spool;
 mod sqlite;
