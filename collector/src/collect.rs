@@ -2,8 +2,8 @@
 
 use crate::prometheus::{PrometheusArgs, Source, backfill};
 use crate::sources;
-use crate::synthesize::{SynthesizeArgs, holds_other_history, synthesize};
-use clap::{ArgMatches, Args};
+use crate::synthesize::{SynthesizeArgs, holds_other_history, present_cluster, synthesize};
+use clap::{ArgMatches, Args, FromArgMatches};
 use cluster::{INCIDENTS, NODE_METRICS, PODS};
 use runtime::ConfigFile;
 use runtime::http::HttpArgs;
@@ -41,11 +41,7 @@ pub fn run(args: &CollectArgs, config: &ConfigFile, given: &ArgMatches, store: &
     } else if holds_other_history(store)? {
         info!(root = %store.root().display(), "no server is named, the imported history stays as it is");
     } else {
-        // Flags of the generator are not flags of this step; the file and the defaults say what is wanted.
-        let none_given = clap::Command::new("collect").get_matches_from(["collect"]);
-        let settings: SynthesizeArgs =
-            config.resolve("collector.synthesize", &SynthesizeArgs::default(), &none_given)?;
-        let summary = synthesize(&settings, store)?;
+        let summary = synthesize(&wanted_cluster(config, store)?, store)?;
         info!("{summary}");
     }
     let version = freeze(store)?;
@@ -60,6 +56,16 @@ pub fn run(args: &CollectArgs, config: &ConfigFile, given: &ArgMatches, store: &
         println!("dataset `{}`: {rows}", version.id);
     }
     Ok(())
+}
+
+/// The made-up cluster that environment, file and defaults ask for. Where nothing is asked for, the one that is there.
+fn wanted_cluster(config: &ConfigFile, store: &Store) -> anyhow::Result<SynthesizeArgs> {
+    // Flags of the generator are no flags of this step.
+    let matches = SynthesizeArgs::augment_args(clap::Command::new("collect")).get_matches_from(["collect"]);
+    let parsed = SynthesizeArgs::from_arg_matches(&matches)?;
+    let asked = config.resolve("collector.synthesize", &parsed, &matches)?;
+    let present = if asked == SynthesizeArgs::default() { present_cluster(store)? } else { None };
+    Ok(present.unwrap_or(asked))
 }
 
 /// Freezes the raw tables as they are, with the inputs and counts that the ledger holds.

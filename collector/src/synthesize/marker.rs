@@ -1,9 +1,10 @@
 //! `raw/synthetic.json`: which made-up history the tables hold, and whether it is complete.
 
-use super::settings::Settings;
+use super::settings::{Settings, SynthesizeArgs};
 use anyhow::Context;
 use cluster::{INCIDENTS, NODE_METRICS, PODS};
 use runtime::WrongUse;
+use runtime::settings::Span;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use store::Store;
@@ -48,6 +49,18 @@ pub fn read(store: &Store) -> anyhow::Result<Option<Marker>> {
 pub fn write(store: &Store, settings: &Settings, complete: bool) -> anyhow::Result<()> {
     let marker = Marker { settings: settings.clone(), generator: GENERATOR, complete };
     Ok(runtime::files::write_json(&path(store), &marker)?)
+}
+
+/// The made-up cluster that the tables hold, as it would be asked for; `None` when they hold none.
+///
+/// # Errors
+/// When the marker is damaged.
+pub fn present_cluster(store: &Store) -> anyhow::Result<Option<SynthesizeArgs>> {
+    let Some(Settings { nodes, days, seed, step_ms, end }) = read(store)?.map(|marker| marker.settings) else {
+        return Ok(None);
+    };
+    let step = Span(std::time::Duration::from_millis(step_ms.unsigned_abs()));
+    Ok(Some(SynthesizeArgs { nodes, days, seed, step, end: Some(end), ..SynthesizeArgs::default() }))
 }
 
 /// Whether the tables hold history that no generator made.

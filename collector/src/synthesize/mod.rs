@@ -21,6 +21,6 @@ pub mod tables;
 pub mod usage;
 pub mod workload;
 
-pub use marker::holds_other_history;
+pub use marker::{holds_other_history, present_cluster};
 pub use run::{SynthesisSummary, run, synthesize};
 pub use settings::{Settings, SynthesizeArgs};
