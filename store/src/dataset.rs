@@ -189,7 +189,7 @@ impl Store {
     pub fn version(&self, id: &str) -> Result<DatasetVersion, StoreError> {
         let path = self.version_folder(id).join(MANIFEST);
         // An id is one plain name; anything else would lead out of the folder.
-        if !path.exists() || id.contains(['/', '\\']) {
+        if !path.exists() || id.starts_with('.') || id.contains(['/', '\\']) {
             return Err(StoreError::UnknownVersion { id: id.to_owned(), root: self.root().to_owned() });
         }
         Ok(runtime::files::read_json(&path)?)
@@ -209,7 +209,9 @@ impl Store {
         };
         for entry in entries {
             let path = entry.map_err(|source| StoreError::io("list", &folder, source))?.path();
-            if path.join(MANIFEST).exists() {
+            // A freeze that was killed leaves its folder under a hidden name; that is no version.
+            let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            if !hidden && path.join(MANIFEST).exists() {
                 versions.push(runtime::files::read_json::<DatasetVersion>(&path.join(MANIFEST))?);
             }
         }

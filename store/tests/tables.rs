@@ -158,6 +158,7 @@ fn verify_finds_what_was_changed_or_lost() {
 #[test]
 fn a_version_that_is_not_there_or_leads_outside_is_refused() {
     let (folder, store) = store();
+    std::fs::create_dir(folder.path().join("datasets")).expect("folder");
     std::fs::write(folder.path().join("manifest.json"), "{}").expect("a decoy");
     for id in ["nothing", "..", "../", "a/b", ""] {
         let error = store.version(id).expect_err(id);
@@ -165,6 +166,18 @@ fn a_version_that_is_not_there_or_leads_outside_is_refused() {
     }
     let error = store.freeze(&[&NODE_METRICS], draft()).expect_err("empty");
     assert!(error.to_string().contains("is empty"), "{error}");
+}
+
+#[test]
+fn what_a_killed_freeze_left_is_no_version() {
+    let (folder, store) = store();
+    store.write_part(&NODE_METRICS, day(2), "day", &rows(day(2), "n", &[1])).expect("part");
+    let version = store.freeze(&[&NODE_METRICS], draft()).expect("frozen");
+    let datasets = folder.path().join("datasets");
+    let left = datasets.join(format!(".{}.1.tmp", version.id));
+    std::fs::create_dir(&left).expect("folder");
+    std::fs::copy(datasets.join(&version.id).join("manifest.json"), left.join("manifest.json")).expect("copied");
+    assert_eq!(store.versions().expect("versions").len(), 1);
 }
 
 #[test]
