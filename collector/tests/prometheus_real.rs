@@ -206,6 +206,96 @@ async fn tls_with_an_own_authority_and_a_password() {
     assert!(unknown.to_lowercase().contains("certificate") || unknown.contains("UnknownIssuer"), "{unknown}");
 }
 
+/// The whole way round: a synthetic cluster, its OpenMetrics text, a real Prometheus, and back into tables.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_synthetic_cluster_comes_back_as_it_was_made() {
+    if program("prometheus").expect("prometheus").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let (made, text, fetched) = (folder.path().join("made"), folder.path().join("text"), folder.path().join("fetched"));
+    let status = Command::new(env!("CARGO_BIN_EXE_collector"))
+        .args(["synthesize", "--nodes", "2", "--days", "1", "--seed", "7", "--end", "2026-03-02"])
+        .args(["--data", &made.to_string_lossy(), "--openmetrics", &text.to_string_lossy()])
+        .current_dir(folder.path())
+        .stdout(Stdio::null())
+        .status()
+        .expect("collector");
+    assert!(status.success());
+    let mut files: Vec<_> = std::fs::read_dir(&text).expect("texts").map(|entry| entry.expect("entry").path()).collect();
+    files.sort();
+    // Eight hours: four files of two.
+    for file in &files[..4] {
+        load_openmetrics(file, folder.path()).expect("loaded");
+    }
+    let server = PrometheusServer::start(folder.path(), &[]).expect("started");
+    let url = server.url();
+    let (made, fetched) = (Store::new(made), Store::new(fetched));
+    let first = column(&made, "load1").values().filter_map(|line| line.keys().min().copied()).min().expect("rows");
+    let day = chrono::DateTime::from_timestamp_millis(first).expect("time").date_naive();
+    let (from, to) = (format!("{day}T00:00:00Z"), format!("{day}T08:00:00Z"));
+    let summary = backfill(&source(&["--prometheus", &url, "--from", &from, "--to", &to]), &fetched).await.expect("backfill");
+    println!("{summary}");
+    let end = store::day_start(day) + 8 * 3_600_000;
+
+    // The text rounds: two decimals of the load, whole bytes, whole seconds.
+    for (name, absolute) in [
+        ("load1", 0.006), ("memory_used_bytes", 1.0), ("memory_allocatable_bytes", 1.0), ("cpu_allocatable_cores", 1e-4),
+        ("filesystem_used_ratio", 1e-6), ("uptime_seconds", 1.0), ("ready", 0.0),
+    ] {
+        let (share, compared) = compare(&column(&made, name), &column(&fetched, name), end, |line, ts| line.get(&ts).copied().flatten(), absolute, 0.0);
+        assert!(compared > 1_800 && share == 1.0, "{name}: {share} of {compared} agree");
+    }
+    // A rate over two minutes is the mean of four steps; counters have three decimals at least.
+    let mean = |line: &std::collections::BTreeMap<i64, Option<f64>>, ts: i64| {
+        let steps: Option<Vec<f64>> = (0..=4).map(|back| line.get(&(ts - back * 30_000)).copied().flatten()).collect();
+        steps.map(|steps| steps[..4].iter().sum::<f64>() / 4.0)
+    };
+    for (name, absolute) in [
+        ("cpu_used_cores", 5e-3), ("network_receive_bytes_per_second", 0.1), ("disk_write_bytes_per_second", 0.1),
+        ("disk_io_time_ratio", 1e-4), ("cpu_pressure_ratio", 1e-6),
+    ] {
+        let (share, compared) = compare(&column(&made, name), &column(&fetched, name), end, mean, absolute, 1e-3);
+        assert!(compared > 1_800 && share > 0.995, "{name}: {share} of {compared} agree");
+    }
+    // A pod that comes or goes within a step may be counted a step later.
+    for name in ["pods_running", "cpu_requested_cores"] {
+        let (share, compared) = compare(&column(&made, name), &column(&fetched, name), end, |line, ts| line.get(&ts).copied().flatten(), 1e-3, 0.0);
+        assert!(compared > 1_800 && share > 0.98, "{name}: {share} of {compared} agree");
+    }
+    let pods: usize = fetched.days(&PODS).expect("days").iter().map(|day| fetched.read_day(&PODS, *day, &[]).expect("pods").height()).sum();
+    assert!(pods > 10, "{pods} pods");
+    assert_eq!(collector::sources::sources(&fetched).expect("ledger")[0].input.kind, "prometheus");
+    let error = backfill(&source(&["--prometheus", &url]), &made).await.expect_err("a real cluster must not join a made-up one");
+    assert!(format!("{error:#}").contains("synthetic"), "{error:#}");
+}
+
+/// The share of steps before `end` at which the fetched value is the wanted one, and how many steps were compared:
+/// those at which both are known.
+fn compare(
+    made: &Values,
+    fetched: &Values,
+    end: i64,
+    wanted: impl Fn(&std::collections::BTreeMap<i64, Option<f64>>, i64) -> Option<f64>,
+    absolute: f64,
+    relative: f64,
+) -> (f64, usize) {
+    let (mut agree, mut compared) = (0, 0);
+    for (node, line) in made {
+        for ts in line.keys().filter(|ts| **ts < end) {
+            let Some(wanted) = wanted(line, *ts) else { continue };
+            let Some(got) = fetched.get(node).and_then(|line| line.get(ts)).copied().flatten() else { continue };
+            compared += 1;
+            let near = (got - wanted).abs() <= absolute + relative * wanted.abs();
+            agree += usize::from(near);
+            if !near && compared - agree <= 3 {
+                println!("{node} at {ts}: {got}, want {wanted}");
+            }
+        }
+    }
+    (agree as f64 / compared.max(1) as f64, compared)
+}
+
 /// The real `collector watch`, stopped by its process id.
 struct Watch(Child);
 

@@ -41,6 +41,7 @@ pub async fn watch(source: &Source, store: &Store) -> anyhow::Result<()> {
         };
     }
     let summary = collector.take_summary();
+    super::backfill::record(store, &summary)?;
     tracing::info!(rows = summary.rows, requests = summary.requests, left_out = %summary.drops, "stopped");
     Ok(())
 }

@@ -109,6 +109,12 @@ fn name(series: &Series) -> Option<Name> {
     Some((series.label("namespace")?.to_owned(), series.label("pod")?.to_owned()))
 }
 
+/// kube-state-metrics has written the classes in lower case and as the API does; the table has the API's names.
+fn qos_class_name(class: &str) -> String {
+    let names = ["Guaranteed", "Burstable", "BestEffort"];
+    names.into_iter().find(|name| name.eq_ignore_ascii_case(class)).unwrap_or(class).to_owned()
+}
+
 /// The priority of the classes that every cluster has; of others only the name is exported.
 fn priority_of(class: &str) -> Option<i64> {
     match class {
@@ -157,7 +163,7 @@ fn put_together(pods: &[Series], answers: &Answers, identity: &Identity, times: 
             started_at: started.get(&key).copied(),
             finished_at: completed.get(&key).copied().or(gone),
             phase: phase.get(&key).cloned(),
-            qos_class: qos_class.get(&key).cloned(),
+            qos_class: qos_class.get(&key).map(|class| qos_class_name(class)),
             priority: series.label("priority_class").and_then(priority_of),
             cpu_request_cores: cpu.get(&key).copied(),
             memory_request_bytes: memory.get(&key).copied(),
