@@ -128,17 +128,17 @@ const COLUMNS: [(NodeMetric, &str, &str); NodeMetric::COUNT] = [
     ),
     (
         NodeMetric::PodsRunning,
-        r#"sum by (node) (max by (node, namespace, pod, uid) (kube_pod_info{$nodes}) * on (namespace, pod, uid) group_left () max by (namespace, pod, uid) (kube_pod_status_phase{phase="Running"} == 1))"#,
+        r#"sum by (node) (max by (node, namespace, pod, uid) (kube_pod_info{$nodes} and timestamp(kube_pod_info{$nodes}) > time() - $stale) * on (namespace, pod, uid) group_left () max by (namespace, pod, uid) (kube_pod_status_phase{phase="Running"} == 1))"#,
         "kube_pod_info{$nodes}",
     ),
     (
         NodeMetric::CpuRequested,
-        r#"sum by (node) (max by (node, namespace, pod, uid, container) (kube_pod_container_resource_requests{resource="cpu",$nodes}) * on (namespace, pod, uid) group_left () max by (namespace, pod, uid) (kube_pod_status_phase{phase=~"Pending|Running"} == 1))"#,
+        r#"sum by (node) (max by (node, namespace, pod, uid, container) (kube_pod_container_resource_requests{resource="cpu",$nodes} and timestamp(kube_pod_container_resource_requests{resource="cpu",$nodes}) > time() - $stale) * on (namespace, pod, uid) group_left () max by (namespace, pod, uid) (kube_pod_status_phase{phase=~"Pending|Running"} == 1))"#,
         r#"kube_pod_container_resource_requests{resource="cpu",$nodes}"#,
     ),
     (
         NodeMetric::MemoryRequested,
-        r#"sum by (node) (max by (node, namespace, pod, uid, container) (kube_pod_container_resource_requests{resource="memory",$nodes}) * on (namespace, pod, uid) group_left () max by (namespace, pod, uid) (kube_pod_status_phase{phase=~"Pending|Running"} == 1))"#,
+        r#"sum by (node) (max by (node, namespace, pod, uid, container) (kube_pod_container_resource_requests{resource="memory",$nodes} and timestamp(kube_pod_container_resource_requests{resource="memory",$nodes}) > time() - $stale) * on (namespace, pod, uid) group_left () max by (namespace, pod, uid) (kube_pod_status_phase{phase=~"Pending|Running"} == 1))"#,
         r#"kube_pod_container_resource_requests{resource="memory",$nodes}"#,
     ),
     (
