@@ -37,7 +37,9 @@ pub fn program(name: &str) -> anyhow::Result<Option<PathBuf>> {
         eprintln!("SKIPPED: `{name}` is not installed and BERTH_SKIP_SERVERS=1 is set; this test proves nothing");
         return Ok(None);
     }
-    anyhow::bail!("`{name}` is not installed. `make test-setup` installs it (Debian package `prometheus`); BERTH_SKIP_SERVERS=1 skips such tests")
+    anyhow::bail!(
+        "`{name}` is not installed. `make test-setup` installs it (Debian package `prometheus`); BERTH_SKIP_SERVERS=1 skips such tests"
+    )
 }
 
 /// Loads OpenMetrics text into the history of a server that is not running: its blocks go to `<folder>/data`.
@@ -91,7 +93,8 @@ impl PrometheusServer {
     pub fn start_on(folder: &Path, port: u16, more: &[&str]) -> anyhow::Result<Self> {
         let config = folder.join("prometheus.yml");
         std::fs::create_dir_all(folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
-        std::fs::write(&config, "global:\n  scrape_interval: 30s\n").with_context(|| format!("failed to write `{}`", config.display()))?;
+        std::fs::write(&config, "global:\n  scrape_interval: 30s\n")
+            .with_context(|| format!("failed to write `{}`", config.display()))?;
         let log = std::fs::File::create(folder.join("prometheus.log")).context("failed to create `prometheus.log`")?;
         let process = Command::new("prometheus")
             .arg(format!("--config.file={}", config.display()))

@@ -45,7 +45,8 @@ async fn a_server_that_is_away_is_named() {
     let port = collector::testing::free_port().expect("port");
     let (_folder, store) = store();
     let url = format!("http://127.0.0.1:{port}");
-    let error = backfill(&source(&["--prometheus", &url, "--retries", "1"]), &store).await.expect_err("nobody is there");
+    let error =
+        backfill(&source(&["--prometheus", &url, "--retries", "1"]), &store).await.expect_err("nobody is there");
     let error = format!("{error:#}");
     assert!(error.contains(&url) && error.contains("is away"), "{error}");
 }
@@ -95,11 +96,17 @@ async fn a_server_error_that_stays_ends_the_run_after_all_tries() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn truncated_json_is_told_from_other_nonsense() {
-    let half = || ResponseTemplate::new(200).set_body_string(r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"#);
-    let (error, ..) = failure(World { twist: Arc::new(move |asked| asked.is_range.then(half)), ..World::new(2, 1) }, &[]).await;
+    let half = || {
+        ResponseTemplate::new(200).set_body_string(
+            r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"#,
+        )
+    };
+    let (error, ..) =
+        failure(World { twist: Arc::new(move |asked| asked.is_range.then(half)), ..World::new(2, 1) }, &[]).await;
     assert!(error.contains("breaks off after 86 bytes"), "{error}");
     let foreign = || ResponseTemplate::new(200).set_body_string(r#"{"hello":"world"}"#);
-    let (error, ..) = failure(World { twist: Arc::new(move |asked| asked.is_range.then(foreign)), ..World::new(2, 1) }, &[]).await;
+    let (error, ..) =
+        failure(World { twist: Arc::new(move |asked| asked.is_range.then(foreign)), ..World::new(2, 1) }, &[]).await;
     assert!(error.contains("not of its HTTP API"), "{error}");
 }
 
@@ -118,9 +125,14 @@ async fn an_empty_range_is_said_and_asked_for_again() {
     let span = ["--from", "2026-02-01", "--to", "2026-02-02"];
     let url = fake.url();
     for _ in 0..2 {
-        let summary = backfill(&source(&[&["--prometheus", url.as_str()], &span[..]].concat()), &store).await.expect("no error");
+        let summary =
+            backfill(&source(&[&["--prometheus", url.as_str()], &span[..]].concat()), &store).await.expect("no error");
         assert_eq!((summary.rows, summary.chunks, summary.chunks_empty), (0, 4, 4));
-        assert!(summary.warnings.iter().any(|warning| warning.contains("no node metrics between 2026-02-01T00:00:00Z")), "{:?}", summary.warnings);
+        assert!(
+            summary.warnings.iter().any(|warning| warning.contains("no node metrics between 2026-02-01T00:00:00Z")),
+            "{:?}",
+            summary.warnings
+        );
     }
 }
 
@@ -195,7 +207,11 @@ async fn several_series_for_a_node_are_counted_and_the_first_is_kept() {
     let (_folder, store) = store();
     let summary = fetch(&fake, &store, &[]).await.expect("summary");
     assert_eq!(summary.columns["load1"].drops.get(DropReason::SeveralSeries), 240);
-    assert!(summary.warnings.iter().any(|warning| warning.contains("several series for node `node-0`")), "{:?}", summary.warnings);
+    assert!(
+        summary.warnings.iter().any(|warning| warning.contains("several series for node `node-0`")),
+        "{:?}",
+        summary.warnings
+    );
     assert!(column(&store, "load1")["node-1"].iter().all(|(ts, value)| *value == Some(load(1, *ts))));
 }
 
@@ -239,14 +255,22 @@ async fn a_second_run_fetches_only_what_is_new_and_the_late_span() {
     fake.clock.store(DAY + 8 * HOUR, Ordering::SeqCst);
     let second = fetch(&fake, &store, &[]).await.expect("second");
     assert_eq!(second.rows, 2 * (120 + 20), "one new hour, and ten minutes in which samples may have come late");
-    let earliest = fake.asked()[before..].iter().filter(|asked| asked.is_range && asked.query.contains("node_load1")).map(|asked| asked.start).min();
+    let earliest = fake.asked()[before..]
+        .iter()
+        .filter(|asked| asked.is_range && asked.query.contains("node_load1"))
+        .map(|asked| asked.start)
+        .min();
     assert_eq!(earliest, Some(DAY + 7 * HOUR - 10 * 60_000));
     assert_eq!(column(&store, "load1")["node-1"].len(), 8 * 120);
     fake.clock.store(DAY + 14 * HOUR, Ordering::SeqCst);
     fetch(&fake, &store, &[]).await.expect("third");
     let values = column(&store, "load1");
     let times: Vec<i64> = values["node-1"].keys().copied().collect();
-    assert_eq!(times, (DAY..DAY + 14 * HOUR).step_by(STEP as usize).collect::<Vec<_>>(), "no point lost or twice at a border");
+    assert_eq!(
+        times,
+        (DAY..DAY + 14 * HOUR).step_by(STEP as usize).collect::<Vec<_>>(),
+        "no point lost or twice at a border"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -267,7 +291,9 @@ async fn an_earlier_span_is_added_to_a_chunk_that_is_there() {
     let (_folder, store) = store();
     let url = fake.url();
     let part = |from: &'static str, to: &'static str| source(&["--prometheus", &url, "--from", from, "--to", to]);
-    for (from, to, rows) in [("03:00", "04:00", 120), ("05:00", "05:30", 180), ("01:00", "02:00", 240), ("00:00", "06:00", 180)] {
+    for (from, to, rows) in
+        [("03:00", "04:00", 120), ("05:00", "05:30", 180), ("01:00", "02:00", 240), ("00:00", "06:00", 180)]
+    {
         let (from, to) = (format!("2026-01-01T{from}:00Z"), format!("2026-01-01T{to}:00Z"));
         let source = part(from.leak(), to.leak());
         assert_eq!(backfill(&source, &store).await.expect("summary").rows, rows);
@@ -283,7 +309,8 @@ async fn a_large_cluster_is_asked_for_in_groups_of_nodes() {
     fetch(&fake, &whole, &[]).await.expect("whole");
     let before = fake.asked().len();
     fetch(&fake, &cut, &["--reply-points", "1500"]).await.expect("cut");
-    let groups = fake.asked()[before..].iter().filter(|asked| asked.is_range && asked.query.starts_with("node_load1")).count();
+    let groups =
+        fake.asked()[before..].iter().filter(|asked| asked.is_range && asked.query.starts_with("node_load1")).count();
     assert_eq!(groups, 3, "two nodes of 720 points at once");
     assert_eq!(column(&cut, "load1"), column(&whole, "load1"));
     assert_eq!(column(&cut, "load1").len(), 5);
@@ -317,7 +344,8 @@ async fn credentials_come_from_files_and_a_refusal_says_which_flags() {
     std::fs::write(&token, "open-sesame\n").expect("token");
     std::fs::write(&password, "secret\n").expect("password");
     let (token, password) = (token.to_string_lossy().into_owned(), password.to_string_lossy().into_owned());
-    for flags in [&["--bearer-token-file", token.as_str()][..], &["--username", "berth", "--password-file", &password]] {
+    for flags in [&["--bearer-token-file", token.as_str()][..], &["--username", "berth", "--password-file", &password]]
+    {
         let fake = Fake::start(world()).await;
         let (_folder, store) = store();
         fetch(&fake, &store, flags).await.expect("let in");
@@ -377,7 +405,9 @@ async fn a_run_that_is_killed_again_and_again_ends_with_the_same_tables() {
 #[test]
 fn a_misspelt_key_and_a_misspelt_query_are_wrong_use() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    for (file, named) in [("[collector.prometheus]\nstpe = \"1m\"\n", "`stpe`"), ("[collector.queries]\nlaod1 = \"x\"\n", "`laod1`")] {
+    for (file, named) in
+        [("[collector.prometheus]\nstpe = \"1m\"\n", "`stpe`"), ("[collector.queries]\nlaod1 = \"x\"\n", "`laod1`")]
+    {
         std::fs::write(folder.path().join("berth.toml"), file).expect("file");
         let output = program("http://127.0.0.1:1", folder.path()).stderr(Stdio::piped()).output().expect("program");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

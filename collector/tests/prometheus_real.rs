@@ -135,17 +135,25 @@ fn rates_are_means_of_four_steps(store: &Store, history: History) {
 fn incidents_are_found(store: &Store) {
     let day = store.days(&INCIDENTS).expect("days")[0];
     let frame = store.read_day(&INCIDENTS, day, &[]).expect("incidents");
-    let text = |name: &str, at: usize| frame.column(name).expect("column").str().expect("text").get(at).map(str::to_owned).expect("value");
+    let text = |name: &str, at: usize| {
+        frame.column(name).expect("column").str().expect("text").get(at).map(str::to_owned).expect("value")
+    };
     let minute = |name: &str, at: usize| {
         let times = frame.column(name).expect("column").cast(&DataType::Int64).expect("times");
         times.i64().expect("times").get(at).map(|ts| (ts / 1_000 - FROM) as f64 / 60.0).expect("value")
     };
     assert_eq!(frame.height(), 2, "{frame}");
-    assert_eq!((text("node", 0), text("kind", 0), text("source", 0)), ("worker-1".into(), "DiskSlow".into(), "alert".into()));
+    assert_eq!(
+        (text("node", 0), text("kind", 0), text("source", 0)),
+        ("worker-1".into(), "DiskSlow".into(), "alert".into())
+    );
     assert_eq!(minute("started_at", 0), 100.0);
     // Without the mark that a live server writes when an alert ends, it ends when its last sample is two minutes old.
     assert!((109.5..=111.5).contains(&minute("ended_at", 0)));
-    assert_eq!((text("node", 1), text("kind", 1), text("severity", 1)), ("worker-2".into(), "not_ready".into(), "critical".into()));
+    assert_eq!(
+        (text("node", 1), text("kind", 1), text("severity", 1)),
+        ("worker-2".into(), "not_ready".into(), "critical".into())
+    );
     assert_eq!((minute("started_at", 1), minute("ended_at", 1)), (30.0, 44.5));
 }
 
@@ -153,10 +161,14 @@ fn pods_are_put_together(store: &Store) {
     let day = store.days(&PODS).expect("days")[0];
     let frame = store.read_day(&PODS, day, &[]).expect("pods");
     assert_eq!(frame.height(), 2, "{frame}");
-    let text = |name: &str| frame.column(name).expect("column").str().expect("text").get(1).map(str::to_owned).expect("value");
+    let text =
+        |name: &str| frame.column(name).expect("column").str().expect("text").get(1).map(str::to_owned).expect("value");
     assert_eq!((text("pod_uid"), text("pod"), text("node")), ("uid-1".into(), "cart-7f-1".into(), "worker-0".into()));
     assert_eq!((text("workload_kind"), text("workload")), ("Deployment".into(), "cart".into()));
-    assert_eq!((text("phase"), text("qos_class"), text("labels")), ("Running".into(), "Burstable".into(), r#"{"app":"cart"}"#.into()));
+    assert_eq!(
+        (text("phase"), text("qos_class"), text("labels")),
+        ("Running".into(), "Burstable".into(), r#"{"app":"cart"}"#.into())
+    );
     let number = |name: &str| frame.column(name).expect("column").f64().expect("floats").get(1).expect("value");
     assert_eq!((number("cpu_request_cores"), number("memory_request_bytes")), (0.25, 2e8));
     assert!((number("cpu_used_cores_mean") - 0.2).abs() < 1e-6 && (number("cpu_used_cores_p95") - 0.2).abs() < 0.006);
@@ -171,7 +183,8 @@ fn pods_are_put_together(store: &Store) {
 async fn tls_with_an_own_authority_and_a_password() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let openssl = |arguments: &str| {
-        let output = Command::new("openssl").args(arguments.split(' ')).current_dir(folder.path()).output().expect("openssl");
+        let output =
+            Command::new("openssl").args(arguments.split(' ')).current_dir(folder.path()).output().expect("openssl");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     std::fs::write(folder.path().join("names"), "subjectAltName=IP:127.0.0.1\n").expect("names");
@@ -191,16 +204,22 @@ async fn tls_with_an_own_authority_and_a_password() {
     }
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     let (authority, right, wrong) = (path("ca.pem"), path("right"), path("wrong"));
-    let span = ["--prometheus", &url, "--from", "2026-01-01T04:00:00Z", "--to", "2026-01-01T04:10:00Z", "--retries", "0"];
+    let span =
+        ["--prometheus", &url, "--from", "2026-01-01T04:00:00Z", "--to", "2026-01-01T04:10:00Z", "--retries", "0"];
     let fetch = |more: &[&str]| {
         let source = source(&[&span, more].concat());
         async move {
             let data = tempfile::tempdir().expect("temporary folder");
-            backfill(&source, &Store::new(data.path())).await.map(|summary| summary.rows).map_err(|error| format!("{error:#}"))
+            backfill(&source, &Store::new(data.path()))
+                .await
+                .map(|summary| summary.rows)
+                .map_err(|error| format!("{error:#}"))
         }
     };
     assert_eq!(fetch(&["--ca-file", &authority, "--username", "berth", "--password-file", &right]).await, Ok(40));
-    let refused = fetch(&["--ca-file", &authority, "--username", "berth", "--password-file", &wrong]).await.expect_err("wrong password");
+    let refused = fetch(&["--ca-file", &authority, "--username", "berth", "--password-file", &wrong])
+        .await
+        .expect_err("wrong password");
     assert!(refused.contains("401") && !refused.contains("wrong-password"), "{refused}");
     let unknown = fetch(&["--username", "berth", "--password-file", &right]).await.expect_err("unknown authority");
     assert!(unknown.to_lowercase().contains("certificate") || unknown.contains("UnknownIssuer"), "{unknown}");
@@ -222,7 +241,8 @@ async fn a_synthetic_cluster_comes_back_as_it_was_made() {
         .status()
         .expect("collector");
     assert!(status.success());
-    let mut files: Vec<_> = std::fs::read_dir(&text).expect("texts").map(|entry| entry.expect("entry").path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(&text).expect("texts").map(|entry| entry.expect("entry").path()).collect();
     files.sort();
     // Eight hours: four files of two.
     for file in &files[..4] {
@@ -234,16 +254,29 @@ async fn a_synthetic_cluster_comes_back_as_it_was_made() {
     let first = column(&made, "load1").values().filter_map(|line| line.keys().min().copied()).min().expect("rows");
     let day = chrono::DateTime::from_timestamp_millis(first).expect("time").date_naive();
     let (from, to) = (format!("{day}T00:00:00Z"), format!("{day}T08:00:00Z"));
-    let summary = backfill(&source(&["--prometheus", &url, "--from", &from, "--to", &to]), &fetched).await.expect("backfill");
+    let summary =
+        backfill(&source(&["--prometheus", &url, "--from", &from, "--to", &to]), &fetched).await.expect("backfill");
     println!("{summary}");
     let end = store::day_start(day) + 8 * 3_600_000;
 
     // The text rounds: two decimals of the load, whole bytes, whole seconds.
     for (name, absolute) in [
-        ("load1", 0.006), ("memory_used_bytes", 1.0), ("memory_allocatable_bytes", 1.0), ("cpu_allocatable_cores", 1e-4),
-        ("filesystem_used_ratio", 1e-6), ("uptime_seconds", 1.0), ("ready", 0.0),
+        ("load1", 0.006),
+        ("memory_used_bytes", 1.0),
+        ("memory_allocatable_bytes", 1.0),
+        ("cpu_allocatable_cores", 1e-4),
+        ("filesystem_used_ratio", 1e-6),
+        ("uptime_seconds", 1.0),
+        ("ready", 0.0),
     ] {
-        let (share, compared) = compare(&column(&made, name), &column(&fetched, name), end, |line, ts| line.get(&ts).copied().flatten(), absolute, 0.0);
+        let (share, compared) = compare(
+            &column(&made, name),
+            &column(&fetched, name),
+            end,
+            |line, ts| line.get(&ts).copied().flatten(),
+            absolute,
+            0.0,
+        );
         assert!(compared > 1_800 && share == 1.0, "{name}: {share} of {compared} agree");
     }
     // A rate over two minutes is the mean of four steps; counters have three decimals at least.
@@ -252,21 +285,38 @@ async fn a_synthetic_cluster_comes_back_as_it_was_made() {
         steps.map(|steps| steps[..4].iter().sum::<f64>() / 4.0)
     };
     for (name, absolute) in [
-        ("cpu_used_cores", 5e-3), ("network_receive_bytes_per_second", 0.1), ("disk_write_bytes_per_second", 0.1),
-        ("disk_io_time_ratio", 1e-4), ("cpu_pressure_ratio", 1e-6),
+        ("cpu_used_cores", 5e-3),
+        ("network_receive_bytes_per_second", 0.1),
+        ("disk_write_bytes_per_second", 0.1),
+        ("disk_io_time_ratio", 1e-4),
+        ("cpu_pressure_ratio", 1e-6),
     ] {
         let (share, compared) = compare(&column(&made, name), &column(&fetched, name), end, mean, absolute, 1e-3);
         assert!(compared > 1_800 && share > 0.995, "{name}: {share} of {compared} agree");
     }
     // A pod that comes or goes within a step may be counted a step later.
     for name in ["pods_running", "cpu_requested_cores"] {
-        let (share, compared) = compare(&column(&made, name), &column(&fetched, name), end, |line, ts| line.get(&ts).copied().flatten(), 1e-3, 0.0);
+        let (share, compared) = compare(
+            &column(&made, name),
+            &column(&fetched, name),
+            end,
+            |line, ts| line.get(&ts).copied().flatten(),
+            1e-3,
+            0.0,
+        );
         assert!(compared > 1_800 && share > 0.98, "{name}: {share} of {compared} agree");
     }
-    let pods: usize = fetched.days(&PODS).expect("days").iter().map(|day| fetched.read_day(&PODS, *day, &[]).expect("pods").height()).sum();
+    let pods: usize = fetched
+        .days(&PODS)
+        .expect("days")
+        .iter()
+        .map(|day| fetched.read_day(&PODS, *day, &[]).expect("pods").height())
+        .sum();
     assert!(pods > 10, "{pods} pods");
     assert_eq!(collector::sources::sources(&fetched).expect("ledger")[0].input.kind, "prometheus");
-    let error = backfill(&source(&["--prometheus", &url]), &made).await.expect_err("a real cluster must not join a made-up one");
+    let error = backfill(&source(&["--prometheus", &url]), &made)
+        .await
+        .expect_err("a real cluster must not join a made-up one");
     assert!(format!("{error:#}").contains("synthetic"), "{error:#}");
 }
 
@@ -346,7 +396,8 @@ fn watch_goes_on_after_an_outage_and_after_a_restart() {
     let store = Store::new(data.path());
     let log = folder.path().join("watch.log");
     let said = |text: &str| std::fs::read_to_string(&log).unwrap_or_default().contains(text);
-    let newest = || column(&store, "load1").get("worker-0").and_then(|line| line.keys().max().copied()).unwrap_or_default();
+    let newest =
+        || column(&store, "load1").get("worker-0").and_then(|line| line.keys().max().copied()).unwrap_or_default();
     let watch = Watch::start(&server.url(), data.path(), &log);
     wait_for("the first visit", || said("caught up"));
     let first = newest();

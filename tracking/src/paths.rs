@@ -13,7 +13,13 @@ pub(crate) const MAX_NAME: usize = 256;
 
 /// Checks a path of an artifact or of a folder of artifacts; the empty one is the run's whole folder.
 pub(crate) fn check(path: &str) -> Result<(), TrackingError> {
-    let bad = |why: &str| Err(TrackingError::invalid("artifact path", path, format!("{why}. Use a relative path such as `model/metadata.json`")));
+    let bad = |why: &str| {
+        Err(TrackingError::invalid(
+            "artifact path",
+            path,
+            format!("{why}. Use a relative path such as `model/metadata.json`"),
+        ))
+    };
     if path.is_empty() {
         return Ok(());
     }
@@ -24,7 +30,9 @@ pub(crate) fn check(path: &str) -> Result<(), TrackingError> {
         return bad("it has one of `\\ # ? % :` or a control character");
     }
     // The store's own temporary files start with a point and end in `.tmp`.
-    if path.split('/').any(|part| part == "." || part == ".." || part.starts_with('~') || (part.starts_with('.') && part.ends_with(".tmp"))) {
+    if path.split('/').any(|part| {
+        part == "." || part == ".." || part.starts_with('~') || (part.starts_with('.') && part.ends_with(".tmp"))
+    }) {
         return bad("a part is `.`, `..`, starts with `~`, or is named like a temporary file");
     }
     if path.len() > 500 || path.split('/').any(|part| part.len() > 200) {
@@ -79,7 +87,11 @@ fn check_key(what: &'static str, key: &str) -> Result<(), TrackingError> {
     }
     // MLflow refuses keys that its file store could not keep.
     if key.starts_with('/') || key.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-        return Err(TrackingError::invalid(what, key, "it reads as a path that is absolute or has empty, `.` or `..` parts"));
+        return Err(TrackingError::invalid(
+            what,
+            key,
+            "it reads as a path that is absolute or has empty, `.` or `..` parts",
+        ));
     }
     Ok(())
 }
@@ -118,11 +130,19 @@ pub(crate) fn check_model(name: &str) -> Result<(), TrackingError> {
 
 /// An alias: letters, digits, `_` and `-`; neither `latest` nor like `v3`, which MLflow keeps for itself.
 pub(crate) fn check_alias(alias: &str) -> Result<(), TrackingError> {
-    let plain = !alias.is_empty() && alias.len() <= 255 && alias.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-".contains(letter));
+    let plain = !alias.is_empty()
+        && alias.len() <= 255
+        && alias.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-".contains(letter));
     let lower = alias.to_ascii_lowercase();
-    let like_a_version = lower.strip_prefix('v').is_some_and(|rest| !rest.is_empty() && rest.chars().all(|digit| digit.is_ascii_digit()));
+    let like_a_version = lower
+        .strip_prefix('v')
+        .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|digit| digit.is_ascii_digit()));
     if !plain || lower == "latest" || like_a_version {
-        return Err(TrackingError::invalid("alias", alias, "want letters, digits, `_` and `-`, and neither `latest` nor `v` with a number"));
+        return Err(TrackingError::invalid(
+            "alias",
+            alias,
+            "want letters, digits, `_` and `-`, and neither `latest` nor `v` with a number",
+        ));
     }
     Ok(())
 }
@@ -152,7 +172,11 @@ pub(crate) fn check_version(version: &NewVersion) -> Result<(), TrackingError> {
     check_model(&version.model)?;
     check(&version.artifact_path)?;
     if version.description.chars().count() > 5000 {
-        return Err(TrackingError::invalid("description of a version of", &version.model, "it has more than 5000 characters"));
+        return Err(TrackingError::invalid(
+            "description of a version of",
+            &version.model,
+            "it has more than 5000 characters",
+        ));
     }
     version.tags.iter().try_for_each(|(key, value)| check_tag(key, value))
 }
@@ -166,7 +190,9 @@ pub(crate) fn check_decision(decision: &Decision) -> Result<(), TrackingError> {
     }
     let length = decision.who.len() + decision.why.len() + decision.evidence.to_string().len();
     if length > MAX_DECISION {
-        let why = format!("it has {length} bytes with its evidence, the limit is {MAX_DECISION}. Keep the rest as an artifact and name that");
+        let why = format!(
+            "it has {length} bytes with its evidence, the limit is {MAX_DECISION}. Keep the rest as an artifact and name that"
+        );
         return Err(TrackingError::invalid("decision", &decision.why, why));
     }
     Ok(())
@@ -178,7 +204,21 @@ mod tests {
 
     #[test]
     fn paths_that_lead_out_of_the_folder_are_refused() {
-        for path in ["../secret", "a/../../b", "/etc/passwd", "a//b", "a/", "..", "a\\b", "a/./b", "~root/x", "a\0b", "%2e%2e/x", ".x.tmp", "c:x"] {
+        for path in [
+            "../secret",
+            "a/../../b",
+            "/etc/passwd",
+            "a//b",
+            "a/",
+            "..",
+            "a\\b",
+            "a/./b",
+            "~root/x",
+            "a\0b",
+            "%2e%2e/x",
+            ".x.tmp",
+            "c:x",
+        ] {
             assert!(check(path).is_err(), "{path}");
         }
         for path in ["", "model.ubj", "model/cpu 1h.ubj", ".hidden/ü.txt", "a..b/c"] {
@@ -205,6 +245,12 @@ mod tests {
     fn a_long_parameter_is_refused_with_its_length_and_the_limit() {
         let batch = Batch { params: [("features".to_owned(), "x".repeat(6001))].into(), ..Batch::default() };
         let error = check_batch(&batch).expect_err("too long").to_string();
-        assert!(error.contains("`features`") && error.contains("6001") && error.contains("6000") && error.contains("artifact"), "{error}");
+        assert!(
+            error.contains("`features`")
+                && error.contains("6001")
+                && error.contains("6000")
+                && error.contains("artifact"),
+            "{error}"
+        );
     }
 }

@@ -175,14 +175,23 @@ impl FromStr for Condition {
     type Err = TrackingError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = |why: &str| TrackingError::invalid("condition", text, format!("{why}. Write it like `metrics.mae < 0.03` or `tags.step = 'load'`"));
+        let wrong = |why: &str| {
+            TrackingError::invalid(
+                "condition",
+                text,
+                format!("{why}. Write it like `metrics.mae < 0.03` or `tags.step = 'load'`"),
+            )
+        };
         let (field, comparison, operand) = split_comparison(text).ok_or_else(|| wrong("it has no comparison"))?;
         let field: Field = field.parse().map_err(|why: String| wrong(&why))?;
         let operand = match &field {
-            Field::Metric(_) | Field::StartedAt => Operand::Number(operand.parse().map_err(|_| wrong("the value is no number"))?),
+            Field::Metric(_) | Field::StartedAt => {
+                Operand::Number(operand.parse().map_err(|_| wrong("the value is no number"))?)
+            }
             _ => Operand::Text(unquoted(operand).ok_or_else(|| wrong("the value wants quotes"))?.to_owned()),
         };
-        let sortable = matches!(comparison, Comparison::Equal | Comparison::NotEqual) || matches!(operand, Operand::Number(_));
+        let sortable =
+            matches!(comparison, Comparison::Equal | Comparison::NotEqual) || matches!(operand, Operand::Number(_));
         if !sortable {
             return Err(wrong("text can be compared with `=` and `!=` only"));
         }
@@ -223,7 +232,9 @@ impl FromStr for Field {
             ("attributes" | "attribute", "status") => Ok(Self::Status),
             ("attributes" | "attribute", "run_name" | "name") => Ok(Self::Name),
             ("attributes" | "attribute", "start_time") => Ok(Self::StartedAt),
-            _ => Err(format!("`{text}` is none of `metrics.…`, `params.…`, `tags.…`, `status`, `run_name`, `start_time`")),
+            _ => Err(format!(
+                "`{text}` is none of `metrics.…`, `params.…`, `tags.…`, `status`, `run_name`, `start_time`"
+            )),
         }
     }
 }
@@ -260,13 +271,19 @@ mod tests {
 
     #[test]
     fn a_filter_text_is_read_as_conditions() {
-        let query = RunQuery::default().filter("metrics.mae <= 3.5e-2 and tags.`a b` = 'x and y' AND status != 'FAILED'").expect("filter");
+        let query = RunQuery::default()
+            .filter("metrics.mae <= 3.5e-2 and tags.`a b` = 'x and y' AND status != 'FAILED'")
+            .expect("filter");
         assert_eq!(
             query.conditions,
             [
                 Condition::metric("mae", Comparison::LessOrEqual, 0.035),
                 Condition::tag("a b", "x and y"),
-                Condition { field: Field::Status, comparison: Comparison::NotEqual, operand: Operand::Text("FAILED".into()) },
+                Condition {
+                    field: Field::Status,
+                    comparison: Comparison::NotEqual,
+                    operand: Operand::Text("FAILED".into())
+                },
             ]
         );
     }

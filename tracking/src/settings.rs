@@ -27,18 +27,34 @@ pub struct TrackingArgs {
     #[arg(long = "tracking-ca-file", env = "BERTH_TRACKING_CA_FILE", value_name = "FILE", help_heading = "Tracking")]
     pub ca_file: Option<PathBuf>,
     /// User name at the MLflow server; the password comes from --tracking-password-file or MLFLOW_TRACKING_PASSWORD
-    #[arg(long = "tracking-username", env = "MLFLOW_TRACKING_USERNAME", value_name = "NAME", help_heading = "Tracking")]
+    #[arg(
+        long = "tracking-username",
+        env = "MLFLOW_TRACKING_USERNAME",
+        value_name = "NAME",
+        help_heading = "Tracking"
+    )]
     pub username: Option<String>,
     /// File that holds the password at the MLflow server or the PostgreSQL server
-    #[arg(long = "tracking-password-file", env = "BERTH_TRACKING_PASSWORD_FILE", value_name = "FILE", help_heading = "Tracking")]
+    #[arg(
+        long = "tracking-password-file",
+        env = "BERTH_TRACKING_PASSWORD_FILE",
+        value_name = "FILE",
+        help_heading = "Tracking"
+    )]
     pub password_file: Option<PathBuf>,
     /// File that holds a bearer token for the MLflow server (or set MLFLOW_TRACKING_TOKEN)
-    #[arg(long = "tracking-token-file", env = "BERTH_TRACKING_TOKEN_FILE", value_name = "FILE", help_heading = "Tracking")]
+    #[arg(
+        long = "tracking-token-file",
+        env = "BERTH_TRACKING_TOKEN_FILE",
+        value_name = "FILE",
+        help_heading = "Tracking"
+    )]
     pub token_file: Option<PathBuf>,
 }
 
 /// The secrets that MLflow's own client reads.
-const SECRETS: SecretVariables = SecretVariables { password: "MLFLOW_TRACKING_PASSWORD", bearer_token: "MLFLOW_TRACKING_TOKEN" };
+const SECRETS: SecretVariables =
+    SecretVariables { password: "MLFLOW_TRACKING_PASSWORD", bearer_token: "MLFLOW_TRACKING_TOKEN" };
 
 /// Longer than this for a connection, and a server counts as away. Guess: within a data centre one takes milliseconds.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
@@ -97,7 +113,8 @@ fn address(args: &TrackingArgs) -> Result<Address, TrackingError> {
 }
 
 fn parse(text: &str) -> Result<Address, TrackingError> {
-    let kinds = "Give `http(s)://…` for an MLflow server or `postgres://…`, or nothing for SQLite below the data folder";
+    let kinds =
+        "Give `http(s)://…` for an MLflow server or `postgres://…`, or nothing for SQLite below the data folder";
     let wrong = |why: &str| TrackingError::Settings(format!("tracking address is not usable: {why}. {kinds}"));
     // The address itself stays out of the message: it may hold a password.
     let url = Url::parse(text.trim()).map_err(|error| wrong(&error.to_string()))?;

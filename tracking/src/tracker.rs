@@ -28,7 +28,12 @@ pub trait Tracker: Send + Sync {
     async fn create_run(&self, run: NewRun) -> Result<RunInfo, TrackingError>;
 
     /// Ends a run, or sets it going again.
-    async fn set_status(&self, run_id: &str, status: RunStatus, ended_at: Option<DateTime<Utc>>) -> Result<(), TrackingError>;
+    async fn set_status(
+        &self,
+        run_id: &str,
+        status: RunStatus,
+        ended_at: Option<DateTime<Utc>>,
+    ) -> Result<(), TrackingError>;
 
     /// Logs metrics, parameters and tags. See [`Batch`] for what happens twice.
     async fn log_batch(&self, run_id: &str, batch: &Batch) -> Result<(), TrackingError>;
@@ -110,7 +115,13 @@ pub trait Tracker: Send + Sync {
     async fn version_by_alias(&self, model: &str, alias: &str) -> Result<ModelVersion, TrackingError>;
 
     /// Points an alias at a version, and keeps who did it and why. Pointing it where it points changes nothing.
-    async fn set_alias(&self, model: &str, alias: &str, version: &str, decision: &Decision) -> Result<(), TrackingError>;
+    async fn set_alias(
+        &self,
+        model: &str,
+        alias: &str,
+        version: &str,
+        decision: &Decision,
+    ) -> Result<(), TrackingError>;
 
     /// Takes an alias away, and keeps who did it and why. Changes nothing when there is none.
     async fn delete_alias(&self, model: &str, alias: &str, decision: &Decision) -> Result<(), TrackingError>;

@@ -83,7 +83,13 @@ pub struct NewRun {
 impl NewRun {
     /// A run that starts now.
     pub fn new(experiment_id: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { experiment_id: experiment_id.into(), name: name.into(), parent_id: None, tags: Labels::new(), started_at: now() }
+        Self {
+            experiment_id: experiment_id.into(),
+            name: name.into(),
+            parent_id: None,
+            tags: Labels::new(),
+            started_at: now(),
+        }
     }
 
     /// The same, nested in another run.

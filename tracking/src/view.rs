@@ -57,8 +57,13 @@ pub async fn runs(tracker: &dyn Tracker, query: &RunQuery, metrics: &[String]) -
         let info = &run.info;
         let experiment = experiments.get(&info.experiment_id).unwrap_or(&info.experiment_id).clone();
         let name = if info.parent_id.is_some() { format!("└ {}", info.name) } else { info.name.clone() };
-        let mut cells = vec![info.id.clone(), experiment, name, info.status.to_string(), time(info.started_at), took(info)];
-        cells.extend(metrics.iter().map(|key| run.metrics.get(key).map_or_else(|| "-".to_owned(), |metric| number(metric.value))));
+        let mut cells =
+            vec![info.id.clone(), experiment, name, info.status.to_string(), time(info.started_at), took(info)];
+        cells.extend(
+            metrics
+                .iter()
+                .map(|key| run.metrics.get(key).map_or_else(|| "-".to_owned(), |metric| number(metric.value))),
+        );
         cells
     };
     Ok(Listing {
@@ -87,7 +92,14 @@ pub async fn models(tracker: &dyn Tracker) -> Result<Listing, TrackingError> {
     for model in tracker.registered_models().await? {
         let versions = tracker.versions(&model.name).await?;
         if versions.is_empty() {
-            rows.push(vec![model.name.clone(), "-".into(), String::new(), time(model.created_at), String::new(), String::new()]);
+            rows.push(vec![
+                model.name.clone(),
+                "-".into(),
+                String::new(),
+                time(model.created_at),
+                String::new(),
+                String::new(),
+            ]);
         }
         for version in &versions {
             let tags: Vec<String> = version.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -166,9 +178,17 @@ async fn run(tracker: &dyn Tracker, run: Run) -> Result<Listing, TrackingError> 
 
 async fn model(tracker: &dyn Tracker, model: RegisteredModel) -> Result<Listing, TrackingError> {
     let (versions, history) = (tracker.versions(&model.name).await?, tracker.alias_history(&model.name).await?);
-    let mut rows = fields([("model", model.name.clone()), ("description", model.description.clone()), ("created", time(model.created_at))]);
-    rows.extend(model.aliases.iter().map(|(alias, version)| vec![format!("alias {alias}"), format!("version {version}")]));
-    rows.extend(versions.iter().map(|version| vec![format!("version {}", version.version), format!("{} run {}", time(version.created_at), version.run_id)]));
+    let mut rows = fields([
+        ("model", model.name.clone()),
+        ("description", model.description.clone()),
+        ("created", time(model.created_at)),
+    ]);
+    rows.extend(
+        model.aliases.iter().map(|(alias, version)| vec![format!("alias {alias}"), format!("version {version}")]),
+    );
+    rows.extend(versions.iter().map(|version| {
+        vec![format!("version {}", version.version), format!("{} run {}", time(version.created_at), version.run_id)]
+    }));
     rows.extend(history.iter().map(|change| {
         let pointed = |version: &Option<String>| version.clone().unwrap_or_else(|| "none".to_owned());
         let moved = format!("{}: {} → {}", change.alias, pointed(&change.from), pointed(&change.to));
@@ -183,7 +203,11 @@ fn described(rows: Vec<Vec<String>>, json: Value) -> Listing {
 
 /// Rows of a name and a value; empty values are left out.
 fn fields<const N: usize>(fields: [(&str, String); N]) -> Vec<Vec<String>> {
-    fields.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| vec![name.to_owned(), value]).collect()
+    fields
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| vec![name.to_owned(), value])
+        .collect()
 }
 
 fn file(artifact: &Artifact) -> String {
@@ -208,7 +232,11 @@ fn number(value: f64) -> String {
         return value.to_string();
     }
     let digits = 3 - value.abs().log10().floor() as i32;
-    if (-12..=8).contains(&digits) { format!("{value:.*}", usize::try_from(digits).unwrap_or(0)) } else { format!("{value:.3e}") }
+    if (-12..=8).contains(&digits) {
+        format!("{value:.*}", usize::try_from(digits).unwrap_or(0))
+    } else {
+        format!("{value:.3e}")
+    }
 }
 
 fn shortened(text: &str, limit: usize) -> String {
@@ -222,7 +250,15 @@ mod tests {
 
     #[test]
     fn numbers_have_four_digits() {
-        for (value, text) in [(0.033_456, "0.03346"), (93.4567, "93.46"), (123_456.7, "123457"), (-0.5, "-0.5000"), (1e-12, "1.000e-12"), (f64::NAN, "NaN"), (0.0, "0")] {
+        for (value, text) in [
+            (0.033_456, "0.03346"),
+            (93.4567, "93.46"),
+            (123_456.7, "123457"),
+            (-0.5, "-0.5000"),
+            (1e-12, "1.000e-12"),
+            (f64::NAN, "NaN"),
+            (0.0, "0"),
+        ] {
             assert_eq!(number(value), text);
         }
     }

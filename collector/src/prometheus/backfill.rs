@@ -68,7 +68,10 @@ pub(super) fn record(store: &Store, summary: &BackfillSummary) -> anyhow::Result
 fn refuse_synthetic(store: &Store) -> anyhow::Result<()> {
     if sources::sources(store)?.iter().any(|entry| entry.input.kind == "synthetic") {
         let root = store.root().display();
-        return Err(WrongUse(format!("`{root}` holds the history of a synthetic cluster, which a real one must not join. Choose another --data")).into());
+        return Err(WrongUse(format!(
+            "`{root}` holds the history of a synthetic cluster, which a real one must not join. Choose another --data"
+        ))
+        .into());
     }
     Ok(())
 }
@@ -109,7 +112,8 @@ impl<'a> Collector<'a> {
         refuse_synthetic(store)?;
         let lock = Lock::take(store.root())?;
         parts::finish_compactions(store)?;
-        let journal = Journal::open(store.root(), client.server(), &source.queries.fingerprint(), source.args.step.millis())?;
+        let journal =
+            Journal::open(store.root(), client.server(), &source.queries.fingerprint(), source.args.step.millis())?;
         let summary = BackfillSummary { server: client.server().to_owned(), ..BackfillSummary::default() };
         Ok(Self {
             book: Book::read(store)?,
@@ -168,7 +172,13 @@ impl<'a> Collector<'a> {
         view.report.check(self.source.args.min_matched)?;
         let (intervals, interval) = self.intervals(view.at).await?;
         let window = self.source.args.rate_window.map_or(4 * interval, |window| window.millis());
-        tracing::info!(nodes = view.report.nodes, matched = view.report.matched, scrape_interval_ms = interval, window_ms = window, "found the cluster");
+        tracing::info!(
+            nodes = view.report.nodes,
+            matched = view.report.matched,
+            scrape_interval_ms = interval,
+            window_ms = window,
+            "found the cluster"
+        );
         if interval > self.source.args.step.millis() {
             let (interval, step) = (interval / 1_000, self.source.args.step);
             self.summary.warnings.insert(format!("the server scrapes every {interval} s, so values at a step of {step} repeat: --step {interval}s holds the same with fewer rows"));
@@ -196,7 +206,10 @@ impl<'a> Collector<'a> {
         let mut all = Vec::new();
         for metric in metrics_underneath(&self.source.queries) {
             let query = format!("{metric}{INTERVAL_SPAN}");
-            let raw = self.client.instant(&fill(&query, &Group::everything(), Spans { window: step, range: step, stale: step }), at).await?;
+            let raw = self
+                .client
+                .instant(&fill(&query, &Group::everything(), Spans { window: step, range: step, stale: step }), at)
+                .await?;
             if let Some(interval) = scrape_interval(&raw) {
                 intervals.insert(metric, interval);
                 all.push(interval);
@@ -220,7 +233,8 @@ impl<'a> Collector<'a> {
         };
         // A chunk without kube-state-metrics knows no nodes, though the cluster does.
         let identity = if identity.known().is_empty() { &setting.identity } else { &identity };
-        let targets: Vec<(String, String)> = report.targets.iter().map(|(target, mapped)| (target.clone(), mapped.node.clone())).collect();
+        let targets: Vec<(String, String)> =
+            report.targets.iter().map(|(target, mapped)| (target.clone(), mapped.node.clone())).collect();
         let asking = Asking {
             client: &self.client,
             queries: &self.source.queries,
@@ -246,7 +260,12 @@ impl<'a> Collector<'a> {
             self.summary.count(fetched.columns);
         }
         if report.ratio() < self.source.args.min_matched {
-            self.summary.warnings.insert(format!("{} of {} nodes have metrics of their own in the hours from {}", report.matched, report.nodes, iso(times.start)));
+            self.summary.warnings.insert(format!(
+                "{} of {} nodes have metrics of their own in the hours from {}",
+                report.matched,
+                report.nodes,
+                iso(times.start)
+            ));
         }
         self.summary.chunks_fetched += 1;
         let warnings = self.client.take_warnings();
@@ -258,7 +277,9 @@ impl<'a> Collector<'a> {
             // A reply with a warning may lack series, so the chunk does not count as fetched.
             for warning in warnings {
                 tracing::warn!(%warning, chunk = %iso(start), "the server warns");
-                self.summary.warnings.insert(format!("the server says: {warning}. What it touches is fetched again by the next run"));
+                self.summary
+                    .warnings
+                    .insert(format!("the server says: {warning}. What it touches is fetched again by the next run"));
             }
         }
         Ok(())
@@ -288,7 +309,9 @@ impl<'a> Collector<'a> {
         for times in windows {
             let newer = known.is_none_or(|known| times.start >= known.from);
             let (client, queries) = (&self.client, &self.source.queries);
-            let mut facts = pods::fetch(client, queries, &setting.identity, &times, self.source.args.concurrency, setting.interval).await?;
+            let mut facts =
+                pods::fetch(client, queries, &setting.identity, &times, self.source.args.concurrency, setting.interval)
+                    .await?;
             without_creation += facts.without_creation;
             let settled = limit.min(times.end);
             facts.count_usage(&mut usage, settled);
@@ -310,7 +333,9 @@ impl<'a> Collector<'a> {
             }
         }
         if without_creation > 0 {
-            self.summary.warnings.insert(format!("{without_creation} pods have no `kube_pod_created`: they are not in the table"));
+            self.summary
+                .warnings
+                .insert(format!("{without_creation} pods have no `kube_pod_created`: they are not in the table"));
         }
         Ok(())
     }
@@ -346,7 +371,10 @@ impl<'a> Collector<'a> {
 /// Cuts a span at the borders of chunks.
 fn cut(span: &Range<i64>, chunk: i64) -> Vec<Range<i64>> {
     let first = grid_floor(span.start, chunk);
-    (first..span.end).step_by(chunk as usize).map(|start| start.max(span.start)..(start + chunk).min(span.end)).collect()
+    (first..span.end)
+        .step_by(chunk as usize)
+        .map(|start| start.max(span.start)..(start + chunk).min(span.end))
+        .collect()
 }
 
 /// The nodes of the newest chunk that has any, looking in at most [`PROBES`] places.
@@ -362,7 +390,11 @@ async fn newest_view(client: &Client, source: &Source, chunks: &[Range<i64>]) ->
 }
 
 /// The nodes of a span, and which target is which of them.
-async fn view(client: &Client, source: &Source, times: &Range<i64>) -> Result<(Identity, MappingReport), PrometheusError> {
+async fn view(
+    client: &Client,
+    source: &Source,
+    times: &Range<i64>,
+) -> Result<(Identity, MappingReport), PrometheusError> {
     // What a query at the first moment may still see was scraped before it.
     let range = times.end - times.start + 5 * MINUTE_MS;
     let spans = Spans { window: range, range, stale: range };
@@ -392,7 +424,10 @@ async fn bad_moments(
         (Fact::Alerts, incidents::from_alerts),
     ] {
         if let Some(query) = source.queries.fact(fact) {
-            bad.extend(read(&client.range(&fill(query, &Group::everything(), spans), times.clone(), step).await?, identity));
+            bad.extend(read(
+                &client.range(&fill(query, &Group::everything(), spans), times.clone(), step).await?,
+                identity,
+            ));
         }
     }
     Ok(bad)

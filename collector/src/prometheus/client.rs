@@ -103,7 +103,12 @@ impl Client {
     ///
     /// # Errors
     /// See [`PrometheusError`].
-    pub fn range<'a>(&'a self, query: &'a str, times: Range<i64>, step: i64) -> BoxFuture<'a, Result<Vec<Series>, PrometheusError>> {
+    pub fn range<'a>(
+        &'a self,
+        query: &'a str,
+        times: Range<i64>,
+        step: i64,
+    ) -> BoxFuture<'a, Result<Vec<Series>, PrometheusError>> {
         Box::pin(async move {
             let points = (times.end - times.start + step - 1) / step;
             if points <= 0 {
@@ -140,7 +145,11 @@ impl Client {
             })
             .await?;
         let got = data.kind();
-        data.into_series().ok_or_else(|| PrometheusError::ResultKind { query: query.to_owned(), got, wanted: "vector or matrix" })
+        data.into_series().ok_or_else(|| PrometheusError::ResultKind {
+            query: query.to_owned(),
+            got,
+            wanted: "vector or matrix",
+        })
     }
 
     async fn once(&self, path: &str, query: &str, more: &[(&str, String)]) -> Result<Data, PrometheusError> {
@@ -170,7 +179,11 @@ impl Client {
     fn connection(&self, error: reqwest::Error) -> PrometheusError {
         let server = self.server.clone();
         let (slow, source) = (error.is_timeout(), error.without_url());
-        if slow { PrometheusError::Slow { server, limit: self.limit, source } } else { PrometheusError::Away { server, source } }
+        if slow {
+            PrometheusError::Slow { server, limit: self.limit, source }
+        } else {
+            PrometheusError::Away { server, source }
+        }
     }
 
     fn refused(&self, status: u16, body: &[u8], retry_after: Option<Duration>) -> PrometheusError {
@@ -185,7 +198,9 @@ impl Client {
         let server = self.server.clone();
         let reply: Reply = match serde_json::from_slice(body) {
             Ok(reply) => reply,
-            Err(source) if source.is_eof() => return Err(PrometheusError::Truncated { server, bytes: body.len(), source }),
+            Err(source) if source.is_eof() => {
+                return Err(PrometheusError::Truncated { server, bytes: body.len(), source });
+            }
             Err(_) if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') => {
                 return Err(PrometheusError::NotJson { server, content_type, beginning: beginning(body) });
             }
@@ -198,7 +213,13 @@ impl Client {
         }
         match reply.data {
             Some(data) if reply.status == "success" => Ok(data),
-            _ => Err(PrometheusError::Refused { server, status: 200, kind: reply.error_type, text: reply.error, retry_after: None }),
+            _ => Err(PrometheusError::Refused {
+                server,
+                status: 200,
+                kind: reply.error_type,
+                text: reply.error,
+                retry_after: None,
+            }),
         }
     }
 }
@@ -240,7 +261,10 @@ mod tests {
 
     #[test]
     fn halves_of_a_span_become_one_series_again() {
-        let series = |points: &[(i64, f64)]| Series { labels: [("a".to_owned(), "b".to_owned())].into(), points: points.to_vec() };
+        let series = |points: &[(i64, f64)]| Series {
+            labels: [("a".to_owned(), "b".to_owned())].into(),
+            points: points.to_vec(),
+        };
         let joined = join(vec![series(&[(1, 1.0)])], vec![series(&[(2, 2.0)])]);
         assert_eq!(joined, [series(&[(1, 1.0), (2, 2.0)])]);
     }

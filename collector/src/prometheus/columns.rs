@@ -85,7 +85,8 @@ impl Asking<'_> {
     /// # Errors
     /// See [`PrometheusError`]; a column whose metric does not exist is no error, but null and counted.
     pub async fn piece(&self, times: &Range<i64>) -> Result<Piece, PrometheusError> {
-        let metrics: BTreeSet<&String> = self.queries.columns().filter_map(|(_, query)| query.metric.as_ref()).collect();
+        let metrics: BTreeSet<&String> =
+            self.queries.columns().filter_map(|(_, query)| query.metric.as_ref()).collect();
         let ages: HashMap<&str, Arc<Lines>> = stream::iter(metrics)
             .map(|metric| async move {
                 Ok::<_, PrometheusError>((metric.as_str(), Arc::new(self.sample_times(metric, times).await?)))
@@ -96,7 +97,9 @@ impl Asking<'_> {
         let mut rows: BTreeMap<String, Vec<NodeSample>> = BTreeMap::new();
         let mut counts = BTreeMap::new();
         let mut columns = stream::iter(self.queries.columns().collect::<Vec<_>>())
-            .map(|(column, query)| async move { Ok::<_, PrometheusError>((column, query, self.series(&query.query, times).await?)) })
+            .map(|(column, query)| async move {
+                Ok::<_, PrometheusError>((column, query, self.series(&query.query, times).await?))
+            })
             .buffer_unordered(self.concurrency);
         while let Some((column, query, series)) = columns.try_next().await? {
             let mut count = ColumnCounts::default();
@@ -106,7 +109,9 @@ impl Asking<'_> {
             }
             count.absent_chunks = u64::from(count.values == 0);
             for (node, line) in lines {
-                let samples = rows.entry(node).or_insert_with(|| times.clone().step_by(self.step as usize).map(NodeSample::empty).collect());
+                let samples = rows
+                    .entry(node)
+                    .or_insert_with(|| times.clone().step_by(self.step as usize).map(NodeSample::empty).collect());
                 samples.iter_mut().zip(line).for_each(|(sample, value)| sample.set(column, value));
             }
             counts.insert(column.column(), count);
@@ -115,7 +120,10 @@ impl Asking<'_> {
             samples.retain(|sample| sample.values.iter().any(|value| !value.is_nan()));
         }
         rows.retain(|_, samples| !samples.is_empty());
-        Ok(Piece { nodes: rows.into_iter().map(|(node, samples)| (NodeName::new(node), samples)).collect(), columns: counts })
+        Ok(Piece {
+            nodes: rows.into_iter().map(|(node, samples)| (NodeName::new(node), samples)).collect(),
+            columns: counts,
+        })
     }
 
     /// When the newest sample behind each step was taken, in seconds, by node.
@@ -153,7 +161,12 @@ impl Asking<'_> {
         }
         self.targets
             .chunks(nodes_at_once)
-            .map(|some| Group::of(some.iter().map(|(instance, _)| instance.as_str()), some.iter().map(|(_, node)| node.as_str())))
+            .map(|some| {
+                Group::of(
+                    some.iter().map(|(instance, _)| instance.as_str()),
+                    some.iter().map(|(_, node)| node.as_str()),
+                )
+            })
             .collect()
     }
 
@@ -168,7 +181,13 @@ impl Asking<'_> {
 
     /// Puts the points of a column on the grid, node by node. The order of series does not matter: of several for one
     /// node the first by its labels wins.
-    fn lines(&self, mut series: Vec<Series>, times: &Range<i64>, column: NodeMetric, count: &mut ColumnCounts) -> Lines {
+    fn lines(
+        &self,
+        mut series: Vec<Series>,
+        times: &Range<i64>,
+        column: NodeMetric,
+        count: &mut ColumnCounts,
+    ) -> Lines {
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
         let mut lines: Lines = BTreeMap::new();
         for one in series {
@@ -200,7 +219,9 @@ impl Asking<'_> {
                     line[at] = value;
                 } else {
                     count.drops.add(DropReason::SeveralSeries);
-                    count.example.get_or_insert_with(|| format!("several series for node `{node}`, one of them {:?}", one.labels));
+                    count.example.get_or_insert_with(|| {
+                        format!("several series for node `{node}`, one of them {:?}", one.labels)
+                    });
                 }
             }
         }
@@ -216,7 +237,14 @@ impl Asking<'_> {
 
     /// Leaves out values whose newest sample is older than two scrape intervals: Prometheus repeats a sample for up to
     /// five minutes, and a rate lives on for its whole window.
-    fn drop_stale(&self, metric: &str, newest: &Lines, times: &Range<i64>, lines: &mut Lines, count: &mut ColumnCounts) {
+    fn drop_stale(
+        &self,
+        metric: &str,
+        newest: &Lines,
+        times: &Range<i64>,
+        lines: &mut Lines,
+        count: &mut ColumnCounts,
+    ) {
         if newest.is_empty() {
             count.unchecked_chunks += u64::from(count.values > 0);
             return;
@@ -246,8 +274,11 @@ impl Asking<'_> {
 
 /// The usual distance of a series' raw samples in milliseconds, in whole seconds: the median over all series.
 pub fn scrape_interval(raw: &[Series]) -> Option<i64> {
-    let mut distances: Vec<i64> =
-        raw.iter().flat_map(|series| series.points.windows(2).map(|pair| pair[1].0 - pair[0].0)).filter(|distance| *distance > 0).collect();
+    let mut distances: Vec<i64> = raw
+        .iter()
+        .flat_map(|series| series.points.windows(2).map(|pair| pair[1].0 - pair[0].0))
+        .filter(|distance| *distance > 0)
+        .collect();
     distances.sort_unstable();
     let median = distances.get(distances.len() / 2)?;
     Some((median + 500) / 1_000 * 1_000).map(|rounded| rounded.max(1_000))

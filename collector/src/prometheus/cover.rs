@@ -76,7 +76,8 @@ impl Journal {
     /// When the file is damaged, or when the tables hold another step.
     pub fn open(root: &Path, server: &str, queries: &str, step: i64) -> anyhow::Result<Self> {
         let path = Self::path(root);
-        let fresh = Self { server: server.to_owned(), queries: queries.to_owned(), step, chunks: BTreeMap::new(), pods: None };
+        let fresh =
+            Self { server: server.to_owned(), queries: queries.to_owned(), step, chunks: BTreeMap::new(), pods: None };
         if !path.exists() {
             return Ok(fresh);
         }
@@ -121,8 +122,12 @@ impl Lock {
         let file = File::create(&path).with_context(|| format!("failed to open `{}`", path.display()))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => anyhow::bail!("another collector is fetching into `{}`. Wait for it, or stop it", root.display()),
-            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("failed to lock `{}`", path.display())),
+            Err(TryLockError::WouldBlock) => {
+                anyhow::bail!("another collector is fetching into `{}`. Wait for it, or stop it", root.display())
+            }
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("failed to lock `{}`", path.display()))
+            }
         }
     }
 }

@@ -14,7 +14,9 @@ pub enum PrometheusError {
         source: reqwest::Error,
     },
     /// No answer in time.
-    #[error("prometheus at `{server}` gave no answer within {limit:?}. Raise --timeout, or lower --reply-points to ask for less at a time")]
+    #[error(
+        "prometheus at `{server}` gave no answer within {limit:?}. Raise --timeout, or lower --reply-points to ask for less at a time"
+    )]
     Slow {
         /// Which server.
         server: String,
@@ -38,7 +40,9 @@ pub enum PrometheusError {
         retry_after: Option<Duration>,
     },
     /// The body ends in the middle.
-    #[error("the reply of prometheus at `{server}` breaks off after {bytes} bytes. A proxy may cut it: lower --reply-points")]
+    #[error(
+        "the reply of prometheus at `{server}` breaks off after {bytes} bytes. A proxy may cut it: lower --reply-points"
+    )]
     Truncated {
         /// Which server.
         server: String,
@@ -48,7 +52,9 @@ pub enum PrometheusError {
         source: serde_json::Error,
     },
     /// The body is a web page or the like.
-    #[error("`{server}` answered with `{content_type}` instead of JSON: `{beginning}`. Is it a proxy's or a login page? --prometheus wants the address below which /api/v1/query is")]
+    #[error(
+        "`{server}` answered with `{content_type}` instead of JSON: `{beginning}`. Is it a proxy's or a login page? --prometheus wants the address below which /api/v1/query is"
+    )]
     NotJson {
         /// Which server.
         server: String,

@@ -96,7 +96,10 @@ impl Identity {
             .or_else(|| Some((by_name(host_name?)?, Rule::HostName)))
             .or_else(|| {
                 let candidates = [named, host_name, host.filter(|host| !is_address(host))];
-                candidates.into_iter().flatten().find_map(|name| Some((self.by_short_name.get(&short(name))?.clone()?, Rule::ShortName)))
+                candidates
+                    .into_iter()
+                    .flatten()
+                    .find_map(|name| Some((self.by_short_name.get(&short(name))?.clone()?, Rule::ShortName)))
             })
     }
 
@@ -208,7 +211,9 @@ impl MappingReport {
 
 /// The node identity is taken for wrong.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{matched} of {nodes} nodes have metrics of their own, at least {minimum} % must. Without: {unmatched}. Targets that lead to no node: {targets}. See `collector backfill --show-mapping`; replace the queries `node_info`, `node_names` or `targets` in `[collector.queries]`, or lower --min-matched")]
+#[error(
+    "{matched} of {nodes} nodes have metrics of their own, at least {minimum} % must. Without: {unmatched}. Targets that lead to no node: {targets}. See `collector backfill --show-mapping`; replace the queries `node_info`, `node_names` or `targets` in `[collector.queries]`, or lower --min-matched"
+)]
 pub struct TooFewMatched {
     matched: usize,
     nodes: usize,
@@ -289,7 +294,10 @@ mod tests {
 
     #[test]
     fn an_address_of_two_nodes_leads_to_neither() {
-        let info = [series(&[("node", "a"), ("internal_ip", "10.0.0.1")]), series(&[("node", "b"), ("internal_ip", "10.0.0.1")])];
+        let info = [
+            series(&[("node", "a"), ("internal_ip", "10.0.0.1")]),
+            series(&[("node", "b"), ("internal_ip", "10.0.0.1")]),
+        ];
         let identity = Identity::new(&info, &[]);
         assert_eq!(found(&identity, &[("instance", "10.0.0.1:9100")]), None);
     }
@@ -298,7 +306,10 @@ mod tests {
     fn without_a_cluster_the_host_is_the_node() {
         let identity = Identity::new(&[], &[series(&[("instance", "10.0.0.1:9100"), ("nodename", "db-1")])]);
         assert_eq!(found(&identity, &[("instance", "10.0.0.1:9100")]).map(|found| found.0).as_deref(), Some("db-1"));
-        assert_eq!(found(&identity, &[("instance", "[fe80::1]:9100")]).map(|found| found.0).as_deref(), Some("fe80::1"));
+        assert_eq!(
+            found(&identity, &[("instance", "[fe80::1]:9100")]).map(|found| found.0).as_deref(),
+            Some("fe80::1")
+        );
         assert_eq!(found(&identity, &[("instance", "web")]).map(|found| found.0).as_deref(), Some("web"));
     }
 

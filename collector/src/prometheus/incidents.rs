@@ -138,7 +138,9 @@ impl Book {
         let ours = |one: &Incident| matches!(one.source.as_str(), "condition" | "alert");
         let touched = |one: &Incident| {
             let ended = one.ended_at.unwrap_or(one.started_at.max(window.start));
-            ours(one) && one.started_at < window.end + JOIN_MS && (one.ended_at.is_none() || ended >= window.start - JOIN_MS)
+            ours(one)
+                && one.started_at < window.end + JOIN_MS
+                && (one.ended_at.is_none() || ended >= window.start - JOIN_MS)
         };
         let (old, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.all).into_iter().partition(touched);
         self.all = rest;
@@ -150,7 +152,8 @@ impl Book {
             one
         }));
         let after = union(spans);
-        let changed = before.iter().filter(|one| !after.contains(one)).chain(after.iter().filter(|one| !before.contains(one)));
+        let changed =
+            before.iter().filter(|one| !after.contains(one)).chain(after.iter().filter(|one| !before.contains(one)));
         self.dirty.extend(changed.map(|one| date_of(one.started_at)));
         self.all.extend(after);
     }
@@ -234,7 +237,8 @@ fn frame(rows: &[&Incident]) -> PolarsResult<DataFrame> {
 
 fn rows(frame: &DataFrame) -> PolarsResult<Vec<Incident>> {
     let (node, kind, severity) = (texts(frame, "node")?, texts(frame, "kind")?, texts(frame, "severity")?);
-    let (started, ended, source) = (integers(frame, "started_at")?, integers(frame, "ended_at")?, texts(frame, "source")?);
+    let (started, ended, source) =
+        (integers(frame, "started_at")?, integers(frame, "ended_at")?, texts(frame, "source")?);
     Ok((0..frame.height())
         .map(|at| Incident {
             node: node[at].clone().unwrap_or_default(),
@@ -263,7 +267,11 @@ mod tests {
     }
 
     fn spans(book: &Book) -> Vec<(i64, Option<i64>)> {
-        let mut spans: Vec<_> = book.all.iter().map(|one| (one.started_at / MINUTE_MS, one.ended_at.map(|ended| ended / MINUTE_MS))).collect();
+        let mut spans: Vec<_> = book
+            .all
+            .iter()
+            .map(|one| (one.started_at / MINUTE_MS, one.ended_at.map(|ended| ended / MINUTE_MS)))
+            .collect();
         spans.sort_unstable();
         spans
     }
@@ -323,7 +331,11 @@ mod tests {
 
     #[test]
     fn conditions_read_as_words() {
-        for (condition, kind) in [("MemoryPressure", "memory_pressure"), ("PIDPressure", "pid_pressure"), ("NetworkUnavailable", "network_unavailable")] {
+        for (condition, kind) in [
+            ("MemoryPressure", "memory_pressure"),
+            ("PIDPressure", "pid_pressure"),
+            ("NetworkUnavailable", "network_unavailable"),
+        ] {
             assert_eq!(snake_case(condition), kind);
         }
     }

@@ -71,9 +71,12 @@ fn overlay(new: &DataFrame, old: &DataFrame) -> PolarsResult<DataFrame> {
 
 fn read(path: &Path) -> anyhow::Result<DataFrame> {
     let file = File::open(path).with_context(|| format!("failed to open `{}`", path.display()))?;
-    ParquetReader::new(file)
-        .finish()
-        .with_context(|| format!("failed to read Parquet file `{}`. It is damaged: delete it, and its hours are fetched again", path.display()))
+    ParquetReader::new(file).finish().with_context(|| {
+        format!(
+            "failed to read Parquet file `{}`. It is damaged: delete it, and its hours are fetched again",
+            path.display()
+        )
+    })
 }
 
 /// Makes one part of a day whose history is settled. Does nothing where there is one already.

@@ -84,34 +84,57 @@ const COLUMNS: [(NodeMetric, &str, &str); NodeMetric::COUNT] = [
     ),
     (
         NodeMetric::NetworkReceive,
-        concat!("sum by (instance, job) (rate(node_network_receive_bytes_total{", virtual_interfaces!(), ",$instances}[$window]))"),
+        concat!(
+            "sum by (instance, job) (rate(node_network_receive_bytes_total{",
+            virtual_interfaces!(),
+            ",$instances}[$window]))"
+        ),
         concat!("node_network_receive_bytes_total{", virtual_interfaces!(), ",$instances}"),
     ),
     (
         NodeMetric::NetworkTransmit,
-        concat!("sum by (instance, job) (rate(node_network_transmit_bytes_total{", virtual_interfaces!(), ",$instances}[$window]))"),
+        concat!(
+            "sum by (instance, job) (rate(node_network_transmit_bytes_total{",
+            virtual_interfaces!(),
+            ",$instances}[$window]))"
+        ),
         concat!("node_network_transmit_bytes_total{", virtual_interfaces!(), ",$instances}"),
     ),
     (
         NodeMetric::DiskRead,
-        concat!("sum by (instance, job) (rate(node_disk_read_bytes_total{", virtual_disks!(), ",$instances}[$window]))"),
+        concat!(
+            "sum by (instance, job) (rate(node_disk_read_bytes_total{",
+            virtual_disks!(),
+            ",$instances}[$window]))"
+        ),
         concat!("node_disk_read_bytes_total{", virtual_disks!(), ",$instances}"),
     ),
     (
         NodeMetric::DiskWrite,
-        concat!("sum by (instance, job) (rate(node_disk_written_bytes_total{", virtual_disks!(), ",$instances}[$window]))"),
+        concat!(
+            "sum by (instance, job) (rate(node_disk_written_bytes_total{",
+            virtual_disks!(),
+            ",$instances}[$window]))"
+        ),
         concat!("node_disk_written_bytes_total{", virtual_disks!(), ",$instances}"),
     ),
     (
         NodeMetric::DiskIoTime,
-        concat!("max by (instance, job) (rate(node_disk_io_time_seconds_total{", virtual_disks!(), ",$instances}[$window]))"),
+        concat!(
+            "max by (instance, job) (rate(node_disk_io_time_seconds_total{",
+            virtual_disks!(),
+            ",$instances}[$window]))"
+        ),
         concat!("node_disk_io_time_seconds_total{", virtual_disks!(), ",$instances}"),
     ),
     (
         NodeMetric::FilesystemUsed,
         concat!(
-            "1 - max by (instance, job) (node_filesystem_avail_bytes{", root_filesystem!(),
-            ",$instances} / node_filesystem_size_bytes{", root_filesystem!(), ",$instances})"
+            "1 - max by (instance, job) (node_filesystem_avail_bytes{",
+            root_filesystem!(),
+            ",$instances} / node_filesystem_size_bytes{",
+            root_filesystem!(),
+            ",$instances})"
         ),
         concat!("node_filesystem_avail_bytes{", root_filesystem!(), ",$instances}"),
     ),
@@ -231,7 +254,9 @@ impl Queries {
         let mut queries = Self {
             columns: COLUMNS
                 .iter()
-                .map(|(column, query, metric)| (*column, Query { query: (*query).to_owned(), metric: Some((*metric).to_owned()) }))
+                .map(|(column, query, metric)| {
+                    (*column, Query { query: (*query).to_owned(), metric: Some((*metric).to_owned()) })
+                })
                 .collect(),
             facts: Fact::ALL.iter().map(|fact| fact.default_query().to_owned()).collect(),
         };
@@ -253,7 +278,11 @@ impl Queries {
         } else {
             let columns = NodeMetric::ALL.iter().map(|column| column.column());
             let known: Vec<&str> = columns.chain(Fact::ALL.iter().map(|fact| fact.name())).collect();
-            return Err(WrongUse(format!("unknown query `{name}` in `[collector.queries]`. Queries are `{}`", known.join("`, `"))).into());
+            return Err(WrongUse(format!(
+                "unknown query `{name}` in `[collector.queries]`. Queries are `{}`",
+                known.join("`, `")
+            ))
+            .into());
         }
         Ok(())
     }

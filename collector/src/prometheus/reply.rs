@@ -1,7 +1,7 @@
 //! The JSON of Prometheus' HTTP API, <https://prometheus.io/docs/prometheus/latest/querying/api/>.
 
-use serde::de::{Deserializer, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -128,7 +128,10 @@ impl Data {
         match self {
             Self::Matrix(all) => Some(
                 all.into_iter()
-                    .map(|one| Series { labels: one.metric, points: one.values.into_iter().map(Point::plain).collect() })
+                    .map(|one| Series {
+                        labels: one.metric,
+                        points: one.values.into_iter().map(Point::plain).collect(),
+                    })
                     .collect(),
             ),
             Self::Vector(all) => Some(

@@ -78,7 +78,12 @@ impl Source {
     ///
     /// # Errors
     /// When a setting is not valid.
-    pub fn resolve(config: &ConfigFile, args: &PrometheusArgs, http: &HttpArgs, given: &ArgMatches) -> anyhow::Result<Self> {
+    pub fn resolve(
+        config: &ConfigFile,
+        args: &PrometheusArgs,
+        http: &HttpArgs,
+        given: &ArgMatches,
+    ) -> anyhow::Result<Self> {
         let mut args: PrometheusArgs = config.resolve("collector.prometheus", args, given)?;
         if args.prometheus.as_deref() == Some("") {
             args.prometheus = address_without_flag(config)?;
@@ -95,11 +100,16 @@ impl Source {
     /// When no address was given, or it is none, or it holds a password.
     pub fn address(&self) -> anyhow::Result<Url> {
         let Some(text) = &self.args.prometheus else {
-            return Err(wrong("no server: give --prometheus URL, BERTH_PROMETHEUS_URL, or `prometheus` in `[collector.prometheus]`"));
+            return Err(wrong(
+                "no server: give --prometheus URL, BERTH_PROMETHEUS_URL, or `prometheus` in `[collector.prometheus]`",
+            ));
         };
-        let url = Url::parse(text).map_err(|error| WrongUse(format!("`{text}` is no address such as http://prometheus:9090: {error}")))?;
+        let url = Url::parse(text)
+            .map_err(|error| WrongUse(format!("`{text}` is no address such as http://prometheus:9090: {error}")))?;
         if url.password().is_some() {
-            return Err(wrong("the address of prometheus holds a password: use --username and --password-file instead"));
+            return Err(wrong(
+                "the address of prometheus holds a password: use --username and --password-file instead",
+            ));
         }
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(wrong(&format!("`{text}` is no address such as http://prometheus:9090")));
@@ -126,7 +136,9 @@ impl Source {
         let span = ceil(start)..ceil(end);
         if span.is_empty() {
             let (from, to) = (iso(start), iso(end));
-            return Err(wrong(&format!("no history between `{from}` and `{to}`: --from must lie before --to, and not in the server's future")));
+            return Err(wrong(&format!(
+                "no history between `{from}` and `{to}`: --from must lie before --to, and not in the server's future"
+            )));
         }
         Ok(span)
     }
@@ -175,7 +187,9 @@ fn wrong(text: &str) -> anyhow::Error {
 fn moment(flag: &str, text: &str) -> anyhow::Result<i64> {
     let day = || text.parse::<NaiveDate>().ok().map(store::day_start);
     let time = || DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis());
-    time().or_else(day).ok_or_else(|| wrong(&format!("{flag} `{text}` is no time such as `2026-11-01T06:00:00Z` or `2026-11-01`")))
+    time()
+        .or_else(day)
+        .ok_or_else(|| wrong(&format!("{flag} `{text}` is no time such as `2026-11-01T06:00:00Z` or `2026-11-01`")))
 }
 
 /// A moment as people and JSON read it.
@@ -242,8 +256,11 @@ mod tests {
             let error = format!("{:#}", source(flags).expect("source").span(1_800_000_000_000).expect_err("wrong"));
             assert!(error.contains(named), "{error}");
         }
-        for (address, named) in [("http://me:secret@host", "--password-file"), ("host:9090", "no address"), ("nonsense", "no address")] {
-            let error = format!("{:#}", source(&["--prometheus", address]).expect("source").address().expect_err("wrong"));
+        for (address, named) in
+            [("http://me:secret@host", "--password-file"), ("host:9090", "no address"), ("nonsense", "no address")]
+        {
+            let error =
+                format!("{:#}", source(&["--prometheus", address]).expect("source").address().expect_err("wrong"));
             assert!(error.contains(named) && !error.contains("secret"), "{error}");
         }
     }

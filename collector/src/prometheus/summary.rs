@@ -65,9 +65,16 @@ impl BackfillSummary {
             if counts.values == 0 {
                 warnings.push(format!("`{column}` has no value: it stays null. Does its exporter run, or does its query in `[collector.queries]` need another metric?"));
             } else if counts.nodes.len() < nodes.len() {
-                warnings.push(format!("`{column}` has values for {} of {} nodes: null for the rest", counts.nodes.len(), nodes.len()));
+                warnings.push(format!(
+                    "`{column}` has values for {} of {} nodes: null for the rest",
+                    counts.nodes.len(),
+                    nodes.len()
+                ));
             } else if counts.absent_chunks > 0 {
-                warnings.push(format!("`{column}` has no value in {} of {} pieces", counts.absent_chunks, self.chunks_fetched));
+                warnings.push(format!(
+                    "`{column}` has no value in {} of {} pieces",
+                    counts.absent_chunks, self.chunks_fetched
+                ));
             }
             if counts.unchecked_chunks > 0 {
                 warnings.push(format!("`{column}`: the metric underneath has no samples, so repeated values cannot be told from new ones; see `metric` in `[collector.queries]`"));
@@ -103,7 +110,11 @@ impl fmt::Display for BackfillSummary {
             self.scrape_interval_seconds, self.rate_window_seconds, self.requests, self.retries, self.seconds
         )?;
         if let Some(mapping) = &self.mapping {
-            writeln!(f, "nodes with metrics of their own: {} of {} (see --show-mapping)", mapping.matched, mapping.nodes)?;
+            writeln!(
+                f,
+                "nodes with metrics of their own: {} of {} (see --show-mapping)",
+                mapping.matched, mapping.nodes
+            )?;
         }
         write!(f, "left out: {}", self.drops)?;
         for warning in &self.warnings {

@@ -46,7 +46,11 @@ pub async fn watch(source: &Source, store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn visit(collector: &mut Collector<'_>, source: &Source, kept_house: &mut Option<Instant>) -> anyhow::Result<Range<i64>> {
+async fn visit(
+    collector: &mut Collector<'_>,
+    source: &Source,
+    kept_house: &mut Option<Instant>,
+) -> anyhow::Result<Range<i64>> {
     let due = kept_house.is_none_or(|last| last.elapsed() >= HOUSEKEEPING);
     if due {
         collector.forget_setting();
@@ -77,7 +81,9 @@ impl State {
             Self::Failing { since } => {
                 tracing::info!(until = %iso(span.end), away_seconds = since.elapsed().as_secs(), "prometheus is back, caught up");
             }
-            Self::Well { nodes: before } if before != nodes => tracing::info!(before, nodes, "the number of nodes changed"),
+            Self::Well { nodes: before } if before != nodes => {
+                tracing::info!(before, nodes, "the number of nodes changed")
+            }
             Self::Well { .. } => {}
         }
         Self::Well { nodes }

@@ -113,7 +113,9 @@ impl Fake {
 fn read(request: &Request, number: u64) -> Asked {
     let mut fields: HashMap<String, String> = request.url.query_pairs().into_owned().collect();
     fields.extend(url::form_urlencoded::parse(&request.body).into_owned());
-    let milliseconds = |name: &str| fields.get(name).and_then(|text| text.parse::<f64>().ok()).map(|seconds| (seconds * 1_000.0).round() as i64);
+    let milliseconds = |name: &str| {
+        fields.get(name).and_then(|text| text.parse::<f64>().ok()).map(|seconds| (seconds * 1_000.0).round() as i64)
+    };
     let is_range = request.url.path().ends_with("query_range");
     let at = milliseconds("time").unwrap_or_default();
     Asked {
@@ -153,19 +155,26 @@ impl World {
 
     fn matrix(&self, asked: &Asked) -> Value {
         let is_age = asked.query.starts_with("max by (instance, job, node");
-        let of = |name: &str| asked.query.starts_with(name) || (is_age && asked.query.contains(&format!("timestamp({name}")));
+        let of = |name: &str| {
+            asked.query.starts_with(name) || (is_age && asked.query.contains(&format!("timestamp({name}")))
+        };
         let is_memory_age = asked.query.contains("timestamp(node_memory_MemAvailable_bytes");
-        let metric = self.metrics.iter().find(|(name, _)| of(name) || (is_memory_age && *name == "node_memory_MemTotal_bytes"));
+        let metric =
+            self.metrics.iter().find(|(name, _)| of(name) || (is_memory_age && *name == "node_memory_MemTotal_bytes"));
         let Some((name, metric)) = metric else { return json!({ "resultType": "matrix", "result": [] }) };
         let (start, step) = if asked.is_range { (asked.start, asked.step) } else { (asked.end - 900_000, STEP) };
         let mut result = Vec::new();
         for node in 0..self.targets {
             let instance = format!("10.0.0.{node}:9100");
             let escaped = instance.replace('.', "\\\\.");
-            if !asked.query.contains(".+") && !asked.query.contains(&format!("{escaped}|")) && !asked.query.contains(&format!("{escaped}\"")) {
+            if !asked.query.contains(".+")
+                && !asked.query.contains(&format!("{escaped}|"))
+                && !asked.query.contains(&format!("{escaped}\""))
+            {
                 continue;
             }
-            let times = (start..=asked.end).step_by(step as usize).filter(|ts| (self.history.0..self.history.1).contains(ts));
+            let times =
+                (start..=asked.end).step_by(step as usize).filter(|ts| (self.history.0..self.history.1).contains(ts));
             // A server repeats the last sample for five minutes; the age of it is what `timestamp()` tells.
             let held = |ts: i64| (0..10).map(|back| ts - back * STEP).find_map(|at| Some((at, metric(node, at)?)));
             let point = |ts: i64| {
@@ -187,6 +196,7 @@ impl World {
 }
 
 fn vector(at: i64, labels: impl Iterator<Item = Value>) -> Value {
-    let series: Vec<Value> = labels.map(|labels| json!({ "metric": labels, "value": [at as f64 / 1_000.0, "1"] })).collect();
+    let series: Vec<Value> =
+        labels.map(|labels| json!({ "metric": labels, "value": [at as f64 / 1_000.0, "1"] })).collect();
     json!({ "resultType": "vector", "result": series })
 }

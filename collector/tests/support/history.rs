@@ -69,8 +69,10 @@ impl History {
         }
         let instance = format!(r#"instance="10.0.0.{node}:9100",job="node-exporter""#);
         let elapsed = (ts - self.from) as f64;
-        let busy: f64 = (self.from..=ts).step_by(STEP as usize).skip(1).map(|at| self.cores(node, at) * STEP as f64).sum();
-        let mut gauge = |family, more: &str, value| put(families, "gauge", family, "", &join(&instance, more), ts, value);
+        let busy: f64 =
+            (self.from..=ts).step_by(STEP as usize).skip(1).map(|at| self.cores(node, at) * STEP as f64).sum();
+        let mut gauge =
+            |family, more: &str, value| put(families, "gauge", family, "", &join(&instance, more), ts, value);
         gauge("node_uname_info", &format!(r#"nodename="host-{node}.example.org""#), 1.0);
         gauge("node_load1", "", self.cores(node, ts));
         gauge("node_memory_MemTotal_bytes", "", 64e9);
@@ -79,7 +81,8 @@ impl History {
         gauge("node_filesystem_avail_bytes", r#"mountpoint="/",fstype="ext4",device="/dev/sda1""#, 60e9);
         gauge("node_time_seconds", "", ts as f64);
         gauge("node_boot_time_seconds", "", (self.from - 1_000) as f64);
-        let mut counter = |family, more: &str, value| put(families, "counter", family, "_total", &join(&instance, more), ts, value);
+        let mut counter =
+            |family, more: &str, value| put(families, "counter", family, "_total", &join(&instance, more), ts, value);
         for cpu in 0..2 {
             counter("node_cpu_seconds", &format!(r#"cpu="{cpu}",mode="user""#), busy / 2.0);
             counter("node_cpu_seconds", &format!(r#"cpu="{cpu}",mode="idle""#), elapsed * 8.0);
@@ -106,7 +109,11 @@ impl History {
         gauge("kube_node_status_allocatable", r#"resource="memory",unit="byte""#, 60e9);
         let ready = self.is_ready(node, ts);
         for (status, value) in [("true", ready), ("false", false), ("unknown", !ready)] {
-            gauge("kube_node_status_condition", &format!(r#"condition="Ready",status="{status}""#), f64::from(u8::from(value)));
+            gauge(
+                "kube_node_status_condition",
+                &format!(r#"condition="Ready",status="{status}""#),
+                f64::from(u8::from(value)),
+            );
             let value = f64::from(u8::from(status == "false"));
             gauge("kube_node_status_condition", &format!(r#"condition="MemoryPressure",status="{status}""#), value);
         }
@@ -120,7 +127,8 @@ impl History {
             }
             let name = format!(r#"namespace="shop",pod="cart-7f-{pod}""#);
             let labels = format!(r#"{name},uid="uid-{pod}""#);
-            let mut gauge = |family, more: &str, value| put(families, "gauge", family, "", &join(&labels, more), ts, value);
+            let mut gauge =
+                |family, more: &str, value| put(families, "gauge", family, "", &join(&labels, more), ts, value);
             gauge("kube_pod_info", r#"node="worker-0",created_by_kind="ReplicaSet",created_by_name="cart-7f""#, 1.0);
             gauge("kube_pod_owner", r#"owner_kind="ReplicaSet",owner_name="cart-7f""#, 1.0);
             gauge("kube_pod_created", "", (self.from - 3_600) as f64);
@@ -135,9 +143,25 @@ impl History {
                 let more = format!(r#"container="cart",node="worker-0",resource="{resource}""#);
                 gauge("kube_pod_container_resource_requests", &more, value);
             }
-            put(families, "gauge", "container_memory_working_set_bytes", "", &join(&name, r#"container="cart""#), ts, 1e8 + pod as f64);
+            put(
+                families,
+                "gauge",
+                "container_memory_working_set_bytes",
+                "",
+                &join(&name, r#"container="cart""#),
+                ts,
+                1e8 + pod as f64,
+            );
             let cpu = (ts - self.from) as f64 * 0.2;
-            put(families, "counter", "container_cpu_usage_seconds", "_total", &join(&name, r#"container="cart""#), ts, cpu);
+            put(
+                families,
+                "counter",
+                "container_cpu_usage_seconds",
+                "_total",
+                &join(&name, r#"container="cart""#),
+                ts,
+                cpu,
+            );
             put(families, "counter", "container_cpu_usage_seconds", "_total", &join(&name, r#"container="""#), ts, cpu);
         }
         let labels = r#"namespace="shop",replicaset="cart-7f",owner_kind="Deployment",owner_name="cart""#;
@@ -149,7 +173,15 @@ fn join(labels: &str, more: &str) -> String {
     if more.is_empty() { labels.to_owned() } else { format!("{labels},{more}") }
 }
 
-fn put(families: &mut Families, kind: &'static str, family: &'static str, suffix: &str, labels: &str, ts: i64, value: f64) {
+fn put(
+    families: &mut Families,
+    kind: &'static str,
+    family: &'static str,
+    suffix: &str,
+    labels: &str,
+    ts: i64,
+    value: f64,
+) {
     let (_, lines) = families.entry(family).or_insert_with(|| (kind, String::new()));
     writeln!(lines, "{family}{suffix}{{{labels}}} {value} {ts}").expect("text");
 }

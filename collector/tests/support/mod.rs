@@ -39,7 +39,10 @@ pub fn column(store: &Store, name: &str) -> Values {
             let column = frame.column(name).expect("column").f64().expect("floats").clone();
             for ((ts, node), value) in times.i64().expect("times").iter().zip(nodes.iter()).zip(column.iter()) {
                 let (ts, node) = (ts.expect("ts"), node.expect("node").to_owned());
-                assert!(values.entry(node.clone()).or_default().insert(ts, value).is_none(), "`{node}` at {ts} is there twice");
+                assert!(
+                    values.entry(node.clone()).or_default().insert(ts, value).is_none(),
+                    "`{node}` at {ts} is there twice"
+                );
             }
         }
     }

@@ -81,7 +81,9 @@ fn is_absent(error: &std::io::Error) -> bool {
 }
 
 /// Large files are written where they do not hold up other work.
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T, TrackingError> + Send + 'static) -> Result<T, TrackingError> {
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, TrackingError> + Send + 'static,
+) -> Result<T, TrackingError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(TrackingError::Settings(format!("writing an artifact was stopped: {error}"))),

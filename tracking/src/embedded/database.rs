@@ -153,7 +153,9 @@ fn database_error(name: &str, doing: &'static str, source: sqlx::Error) -> Track
     let hint = match code.map(|code| code & 0xff) {
         Some(5 | 6) => ". Another process has held it for over 10 s: let that end, or stop it",
         Some(8) => ". It is read-only",
-        Some(11 | 26) => ". The file is damaged or no SQLite database: restore it from a backup, or move it away to start a new one",
+        Some(11 | 26) => {
+            ". The file is damaged or no SQLite database: restore it from a backup, or move it away to start a new one"
+        }
         Some(13) => ". The disk is full: free some space and do it again",
         Some(14) => ". The file or its folder cannot be opened: check that both are there and writable",
         _ => "",

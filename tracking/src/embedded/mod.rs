@@ -60,7 +60,12 @@ impl Tracker for Embedded {
         self.create_run_as(&id, run).await
     }
 
-    async fn set_status(&self, run_id: &str, status: RunStatus, ended_at: Option<DateTime<Utc>>) -> Result<(), TrackingError> {
+    async fn set_status(
+        &self,
+        run_id: &str,
+        status: RunStatus,
+        ended_at: Option<DateTime<Utc>>,
+    ) -> Result<(), TrackingError> {
         runs::set_status(&self.database, run_id, status, ended_at).await
     }
 
@@ -145,7 +150,13 @@ impl Tracker for Embedded {
         self.version(model, registered.aliases.get(alias).ok_or_else(none)?).await
     }
 
-    async fn set_alias(&self, model: &str, alias: &str, version: &str, decision: &Decision) -> Result<(), TrackingError> {
+    async fn set_alias(
+        &self,
+        model: &str,
+        alias: &str,
+        version: &str,
+        decision: &Decision,
+    ) -> Result<(), TrackingError> {
         self.version(model, version).await?;
         registry::move_alias(&self.database, model, &AliasMove::now(alias, Some(version), decision)).await
     }
@@ -177,7 +188,10 @@ impl Embedded {
     }
 
     /// Registers a version whose files may be elsewhere.
-    pub(crate) async fn create_version_of_files_elsewhere(&self, version: NewVersion) -> Result<ModelVersion, TrackingError> {
+    pub(crate) async fn create_version_of_files_elsewhere(
+        &self,
+        version: NewVersion,
+    ) -> Result<ModelVersion, TrackingError> {
         crate::paths::check_version(&version)?;
         registry::create_version(&self.database, version).await
     }

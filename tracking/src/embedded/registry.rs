@@ -6,7 +6,11 @@ use crate::TrackingError;
 use crate::types::*;
 use sqlx::Row;
 
-pub(super) async fn register_model(database: &Database, name: &str, description: &str) -> Result<RegisteredModel, TrackingError> {
+pub(super) async fn register_model(
+    database: &Database,
+    name: &str,
+    description: &str,
+) -> Result<RegisteredModel, TrackingError> {
     crate::paths::check_model(name)?;
     let failed = database.error("register a model");
     let mut write = database.write().await.map_err(&failed)?;
@@ -28,7 +32,8 @@ pub(super) async fn registered_model(database: &Database, name: &str) -> Result<
 
 pub(super) async fn registered_models(database: &Database) -> Result<Vec<RegisteredModel>, TrackingError> {
     let failed = database.error("list registered models");
-    let found = sqlx::query("SELECT name, description, created_at FROM models ORDER BY name").fetch_all(database.pool()).await;
+    let found =
+        sqlx::query("SELECT name, description, created_at FROM models ORDER BY name").fetch_all(database.pool()).await;
     let mut models = Vec::new();
     for row in found.map_err(&failed)? {
         models.push(RegisteredModel {
@@ -38,7 +43,8 @@ pub(super) async fn registered_models(database: &Database) -> Result<Vec<Registe
             aliases: Labels::new(),
         });
     }
-    let aliases = sqlx::query("SELECT model, alias, number FROM aliases").fetch_all(database.pool()).await.map_err(&failed)?;
+    let aliases =
+        sqlx::query("SELECT model, alias, number FROM aliases").fetch_all(database.pool()).await.map_err(&failed)?;
     for row in aliases {
         let name: String = row.try_get("model").map_err(&failed)?;
         if let Some(model) = models.iter_mut().find(|model| model.name == name) {
@@ -84,7 +90,13 @@ pub(super) async fn create_version(database: &Database, version: NewVersion) -> 
     })
 }
 
-async fn put_tag(write: &mut super::database::Write<'_>, model: &str, number: i64, key: &str, value: &str) -> Result<(), sqlx::Error> {
+async fn put_tag(
+    write: &mut super::database::Write<'_>,
+    model: &str,
+    number: i64,
+    key: &str,
+    value: &str,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO version_tags (model, number, key, value) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (model, number, key) DO UPDATE SET value = excluded.value",
@@ -108,13 +120,17 @@ pub(super) async fn versions(database: &Database, model: &str) -> Result<Vec<Mod
     let select = "SELECT model, number, run_id, artifact_path, description, created_at FROM versions WHERE model = $1 ORDER BY number DESC";
     let found = sqlx::query(select).bind(model).fetch_all(database.pool()).await.map_err(&failed)?;
     let mut versions: Vec<_> = found.iter().map(rows::version).collect::<Result<_, _>>().map_err(&failed)?;
-    let tags = sqlx::query("SELECT number, key, value FROM version_tags WHERE model = $1").bind(model).fetch_all(database.pool());
+    let tags = sqlx::query("SELECT number, key, value FROM version_tags WHERE model = $1")
+        .bind(model)
+        .fetch_all(database.pool());
     for row in tags.await.map_err(&failed)? {
         if let Some(version) = owner(&mut versions, &row).map_err(&failed)? {
             version.tags.insert(row.try_get("key").map_err(&failed)?, row.try_get("value").map_err(&failed)?);
         }
     }
-    let aliases = sqlx::query("SELECT number, alias FROM aliases WHERE model = $1 ORDER BY alias").bind(model).fetch_all(database.pool());
+    let aliases = sqlx::query("SELECT number, alias FROM aliases WHERE model = $1 ORDER BY alias")
+        .bind(model)
+        .fetch_all(database.pool());
     for row in aliases.await.map_err(&failed)? {
         if let Some(version) = owner(&mut versions, &row).map_err(&failed)? {
             version.aliases.push(row.try_get("alias").map_err(&failed)?);
@@ -123,12 +139,21 @@ pub(super) async fn versions(database: &Database, model: &str) -> Result<Vec<Mod
     Ok(versions)
 }
 
-fn owner<'a>(versions: &'a mut [ModelVersion], row: &sqlx::any::AnyRow) -> Result<Option<&'a mut ModelVersion>, sqlx::Error> {
+fn owner<'a>(
+    versions: &'a mut [ModelVersion],
+    row: &sqlx::any::AnyRow,
+) -> Result<Option<&'a mut ModelVersion>, sqlx::Error> {
     let number = row.try_get::<i64, _>("number")?.to_string();
     Ok(versions.iter_mut().find(|version| version.version == number))
 }
 
-pub(super) async fn set_version_tag(database: &Database, model: &str, version: &str, key: &str, value: &str) -> Result<(), TrackingError> {
+pub(super) async fn set_version_tag(
+    database: &Database,
+    model: &str,
+    version: &str,
+    key: &str,
+    value: &str,
+) -> Result<(), TrackingError> {
     let failed = database.error("tag a version");
     let mut write = database.write().await.map_err(&failed)?;
     put_tag(&mut write, model, number(model, version)?, key, value).await.map_err(&failed)?;
@@ -193,9 +218,13 @@ pub(super) async fn alias_history(database: &Database, model: &str) -> Result<Ve
 pub(super) async fn forget(database: &Database) -> Result<(), TrackingError> {
     let failed = database.error("forget what was handed on");
     let mut write = database.write().await.map_err(&failed)?;
-    for statement in
-        ["DELETE FROM alias_changes", "DELETE FROM aliases", "DELETE FROM version_tags", "DELETE FROM versions", "DELETE FROM models"]
-    {
+    for statement in [
+        "DELETE FROM alias_changes",
+        "DELETE FROM aliases",
+        "DELETE FROM version_tags",
+        "DELETE FROM versions",
+        "DELETE FROM models",
+    ] {
         sqlx::query(statement).execute(write.connection()).await.map_err(&failed)?;
     }
     write.commit().await.map_err(failed)

@@ -21,7 +21,11 @@ fn optional_time(row: &AnyRow, column: &str) -> Result<Option<DateTime<Utc>>, sq
 }
 
 pub(super) fn experiment(row: &AnyRow) -> Result<Experiment, sqlx::Error> {
-    Ok(Experiment { id: row.try_get::<i64, _>("id")?.to_string(), name: row.try_get("name")?, created_at: time(row, "created_at")? })
+    Ok(Experiment {
+        id: row.try_get::<i64, _>("id")?.to_string(),
+        name: row.try_get("name")?,
+        created_at: time(row, "created_at")?,
+    })
 }
 
 pub(super) fn info(row: &AnyRow) -> Result<RunInfo, sqlx::Error> {

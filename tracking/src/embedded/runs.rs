@@ -35,7 +35,8 @@ pub(super) async fn experiment(database: &Database, name: &str) -> Result<Experi
 
 pub(super) async fn experiments(database: &Database) -> Result<Vec<Experiment>, TrackingError> {
     let failed = database.error("list experiments");
-    let found = sqlx::query("SELECT id, name, created_at FROM experiments ORDER BY name").fetch_all(database.pool()).await;
+    let found =
+        sqlx::query("SELECT id, name, created_at FROM experiments ORDER BY name").fetch_all(database.pool()).await;
     found.map_err(&failed)?.iter().map(rows::experiment).collect::<Result<_, _>>().map_err(failed)
 }
 
@@ -49,18 +50,24 @@ pub(super) async fn create(database: &Database, id: &str, run: NewRun) -> Result
         return Err(no_experiment());
     }
     if let Some(parent) = &run.parent_id {
-        exists(write.connection(), parent).await.map_err(&failed)?.then_some(()).ok_or_else(|| TrackingError::not_found("run", parent))?;
+        exists(write.connection(), parent)
+            .await
+            .map_err(&failed)?
+            .then_some(())
+            .ok_or_else(|| TrackingError::not_found("run", parent))?;
     }
-    sqlx::query("INSERT INTO runs (id, experiment_id, name, status, started_at, parent_id) VALUES ($1, $2, $3, $4, $5, $6)")
-        .bind(id)
-        .bind(experiment)
-        .bind(&run.name)
-        .bind(RunStatus::Running.as_str())
-        .bind(run.started_at.timestamp_millis())
-        .bind(&run.parent_id)
-        .execute(write.connection())
-        .await
-        .map_err(&failed)?;
+    sqlx::query(
+        "INSERT INTO runs (id, experiment_id, name, status, started_at, parent_id) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(id)
+    .bind(experiment)
+    .bind(&run.name)
+    .bind(RunStatus::Running.as_str())
+    .bind(run.started_at.timestamp_millis())
+    .bind(&run.parent_id)
+    .execute(write.connection())
+    .await
+    .map_err(&failed)?;
     put_labels(write.connection(), "tags", id, &run.tags).await.map_err(&failed)?;
     write.commit().await.map_err(&failed)?;
     Ok(RunInfo {
@@ -77,16 +84,21 @@ pub(super) async fn create(database: &Database, id: &str, run: NewRun) -> Result
 
 pub(super) async fn info(database: &Database, run_id: &str) -> Result<RunInfo, TrackingError> {
     let failed = database.error("read a run");
-    let found = sqlx::query("SELECT id, experiment_id, name, status, started_at, ended_at, parent_id FROM runs WHERE id = $1")
-        .bind(run_id)
-        .fetch_optional(database.pool())
-        .await
-        .map_err(&failed)?;
+    let found =
+        sqlx::query("SELECT id, experiment_id, name, status, started_at, ended_at, parent_id FROM runs WHERE id = $1")
+            .bind(run_id)
+            .fetch_optional(database.pool())
+            .await
+            .map_err(&failed)?;
     rows::info(&found.ok_or_else(|| TrackingError::not_found("run", run_id))?).map_err(failed)
 }
 
 async fn exists(connection: &mut AnyConnection, run_id: &str) -> Result<bool, sqlx::Error> {
-    Ok(sqlx::query("SELECT 1 AS known FROM runs WHERE id = $1").bind(run_id).fetch_optional(connection).await?.is_some())
+    Ok(sqlx::query("SELECT 1 AS known FROM runs WHERE id = $1")
+        .bind(run_id)
+        .fetch_optional(connection)
+        .await?
+        .is_some())
 }
 
 pub(super) async fn set_status(
@@ -129,11 +141,16 @@ pub(super) async fn log_batch(database: &Database, run_id: &str, batch: &Batch) 
 }
 
 /// A parameter keeps its first value, as at MLflow: an error names it with both values.
-async fn refuse_other_params(connection: &mut AnyConnection, run_id: &str, batch: &Batch) -> Result<Result<(), TrackingError>, sqlx::Error> {
+async fn refuse_other_params(
+    connection: &mut AnyConnection,
+    run_id: &str,
+    batch: &Batch,
+) -> Result<Result<(), TrackingError>, sqlx::Error> {
     if batch.params.is_empty() {
         return Ok(Ok(()));
     }
-    let known = sqlx::query("SELECT key, value FROM params WHERE run_id = $1").bind(run_id).fetch_all(connection).await?;
+    let known =
+        sqlx::query("SELECT key, value FROM params WHERE run_id = $1").bind(run_id).fetch_all(connection).await?;
     for row in known {
         let (key, value): (String, String) = (row.try_get("key")?, row.try_get("value")?);
         if let Some(other) = batch.params.get(&key).filter(|other| **other != value) {
@@ -158,11 +175,18 @@ fn latest(metrics: &[Metric]) -> Vec<&Metric> {
 }
 
 /// `table` is one of ours, so it may stand in the statement.
-async fn put_labels(connection: &mut AnyConnection, table: &str, run_id: &str, labels: &Labels) -> Result<(), sqlx::Error> {
+async fn put_labels(
+    connection: &mut AnyConnection,
+    table: &str,
+    run_id: &str,
+    labels: &Labels,
+) -> Result<(), sqlx::Error> {
     let labels: Vec<_> = labels.iter().collect();
     for part in labels.chunks(ROWS) {
         let rows = placeholders(part.len(), 3);
-        let sql = format!("INSERT INTO {table} (run_id, key, value) VALUES {rows} ON CONFLICT (run_id, key) DO UPDATE SET value = excluded.value");
+        let sql = format!(
+            "INSERT INTO {table} (run_id, key, value) VALUES {rows} ON CONFLICT (run_id, key) DO UPDATE SET value = excluded.value"
+        );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for (key, value) in part {
             query = query.bind(run_id).bind(key.as_str()).bind(value.as_str());
@@ -181,13 +205,21 @@ async fn put_metrics(
 ) -> Result<(), sqlx::Error> {
     for part in metrics.chunks(ROWS) {
         let rows = placeholders(part.len(), 6);
-        let sql = format!("INSERT INTO {table} (run_id, key, step, at, value, is_nan) VALUES {rows} ON CONFLICT {on_conflict}");
+        let sql = format!(
+            "INSERT INTO {table} (run_id, key, step, at, value, is_nan) VALUES {rows} ON CONFLICT {on_conflict}"
+        );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for metric in part {
             let is_nan = metric.value.is_nan();
             let value = if is_nan { 0.0 } else { metric.value };
             let at = metric.at.timestamp_millis();
-            query = query.bind(run_id).bind(metric.key.as_str()).bind(metric.step).bind(at).bind(value).bind(i64::from(is_nan));
+            query = query
+                .bind(run_id)
+                .bind(metric.key.as_str())
+                .bind(metric.step)
+                .bind(at)
+                .bind(value)
+                .bind(i64::from(is_nan));
         }
         query.execute(&mut *connection).await?;
     }
@@ -205,11 +237,13 @@ fn placeholders(rows: usize, columns: usize) -> String {
 
 pub(super) async fn metric_history(database: &Database, run_id: &str, key: &str) -> Result<Vec<Metric>, TrackingError> {
     let failed = database.error("read a metric's history");
-    let found = sqlx::query("SELECT key, step, at, value, is_nan FROM metrics WHERE run_id = $1 AND key = $2 ORDER BY step, at, value")
-        .bind(run_id)
-        .bind(key)
-        .fetch_all(database.pool())
-        .await
-        .map_err(&failed)?;
+    let found = sqlx::query(
+        "SELECT key, step, at, value, is_nan FROM metrics WHERE run_id = $1 AND key = $2 ORDER BY step, at, value",
+    )
+    .bind(run_id)
+    .bind(key)
+    .fetch_all(database.pool())
+    .await
+    .map_err(&failed)?;
     found.iter().map(rows::metric).collect::<Result<_, _>>().map_err(failed)
 }

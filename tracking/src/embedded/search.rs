@@ -33,25 +33,41 @@ impl Statement {
         let sign = condition.comparison.sign();
         let text = |operand: &Operand| match operand {
             Operand::Text(text) => Ok(text.clone()),
-            Operand::Number(number) => Err(TrackingError::invalid("condition", &condition.field.to_string(), format!("it is text, got the number {number}"))),
+            Operand::Number(number) => Err(TrackingError::invalid(
+                "condition",
+                &condition.field.to_string(),
+                format!("it is text, got the number {number}"),
+            )),
         };
         let number = |operand: &Operand| match operand {
             Operand::Number(number) => Ok(*number),
-            Operand::Text(text) => Err(TrackingError::invalid("condition", &condition.field.to_string(), format!("it is a number, got `{text}`"))),
+            Operand::Text(text) => Err(TrackingError::invalid(
+                "condition",
+                &condition.field.to_string(),
+                format!("it is a number, got `{text}`"),
+            )),
         };
         Ok(match &condition.field {
             Field::Metric(name) => {
-                let (name, number) = (self.value(Value::Text(name.clone())), self.value(Value::Number(number(&condition.operand)?)));
-                format!("EXISTS (SELECT 1 FROM latest_metrics m WHERE m.run_id = r.id AND m.key = {name} AND m.is_nan = 0 AND m.value {sign} {number})")
+                let (name, number) =
+                    (self.value(Value::Text(name.clone())), self.value(Value::Number(number(&condition.operand)?)));
+                format!(
+                    "EXISTS (SELECT 1 FROM latest_metrics m WHERE m.run_id = r.id AND m.key = {name} AND m.is_nan = 0 AND m.value {sign} {number})"
+                )
             }
             Field::Param(name) | Field::Tag(name) => {
                 let table = if matches!(condition.field, Field::Param(_)) { "params" } else { "tags" };
-                let (name, text) = (self.value(Value::Text(name.clone())), self.value(Value::Text(text(&condition.operand)?)));
-                format!("EXISTS (SELECT 1 FROM {table} t WHERE t.run_id = r.id AND t.key = {name} AND t.value {sign} {text})")
+                let (name, text) =
+                    (self.value(Value::Text(name.clone())), self.value(Value::Text(text(&condition.operand)?)));
+                format!(
+                    "EXISTS (SELECT 1 FROM {table} t WHERE t.run_id = r.id AND t.key = {name} AND t.value {sign} {text})"
+                )
             }
             Field::Status => format!("r.status {sign} {}", self.value(Value::Text(text(&condition.operand)?))),
             Field::Name => format!("r.name {sign} {}", self.value(Value::Text(text(&condition.operand)?))),
-            Field::StartedAt => format!("r.started_at {sign} {}", self.value(Value::Number(number(&condition.operand)?))),
+            Field::StartedAt => {
+                format!("r.started_at {sign} {}", self.value(Value::Number(number(&condition.operand)?)))
+            }
         })
     }
 
@@ -71,7 +87,8 @@ impl Statement {
             Field::StartedAt => return (String::new(), format!("r.started_at {direction}, ")),
         };
         let nan = if table == "latest_metrics" { "WHEN o.is_nan = 1 THEN 1 " } else { "" };
-        let join = format!("LEFT JOIN {table} o ON o.run_id = r.id AND o.key = {}", self.value(Value::Text(name.clone())));
+        let join =
+            format!("LEFT JOIN {table} o ON o.run_id = r.id AND o.key = {}", self.value(Value::Text(name.clone())));
         (join, format!("CASE WHEN o.key IS NULL THEN 2 {nan}ELSE 0 END, o.value {direction}, "))
     }
 }
@@ -85,7 +102,11 @@ pub(super) async fn search(database: &Database, query: &RunQuery) -> Result<Vec<
         // An id that is no number is no experiment of this store.
         let ids = query.experiments.iter().filter_map(|id| id.parse().ok());
         let ids: Vec<_> = ids.map(|id| statement.value(Value::Whole(id))).collect();
-        conditions.push(if ids.is_empty() { "1 = 0".to_owned() } else { format!("r.experiment_id IN ({})", ids.join(", ")) });
+        conditions.push(if ids.is_empty() {
+            "1 = 0".to_owned()
+        } else {
+            format!("r.experiment_id IN ({})", ids.join(", "))
+        });
     }
     for condition in &query.conditions {
         conditions.push(statement.condition(condition)?);
@@ -116,7 +137,9 @@ pub(super) async fn complete(database: &Database, infos: Vec<RunInfo>) -> Result
     let mut metrics: BTreeMap<String, BTreeMap<String, Metric>> = BTreeMap::new();
     for part in infos.chunks(RUNS) {
         let ids: Vec<_> = (1..=part.len()).map(|number| format!("${number}")).collect();
-        for (table, columns) in [("params", "key, value"), ("tags", "key, value"), ("latest_metrics", "key, step, at, value, is_nan")] {
+        for (table, columns) in
+            [("params", "key, value"), ("tags", "key, value"), ("latest_metrics", "key, step, at, value, is_nan")]
+        {
             let sql = format!("SELECT run_id, {columns} FROM {table} WHERE run_id IN ({})", ids.join(", "));
             let bound = part.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, info| query.bind(info.id.as_str()));
             for row in bound.fetch_all(database.pool()).await.map_err(&failed)? {

@@ -37,7 +37,13 @@ impl Mlflow {
         Ok(crate::paths::join(inside, path))
     }
 
-    pub(super) async fn upload(&self, run_id: &str, path: &str, length: u64, body: reqwest::Body) -> Result<(), TrackingError> {
+    pub(super) async fn upload(
+        &self,
+        run_id: &str,
+        path: &str,
+        length: u64,
+        body: reqwest::Body,
+    ) -> Result<(), TrackingError> {
         crate::paths::check_file(path)?;
         let to = self.proxy_path(run_id, path).await?;
         self.http.put_artifact("keep an artifact", &to, length, body).await

@@ -29,7 +29,12 @@ pub(super) fn requests(run_id: &str, batch: &Batch) -> Vec<Value> {
     }
 }
 
-fn take(entries: &mut std::iter::Peekable<impl Iterator<Item = Value>>, limit: usize, room: &mut usize, bytes: &mut usize) -> Vec<Value> {
+fn take(
+    entries: &mut std::iter::Peekable<impl Iterator<Item = Value>>,
+    limit: usize,
+    room: &mut usize,
+    bytes: &mut usize,
+) -> Vec<Value> {
     let mut taken = Vec::new();
     while taken.len() < limit && *room > 0 {
         // One entry is always below the limit of bytes, so every request takes at least one.
@@ -60,7 +65,10 @@ mod tests {
 
     fn lengths(batch: &Batch) -> Vec<(usize, usize, usize)> {
         let count = |body: &Value, list: &str| body[list].as_array().map_or(0, Vec::len);
-        requests("r", batch).iter().map(|body| (count(body, "metrics"), count(body, "params"), count(body, "tags"))).collect()
+        requests("r", batch)
+            .iter()
+            .map(|body| (count(body, "metrics"), count(body, "params"), count(body, "tags")))
+            .collect()
     }
 
     #[test]

@@ -39,11 +39,21 @@ impl Http {
         url
     }
 
-    pub(super) async fn get<T: DeserializeOwned>(&self, doing: &str, path: &str, query: &[(&str, &str)]) -> Result<T, TrackingError> {
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        doing: &str,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, TrackingError> {
         self.json(doing, self.request(Method::GET, path).query(query)).await
     }
 
-    pub(super) async fn post<T: DeserializeOwned>(&self, doing: &str, path: &str, body: &Value) -> Result<T, TrackingError> {
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        doing: &str,
+        path: &str,
+        body: &Value,
+    ) -> Result<T, TrackingError> {
         self.json(doing, self.request(Method::POST, path).json(body)).await
     }
 
@@ -66,7 +76,13 @@ impl Http {
     }
 
     /// Sends the bytes of an artifact to the server's proxy.
-    pub(super) async fn put_artifact(&self, doing: &str, path: &str, length: u64, body: reqwest::Body) -> Result<(), TrackingError> {
+    pub(super) async fn put_artifact(
+        &self,
+        doing: &str,
+        path: &str,
+        length: u64,
+        body: reqwest::Body,
+    ) -> Result<(), TrackingError> {
         let request = self.client.put(self.url("api/2.0/mlflow-artifacts/artifacts", path)).timeout(TRANSFER_LIMIT);
         let request = request.header(reqwest::header::CONTENT_LENGTH, length).body(body);
         self.send(doing, request).await.map(drop)
@@ -88,13 +104,24 @@ impl Http {
             return Ok(response);
         }
         let bytes = response.bytes().await.map_err(|error| self.away(doing, &error))?;
-        let away = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+        let away = [
+            StatusCode::BAD_GATEWAY,
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::GATEWAY_TIMEOUT,
+            StatusCode::TOO_MANY_REQUESTS,
+        ];
         if away.contains(&status) {
             let why = format!("it answers {status}: {}", beginning(&bytes));
             return Err(TrackingError::Away { server: self.server.clone(), doing: doing.to_owned(), why });
         }
         let (error_code, message) = words(status, &bytes);
-        Err(TrackingError::Refused { server: self.server.clone(), doing: doing.to_owned(), status: status.as_u16(), error_code, message })
+        Err(TrackingError::Refused {
+            server: self.server.clone(),
+            doing: doing.to_owned(),
+            status: status.as_u16(),
+            error_code,
+            message,
+        })
     }
 
     fn away(&self, doing: &str, error: &reqwest::Error) -> TrackingError {
@@ -111,7 +138,8 @@ impl Http {
 /// The server's own code and message. Some answers are plain text: those of its host check, and of proxies before it.
 fn words(status: StatusCode, bytes: &[u8]) -> (String, String) {
     if let Ok(Value::Object(fields)) = serde_json::from_slice::<Value>(bytes) {
-        let field = |name: &str| fields.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        let field =
+            |name: &str| fields.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
         let message = field("message").or_else(|| field("detail")).unwrap_or_else(|| beginning(bytes));
         return (field("error_code").unwrap_or_else(|| status.to_string()), message);
     }
@@ -120,7 +148,9 @@ fn words(status: StatusCode, bytes: &[u8]) -> (String, String) {
             ". MLflow answers in plain text when it does not trust the `Host` of a request: start it with \
              --allowed-hosts 'localhost:*,127.0.0.1:*,<its name>:*', or reach it by a private address"
         }
-        StatusCode::UNAUTHORIZED => ". Give credentials: MLFLOW_TRACKING_TOKEN, or --tracking-username and MLFLOW_TRACKING_PASSWORD",
+        StatusCode::UNAUTHORIZED => {
+            ". Give credentials: MLFLOW_TRACKING_TOKEN, or --tracking-username and MLFLOW_TRACKING_PASSWORD"
+        }
         StatusCode::NOT_FOUND => ". Is this the address of an MLflow server?",
         _ => "",
     };
@@ -136,13 +166,18 @@ fn beginning(bytes: &[u8]) -> String {
 pub(super) fn meaning(error: TrackingError, what: &'static str, name: &str) -> TrackingError {
     let TrackingError::Refused { status, error_code, message, .. } = &error else { return error };
     // An alias that is not there is no 404 but a 400 with these words.
-    let no_alias = error_code == "INVALID_PARAMETER_VALUE" && message.contains("alias") && message.contains("not found");
+    let no_alias =
+        error_code == "INVALID_PARAMETER_VALUE" && message.contains("alias") && message.contains("not found");
     if error_code == "RESOURCE_DOES_NOT_EXIST" || no_alias || (*status == 404 && error_code == "NOT_FOUND") {
         TrackingError::not_found(what, name)
     } else if error_code == "RESOURCE_ALREADY_EXISTS" {
         TrackingError::AlreadyExists { what, name: name.to_owned(), detail: String::new() }
     } else if message.contains("Changing param values is not allowed") {
-        TrackingError::AlreadyExists { what: "parameter", name: name.to_owned(), detail: format!(", with another value: {message}") }
+        TrackingError::AlreadyExists {
+            what: "parameter",
+            name: name.to_owned(),
+            detail: format!(", with another value: {message}"),
+        }
     } else {
         error
     }
@@ -164,16 +199,25 @@ mod tests {
 
     #[tokio::test]
     async fn the_host_check_is_explained() {
-        let error = ask(ResponseTemplate::new(403).set_body_string("Invalid Host header - possible DNS rebinding attack detected")).await;
+        let error =
+            ask(ResponseTemplate::new(403)
+                .set_body_string("Invalid Host header - possible DNS rebinding attack detected"))
+            .await;
         let text = error.to_string();
-        assert!(text.contains("403") && text.contains("Invalid Host header") && text.contains("--allowed-hosts"), "{text}");
+        assert!(
+            text.contains("403") && text.contains("Invalid Host header") && text.contains("--allowed-hosts"),
+            "{text}"
+        );
     }
 
     #[tokio::test]
     async fn the_servers_code_and_message_are_kept() {
         let body = serde_json::json!({"error_code": "INVALID_PARAMETER_VALUE", "message": "Invalid value 3 for parameter 'x'"});
         let text = ask(ResponseTemplate::new(400).set_body_json(body)).await.to_string();
-        assert!(text.contains("INVALID_PARAMETER_VALUE (400): Invalid value 3") && text.contains("read a run"), "{text}");
+        assert!(
+            text.contains("INVALID_PARAMETER_VALUE (400): Invalid value 3") && text.contains("read a run"),
+            "{text}"
+        );
     }
 
     #[tokio::test]

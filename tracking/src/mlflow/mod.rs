@@ -63,7 +63,12 @@ impl Tracker for Mlflow {
         self.create_run_as(&client_id(), run).await
     }
 
-    async fn set_status(&self, run_id: &str, status: RunStatus, ended_at: Option<DateTime<Utc>>) -> Result<(), TrackingError> {
+    async fn set_status(
+        &self,
+        run_id: &str,
+        status: RunStatus,
+        ended_at: Option<DateTime<Utc>>,
+    ) -> Result<(), TrackingError> {
         self.update_run(run_id, status, ended_at).await
     }
 
@@ -127,7 +132,13 @@ impl Tracker for Mlflow {
         self.get_alias(model, alias).await
     }
 
-    async fn set_alias(&self, model: &str, alias: &str, version: &str, decision: &Decision) -> Result<(), TrackingError> {
+    async fn set_alias(
+        &self,
+        model: &str,
+        alias: &str,
+        version: &str,
+        decision: &Decision,
+    ) -> Result<(), TrackingError> {
         self.move_alias(model, &AliasMove::now(alias, Some(version), decision)).await
     }
 

@@ -16,7 +16,11 @@ const MODELS_PER_PAGE: &str = "1000";
 const VERSIONS_PER_PAGE: &str = "1000";
 
 impl Mlflow {
-    pub(super) async fn find_or_make_model(&self, name: &str, description: &str) -> Result<RegisteredModel, TrackingError> {
+    pub(super) async fn find_or_make_model(
+        &self,
+        name: &str,
+        description: &str,
+    ) -> Result<RegisteredModel, TrackingError> {
         crate::paths::check_model(name)?;
         let body = json!({ "name": name, "description": description });
         let reply = self.http.post::<ModelReply>("register a model", "registered-models/create", &body).await;
@@ -28,7 +32,8 @@ impl Mlflow {
     }
 
     pub(super) async fn get_model(&self, name: &str) -> Result<WireModel, TrackingError> {
-        let reply = self.http.get::<ModelReply>("read a registered model", "registered-models/get", &[("name", name)]).await;
+        let reply =
+            self.http.get::<ModelReply>("read a registered model", "registered-models/get", &[("name", name)]).await;
         Ok(reply.map_err(|error| meaning(error, "registered model", name))?.registered_model)
     }
 
@@ -37,7 +42,8 @@ impl Mlflow {
         loop {
             let query = [("max_results", MODELS_PER_PAGE), ("page_token", &token)];
             let query = &query[..1 + usize::from(!token.is_empty())];
-            let reply = self.http.get::<ModelsReply>("list registered models", "registered-models/search", query).await?;
+            let reply =
+                self.http.get::<ModelsReply>("list registered models", "registered-models/search", query).await?;
             models.extend(reply.registered_models.into_iter().map(RegisteredModel::from));
             token = reply.next_page_token;
             if token.is_empty() {
@@ -48,7 +54,11 @@ impl Mlflow {
     }
 
     /// Registers a version that carries `client_id`, or finds the one that an earlier request with it made.
-    pub(crate) async fn create_version_as(&self, client_id: &str, version: NewVersion) -> Result<ModelVersion, TrackingError> {
+    pub(crate) async fn create_version_as(
+        &self,
+        client_id: &str,
+        version: NewVersion,
+    ) -> Result<ModelVersion, TrackingError> {
         crate::paths::check_version(&version)?;
         // The server would take a folder that is not there, and fail whoever loads the version.
         if self.list_artifacts(&version.run_id, &version.artifact_path).await?.is_empty() {
@@ -69,7 +79,11 @@ impl Mlflow {
     }
 
     /// The version that an earlier request with this `client_id` made, if it reached the server.
-    pub(crate) async fn version_of_client(&self, model: &str, client_id: &str) -> Result<Option<ModelVersion>, TrackingError> {
+    pub(crate) async fn version_of_client(
+        &self,
+        model: &str,
+        client_id: &str,
+    ) -> Result<Option<ModelVersion>, TrackingError> {
         let all = self.search_versions(model).await?;
         Ok(all.into_iter().find(|version| version.has_client_id(client_id)).map(ModelVersion::from))
     }
@@ -103,7 +117,8 @@ impl Mlflow {
     pub(super) async fn all_versions(&self, model: &str) -> Result<Vec<ModelVersion>, TrackingError> {
         // A search does not tell aliases; the registered model does.
         let registered = RegisteredModel::from(self.get_model(model).await?);
-        let mut versions: Vec<ModelVersion> = self.search_versions(model).await?.into_iter().map(ModelVersion::from).collect();
+        let mut versions: Vec<ModelVersion> =
+            self.search_versions(model).await?.into_iter().map(ModelVersion::from).collect();
         for version in &mut versions {
             let aliases = registered.aliases.iter().filter(|(_, target)| **target == version.version);
             version.aliases = aliases.map(|(alias, _)| alias.clone()).collect();
@@ -142,7 +157,15 @@ impl Mlflow {
                 let body = json!({ "name": model, "alias": step.alias, "version": version });
                 self.http.post::<Value>("set an alias", "registered-models/alias", &body).await
             }
-            None => self.http.delete("delete an alias", "registered-models/alias", &json!({ "name": model, "alias": step.alias })).await,
+            None => {
+                self.http
+                    .delete(
+                        "delete an alias",
+                        "registered-models/alias",
+                        &json!({ "name": model, "alias": step.alias }),
+                    )
+                    .await
+            }
         };
         reply.map(drop).map_err(|error| meaning(error, "model version", model))
     }
@@ -156,7 +179,13 @@ impl Mlflow {
         Ok(changes)
     }
 
-    pub(super) async fn tag_version(&self, model: &str, version: &str, key: &str, value: &str) -> Result<(), TrackingError> {
+    pub(super) async fn tag_version(
+        &self,
+        model: &str,
+        version: &str,
+        key: &str,
+        value: &str,
+    ) -> Result<(), TrackingError> {
         crate::paths::check_tag(key, value)?;
         // The server would take a tag for a version that is not there as a wrong request.
         self.get_version(model, version).await?;

@@ -33,7 +33,11 @@ impl Mlflow {
         let reply = self.http.get::<ExperimentReply>("find an experiment", "experiments/get-by-name", &query).await;
         let experiment = reply.map_err(|error| meaning(error, "experiment", name))?.experiment;
         if experiment.lifecycle_stage == "deleted" {
-            return Err(TrackingError::invalid("experiment", name, "it was deleted on the server. Restore it there, or choose another name"));
+            return Err(TrackingError::invalid(
+                "experiment",
+                name,
+                "it was deleted on the server. Restore it there, or choose another name",
+            ));
         }
         Ok(experiment.into())
     }
@@ -42,7 +46,14 @@ impl Mlflow {
         let (mut experiments, mut token) = (Vec::new(), String::new());
         loop {
             let query = [("max_results", EXPERIMENTS_PER_PAGE), ("page_token", &token)];
-            let reply = self.http.get::<ExperimentsReply>("list experiments", "experiments/search", &query[..1 + usize::from(!token.is_empty())]).await?;
+            let reply = self
+                .http
+                .get::<ExperimentsReply>(
+                    "list experiments",
+                    "experiments/search",
+                    &query[..1 + usize::from(!token.is_empty())],
+                )
+                .await?;
             experiments.extend(reply.experiments.into_iter().map(Experiment::from));
             token = reply.next_page_token;
             if token.is_empty() {
@@ -71,12 +82,21 @@ impl Mlflow {
     }
 
     /// The run that an earlier request with this `client_id` made, if it reached the server.
-    pub(crate) async fn run_of_client(&self, experiment_id: &str, client_id: &str) -> Result<Option<RunInfo>, TrackingError> {
+    pub(crate) async fn run_of_client(
+        &self,
+        experiment_id: &str,
+        client_id: &str,
+    ) -> Result<Option<RunInfo>, TrackingError> {
         let query = RunQuery::of(experiment_id).and(Condition::tag(CLIENT_ID, client_id)).limit(1);
         Ok(self.search(&query).await?.pop().map(|run| run.info))
     }
 
-    pub(super) async fn update_run(&self, run_id: &str, status: RunStatus, ended_at: Option<DateTime<Utc>>) -> Result<(), TrackingError> {
+    pub(super) async fn update_run(
+        &self,
+        run_id: &str,
+        status: RunStatus,
+        ended_at: Option<DateTime<Utc>>,
+    ) -> Result<(), TrackingError> {
         let mut body = json!({ "run_id": run_id, "status": status });
         if let Some(time) = ended_at {
             body["end_time"] = time.timestamp_millis().into();
@@ -129,7 +149,8 @@ impl Mlflow {
     pub(super) async fn history(&self, run_id: &str, key: &str) -> Result<Vec<Metric>, TrackingError> {
         let (mut points, mut token) = (Vec::<Metric>::new(), String::new());
         loop {
-            let query = [("run_id", run_id), ("metric_key", key), ("max_results", POINTS_PER_PAGE), ("page_token", &token)];
+            let query =
+                [("run_id", run_id), ("metric_key", key), ("max_results", POINTS_PER_PAGE), ("page_token", &token)];
             let query = &query[..3 + usize::from(!token.is_empty())];
             let reply = self.http.get::<HistoryReply>("read a metric's history", "metrics/get-history", query).await;
             let reply = reply.map_err(|error| meaning(error, "run", run_id))?;
@@ -162,6 +183,8 @@ fn filter(condition: &Condition) -> Result<String, TrackingError> {
 /// MLflow's filters know no escapes, so a text in quotes must not hold that quote.
 pub(super) fn quoted(text: &str) -> Result<String, TrackingError> {
     let quote = ['\'', '"'].into_iter().find(|quote| !text.contains(*quote));
-    let quote = quote.ok_or_else(|| TrackingError::invalid("search value", text, "MLflow cannot search for a text with both kinds of quotes"))?;
+    let quote = quote.ok_or_else(|| {
+        TrackingError::invalid("search value", text, "MLflow cannot search for a text with both kinds of quotes")
+    })?;
     Ok(format!("{quote}{text}{quote}"))
 }

@@ -109,7 +109,12 @@ impl Tracker for Spooled {
         self.core.keep(operation, self.core.staging.create_run(&id, &run)).await
     }
 
-    async fn set_status(&self, run_id: &str, status: RunStatus, ended_at: Option<DateTime<Utc>>) -> Result<(), TrackingError> {
+    async fn set_status(
+        &self,
+        run_id: &str,
+        status: RunStatus,
+        ended_at: Option<DateTime<Utc>>,
+    ) -> Result<(), TrackingError> {
         let place = self.core.place_of_run(run_id)?;
         if let Place::Server(id) = &place
             && self.core.direct()?
@@ -156,7 +161,11 @@ impl Tracker for Spooled {
         self.core.settle().await?;
         match self.core.search_on_server(query).await {
             // Runs of the server are out of reach; those of local experiments are all here.
-            Err(error) if error.is_away() && !query.experiments.is_empty() && query.experiments.iter().all(|id| id.starts_with(LOCAL)) => {
+            Err(error)
+                if error.is_away()
+                    && !query.experiments.is_empty()
+                    && query.experiments.iter().all(|id| id.starts_with(LOCAL)) =>
+            {
                 self.core.staging.search(query).await
             }
             other => other,
@@ -263,12 +272,20 @@ impl Tracker for Spooled {
         self.core.settle().await?;
         match self.core.remote.version_by_alias(model, alias).await {
             // An alias that was moved here while the server is away is answered from here; any other stays unknown.
-            Err(away) if away.is_away() => crate::optional(self.core.staging.version_by_alias(model, alias).await)?.ok_or(away),
+            Err(away) if away.is_away() => {
+                crate::optional(self.core.staging.version_by_alias(model, alias).await)?.ok_or(away)
+            }
             other => other,
         }
     }
 
-    async fn set_alias(&self, model: &str, alias: &str, version: &str, decision: &Decision) -> Result<(), TrackingError> {
+    async fn set_alias(
+        &self,
+        model: &str,
+        alias: &str,
+        version: &str,
+        decision: &Decision,
+    ) -> Result<(), TrackingError> {
         self.move_alias(model, AliasMove::now(alias, Some(version), decision)).await
     }
 
@@ -297,7 +314,12 @@ impl Tracker for Spooled {
             }
         };
         let [model_of, version_of, key_of, value_of] = [model, version, key, value].map(str::to_owned);
-        self.core.keep(Operation::SetVersionTag { model: model_of, version: version_of, key: key_of, value: value_of }, staged).await
+        self.core
+            .keep(
+                Operation::SetVersionTag { model: model_of, version: version_of, key: key_of, value: value_of },
+                staged,
+            )
+            .await
     }
 
     async fn waiting(&self) -> Result<Waiting, TrackingError> {

@@ -9,16 +9,45 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum Operation {
-    CreateRun { id: String, experiment: ExperimentOf, run: NewRun },
-    SetStatus { run_id: String, status: RunStatus, ended_at: Option<DateTime<Utc>> },
-    LogBatch { run_id: String, batch: Batch },
+    CreateRun {
+        id: String,
+        experiment: ExperimentOf,
+        run: NewRun,
+    },
+    SetStatus {
+        run_id: String,
+        status: RunStatus,
+        ended_at: Option<DateTime<Utc>>,
+    },
+    LogBatch {
+        run_id: String,
+        batch: Batch,
+    },
     /// The bytes lie in the spool's folder `files` under the name `file`.
-    LogArtifact { run_id: String, path: String, file: String },
-    RegisterModel { name: String, description: String },
+    LogArtifact {
+        run_id: String,
+        path: String,
+        file: String,
+    },
+    RegisterModel {
+        name: String,
+        description: String,
+    },
     /// `id` is the local id of the version and the mark by which a repeated request finds it.
-    CreateVersion { id: String, version: NewVersion },
-    MoveAlias { model: String, step: AliasMove },
-    SetVersionTag { model: String, version: String, key: String, value: String },
+    CreateVersion {
+        id: String,
+        version: NewVersion,
+    },
+    MoveAlias {
+        model: String,
+        step: AliasMove,
+    },
+    SetVersionTag {
+        model: String,
+        version: String,
+        key: String,
+        value: String,
+    },
 }
 
 /// The experiment of a run that waits: known to the server by id, or to be found or made there by name.

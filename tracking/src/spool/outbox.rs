@@ -181,7 +181,8 @@ mod tests {
         outbox.refuse(4, "no such model").expect("refuse");
         let waiting = outbox.waiting().expect("waiting");
         assert_eq!((waiting.writes, waiting.refused), (0, 1));
-        let reason = std::fs::read_to_string(folder.path().join("refused/0000000000000004.reason.txt")).expect("reason");
+        let reason =
+            std::fs::read_to_string(folder.path().join("refused/0000000000000004.reason.txt")).expect("reason");
         assert!(reason.contains("no such model"));
     }
 

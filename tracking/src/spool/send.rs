@@ -6,8 +6,8 @@
 
 use super::operation::{ExperimentOf, Operation};
 use super::shared::{Core, Place};
-use crate::TrackingError;
 use crate::Tracker;
+use crate::TrackingError;
 use crate::types::*;
 use tracing::{info, warn};
 
@@ -79,12 +79,16 @@ impl Core {
     async fn send(&self, operation: &Operation) -> Result<(), TrackingError> {
         match operation {
             Operation::CreateRun { id, experiment, run } => self.send_run(id, experiment, run).await,
-            Operation::SetStatus { run_id, status, ended_at } => self.remote.set_status(&self.on_server(run_id)?, *status, *ended_at).await,
+            Operation::SetStatus { run_id, status, ended_at } => {
+                self.remote.set_status(&self.on_server(run_id)?, *status, *ended_at).await
+            }
             Operation::LogBatch { run_id, batch } => self.remote.log_batch(&self.on_server(run_id)?, batch).await,
             Operation::LogArtifact { run_id, path, file } => {
                 self.remote.log_artifact_file(&self.on_server(run_id)?, path, &self.outbox.file(file)).await
             }
-            Operation::RegisterModel { name, description } => self.remote.register_model(name, description).await.map(drop),
+            Operation::RegisterModel { name, description } => {
+                self.remote.register_model(name, description).await.map(drop)
+            }
             Operation::CreateVersion { id, version } => self.send_version(id, version).await,
             Operation::MoveAlias { model, step } => self.send_alias(model, step).await,
             Operation::SetVersionTag { model, version, key, value } => {
@@ -128,9 +132,11 @@ impl Core {
     /// A decision made while the server was away must not undo a newer one that somebody made there meanwhile.
     async fn send_alias(&self, model: &str, step: &AliasMove) -> Result<(), TrackingError> {
         let history = self.remote.alias_history(model).await?;
-        let newer = history.iter().find(|change| change.alias == step.alias && change.at > step.at && change.id != step.id);
+        let newer =
+            history.iter().find(|change| change.alias == step.alias && change.at > step.at && change.id != step.id);
         if let Some(newer) = newer {
-            let why = format!("a newer decision by `{}` of {} stands: {}", newer.decision.who, newer.at, newer.decision.why);
+            let why =
+                format!("a newer decision by `{}` of {} stands: {}", newer.decision.who, newer.at, newer.decision.why);
             return Err(TrackingError::invalid("move of alias", &format!("{model}@{}", step.alias), why));
         }
         let to = step.to.as_deref().map(|version| self.version_on_server(model, version)).transpose()?;

@@ -119,7 +119,11 @@ impl Core {
     }
 
     /// Keeps a write for later; `stage` lets it be read until then, and checks it.
-    pub(super) async fn keep<T>(&self, operation: Operation, stage: impl Future<Output = Result<T, TrackingError>>) -> Result<T, TrackingError> {
+    pub(super) async fn keep<T>(
+        &self,
+        operation: Operation,
+        stage: impl Future<Output = Result<T, TrackingError>>,
+    ) -> Result<T, TrackingError> {
         let _writing = self.outbox.writing().await?;
         let staged = stage.await?;
         debug!(?operation, "kept for later");

@@ -43,7 +43,9 @@ impl Staging {
     pub(super) async fn experiment_of(&self, id: &str) -> Result<ExperimentOf, TrackingError> {
         let Some(number) = id.strip_prefix(LOCAL) else { return Ok(ExperimentOf::Id(id.to_owned())) };
         let known = self.store.experiments().await?.into_iter().find(|experiment| experiment.id == number);
-        known.map(|experiment| ExperimentOf::Name(experiment.name)).ok_or_else(|| TrackingError::not_found("experiment", id))
+        known
+            .map(|experiment| ExperimentOf::Name(experiment.name))
+            .ok_or_else(|| TrackingError::not_found("experiment", id))
     }
 
     pub(super) async fn create_run(&self, id: &str, run: &NewRun) -> Result<RunInfo, TrackingError> {
@@ -64,7 +66,11 @@ impl Staging {
 
     async fn outward(&self, mut run: Run) -> Result<Run, TrackingError> {
         let all = self.store.experiments().await?;
-        let name = all.into_iter().find(|known| known.id == run.info.experiment_id).map(|known| known.name).unwrap_or_default();
+        let name = all
+            .into_iter()
+            .find(|known| known.id == run.info.experiment_id)
+            .map(|known| known.name)
+            .unwrap_or_default();
         run.info.experiment_id = match name.strip_prefix(OF_SERVER) {
             Some(id) => id.to_owned(),
             None => format!("{LOCAL}{}", run.info.experiment_id),
@@ -85,7 +91,13 @@ impl Staging {
 
     /// Keeps an artifact, and the same bytes once more under `link` for sending: what is logged to the same path later
     /// must not change what is sent first.
-    pub(super) async fn log_artifact(&self, run_id: &str, path: &str, bytes: Vec<u8>, link: &Path) -> Result<(), TrackingError> {
+    pub(super) async fn log_artifact(
+        &self,
+        run_id: &str,
+        path: &str,
+        bytes: Vec<u8>,
+        link: &Path,
+    ) -> Result<(), TrackingError> {
         self.artifacts.write(run_id, path, bytes).await?;
         let staged = self.artifacts.file(run_id, path);
         // A file system without hard links gets a copy.
@@ -113,7 +125,10 @@ impl Staging {
     async fn numbered(&self, model: &str, id: &str) -> Result<ModelVersion, TrackingError> {
         let not_found = || TrackingError::not_found("model version", format!("{model}/{id}"));
         let versions = crate::optional(self.store.versions(model).await)?.ok_or_else(not_found)?;
-        versions.into_iter().find(|version| version.tags.get(VERSION).is_some_and(|known| known == id)).ok_or_else(not_found)
+        versions
+            .into_iter()
+            .find(|version| version.tags.get(VERSION).is_some_and(|known| known == id))
+            .ok_or_else(not_found)
     }
 
     pub(super) async fn version(&self, model: &str, id: &str) -> Result<ModelVersion, TrackingError> {
@@ -135,7 +150,13 @@ impl Staging {
         }
     }
 
-    pub(super) async fn set_version_tag(&self, model: &str, id: &str, key: &str, value: &str) -> Result<(), TrackingError> {
+    pub(super) async fn set_version_tag(
+        &self,
+        model: &str,
+        id: &str,
+        key: &str,
+        value: &str,
+    ) -> Result<(), TrackingError> {
         let version = self.numbered(model, id).await?;
         self.store.set_version_tag(model, &version.version, key, value).await
     }
@@ -144,7 +165,9 @@ impl Staging {
     pub(super) async fn handed_on(&self) -> Result<(), TrackingError> {
         self.store.forget_registry().await?;
         match std::fs::remove_dir_all(&self.folder) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(TrackingError::io("remove", &self.folder, source)),
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(TrackingError::io("remove", &self.folder, source))
+            }
             _ => Ok(()),
         }
     }

@@ -65,7 +65,10 @@ async fn a_run_keeps_what_it_logs(tracker: &dyn Tracker, mark: &str) {
     tracker.set_status(&parent.id, RunStatus::Finished, Some(at(60))).await.expect("ended");
 
     let run = tracker.run(&parent.id).await.expect("run");
-    assert_eq!((run.info.name.as_str(), run.info.status, run.info.ended_at), ("daily retrain", RunStatus::Finished, Some(at(60))));
+    assert_eq!(
+        (run.info.name.as_str(), run.info.status, run.info.ended_at),
+        ("daily retrain", RunStatus::Finished, Some(at(60)))
+    );
     assert_eq!(run.params, batch.params);
     assert_eq!(run.tags, labels(&[("dataset", "nodes-1"), ("step", "load"), ("note", "line 1\nline 2")]));
     assert_eq!(run.metrics["mae"], metric("mae", 0.03, 3), "the greatest step is the latest");
@@ -107,7 +110,9 @@ async fn large_batches_arrive_whole(tracker: &dyn Tracker, mark: &str) {
     let experiment = tracker.experiment(&format!("runs {mark}")).await.expect("experiment");
     let run = tracker.create_run(NewRun::new(&experiment.id, "large")).await.expect("run");
     let batch = Batch {
-        metrics: (0..2500).map(|step| metric("loss", f64::from(i32::try_from(step).expect("small")) / 8.0, step)).collect(),
+        metrics: (0..2500)
+            .map(|step| metric("loss", f64::from(i32::try_from(step).expect("small")) / 8.0, step))
+            .collect(),
         params: (0..230).map(|number| (format!("p{number}"), "ü".repeat(1000))).collect(),
         tags: (0..120).map(|number| (format!("t{number}"), number.to_string())).collect(),
     };
@@ -121,11 +126,14 @@ async fn large_batches_arrive_whole(tracker: &dyn Tracker, mark: &str) {
 
 async fn runs_are_searched(tracker: &dyn Tracker, mark: &str) {
     let experiment = tracker.experiment(&format!("search {mark}")).await.expect("experiment");
-    for (position, (name, mae, kind)) in [("a", 0.3, "load"), ("b", 0.1, "load"), ("c", 0.2, "it's \"odd\""), ("d", 0.4, "load")].iter().enumerate() {
+    for (position, (name, mae, kind)) in
+        [("a", 0.3, "load"), ("b", 0.1, "load"), ("c", 0.2, "it's \"odd\""), ("d", 0.4, "load")].iter().enumerate()
+    {
         let started_at = at(i64::try_from(position).expect("small"));
         let run = tracker.create_run(NewRun { started_at, ..NewRun::new(&experiment.id, *name) }).await.expect("run");
         let metrics = if *name == "d" { vec![] } else { vec![metric("mae 1h", *mae, 0)] };
-        let batch = Batch { metrics, params: labels(&[("depth", name)]), tags: labels(&[("kind", &kind.replace('"', ""))]) };
+        let batch =
+            Batch { metrics, params: labels(&[("depth", name)]), tags: labels(&[("kind", &kind.replace('"', ""))]) };
         tracker.log_batch(&run.id, &batch).await.expect("logged");
         if *name == "b" {
             tracker.set_status(&run.id, RunStatus::Failed, Some(at(9))).await.expect("failed");
@@ -148,7 +156,8 @@ async fn runs_are_searched(tracker: &dyn Tracker, mark: &str) {
     let filter = "metrics.`mae 1h` >= 0.1 and tags.kind = 'load' and attributes.status != 'FAILED'";
     assert_eq!(names(of().filter(filter).expect("filter")).await, ["a"]);
     assert_eq!(names(of().filter("tags.kind = 'never'").expect("filter")).await, Vec::<String>::new());
-    let everywhere = tracker.search_runs(&RunQuery::default().and(Condition::param("depth", "c"))).await.expect("all experiments");
+    let everywhere =
+        tracker.search_runs(&RunQuery::default().and(Condition::param("depth", "c"))).await.expect("all experiments");
     assert!(everywhere.iter().any(|run| run.info.experiment_id == experiment.id));
 }
 
@@ -220,7 +229,11 @@ async fn versions_and_aliases(tracker: &dyn Tracker, mark: &str) {
     let missing = NewVersion { artifact_path: "nothing".into(), ..new("9") };
     assert!(tracker.create_version(missing).await.expect_err("no files").is_not_found());
 
-    let promote = Decision { who: "trainer".into(), why: "it beats the champion".into(), evidence: json!({"mae": 0.031, "champion": 0.034}) };
+    let promote = Decision {
+        who: "trainer".into(),
+        why: "it beats the champion".into(),
+        evidence: json!({"mae": 0.031, "champion": 0.034}),
+    };
     assert!(tracker.version_by_alias(&name, "champion").await.expect_err("no champion").is_not_found());
     tracker.set_alias(&name, "champion", "1", &promote).await.expect("first champion");
     tracker.set_alias(&name, "champion", "1", &promote).await.expect("no move");
@@ -232,7 +245,10 @@ async fn versions_and_aliases(tracker: &dyn Tracker, mark: &str) {
     let champion = tracker.version_by_alias(&name, "champion").await.expect("champion");
     assert_eq!((champion.version.as_str(), champion.aliases.as_slice()), ("2", ["champion".to_owned()].as_slice()));
     assert_eq!(champion.tags, labels(&[("semantic_version", "1.0.1"), ("validation", "passed twice")]));
-    assert_eq!(tracker.registered_model(&name).await.expect("model").aliases, labels(&[("champion", "2"), ("previous", "1")]));
+    assert_eq!(
+        tracker.registered_model(&name).await.expect("model").aliases,
+        labels(&[("champion", "2"), ("previous", "1")])
+    );
     let versions = tracker.versions(&name).await.expect("versions");
     let seen: Vec<_> = versions.iter().map(|version| (version.version.as_str(), version.aliases.join(","))).collect();
     assert_eq!(seen, [("2", "champion".to_owned()), ("1", "previous".to_owned())]);
@@ -246,7 +262,8 @@ async fn versions_and_aliases(tracker: &dyn Tracker, mark: &str) {
     tracker.delete_alias(&name, "previous", &back).await.expect("deleted");
     tracker.delete_alias(&name, "previous", &back).await.expect("nothing to delete");
     let history = tracker.alias_history(&name).await.expect("history");
-    let moves: Vec<_> = history.iter().map(|change| (change.alias.as_str(), change.from.as_deref(), change.to.as_deref())).collect();
+    let moves: Vec<_> =
+        history.iter().map(|change| (change.alias.as_str(), change.from.as_deref(), change.to.as_deref())).collect();
     assert_eq!(
         moves,
         [
@@ -319,7 +336,11 @@ async fn bad_values_are_refused(tracker: &dyn Tracker, mark: &str) {
         assert!(matches!(error, TrackingError::Invalid { .. }), "{error}");
     }
     assert!(tracker.run(&run.id).await.expect("run").metrics.is_empty(), "nothing of a refused batch is written");
-    let limits = Batch { params: [("k".repeat(250), "v".repeat(6000))].into(), tags: [("k".to_owned(), "v".repeat(8000))].into(), ..Batch::default() };
+    let limits = Batch {
+        params: [("k".repeat(250), "v".repeat(6000))].into(),
+        tags: [("k".to_owned(), "v".repeat(8000))].into(),
+        ..Batch::default()
+    };
     tracker.log_batch(&run.id, &limits).await.expect("at the limits");
     assert_eq!(tracker.run(&run.id).await.expect("run").params, limits.params);
 
@@ -329,8 +350,19 @@ async fn bad_values_are_refused(tracker: &dyn Tracker, mark: &str) {
     let name = format!("named {mark}");
     tracker.register_model(&name, "").await.expect("model");
     tracker.log_artifact(&run.id, "model/a", b"a".to_vec()).await.expect("artifact");
-    let version = NewVersion { model: name.clone(), run_id: run.id, artifact_path: "model".into(), description: String::new(), tags: Labels::new() };
-    invalid(tracker.create_version(NewVersion { artifact_path: "../model".into(), ..version.clone() }).await.expect_err("a path out"));
+    let version = NewVersion {
+        model: name.clone(),
+        run_id: run.id,
+        artifact_path: "model".into(),
+        description: String::new(),
+        tags: Labels::new(),
+    };
+    invalid(
+        tracker
+            .create_version(NewVersion { artifact_path: "../model".into(), ..version.clone() })
+            .await
+            .expect_err("a path out"),
+    );
     tracker.create_version(version).await.expect("version");
     for alias in ["latest", "v1", "a b", ""] {
         invalid(tracker.set_alias(&name, alias, "1", &Decision::new("test", "bad alias")).await.expect_err(alias));

@@ -36,7 +36,8 @@ async fn python_reads_what_was_written(server: &MlflowServer, tracker: &dyn Trac
     let experiment = tracker.experiment("read by python").await.expect("experiment");
     let run = tracker.create_run(NewRun::new(&experiment.id, "daily").tag("dataset", "nodes-1")).await.expect("run");
     tracker.create_run(NewRun::new(&experiment.id, "fold 1").nested_in(&run.id)).await.expect("child");
-    let metrics = vec![Metric::now("mae", 0.5).at_step(1), Metric::now("mae", 0.25).at_step(2), Metric::now("bad", f64::NAN)];
+    let metrics =
+        vec![Metric::now("mae", 0.5).at_step(1), Metric::now("mae", 0.25).at_step(2), Metric::now("bad", f64::NAN)];
     let params = [("depth".to_owned(), "6".to_owned()), ("note".to_owned(), "ü / \"x\"".to_owned())].into();
     tracker.log_batch(&run.id, &Batch { metrics, params, tags: Labels::new() }).await.expect("logged");
     tracker.log_artifacts(&run.id, "model", model.path()).await.expect("model");

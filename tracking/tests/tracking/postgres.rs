@@ -34,7 +34,8 @@ async fn many_versions(tracker: &dyn Tracker) -> Vec<u64> {
         let run = tracker.create_run(NewRun::new(&experiment.id, "a")).await.expect("run");
         tracker.log_artifact(&run.id, "model/a", vec![1]).await.expect("artifact");
         let (model, artifact_path) = ("shared".to_owned(), "model".to_owned());
-        let version = NewVersion { model, run_id: run.id, artifact_path, description: String::new(), tags: Labels::new() };
+        let version =
+            NewVersion { model, run_id: run.id, artifact_path, description: String::new(), tags: Labels::new() };
         numbers.push(tracker.create_version(version).await.expect("version").version.parse().expect("a number"));
     }
     numbers

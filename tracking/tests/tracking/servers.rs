@@ -52,7 +52,11 @@ pub fn python() -> PathBuf {
     let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache/berth");
     let cache = std::env::var_os("BERTH_CACHE").map_or_else(home, PathBuf::from);
     let python = cache.join("venv-mlflow/bin/python");
-    assert!(python.exists(), "no `{}`: run `make test-setup`, or set BERTH_SKIP_SERVERS=1 to leave the tests with servers out", python.display());
+    assert!(
+        python.exists(),
+        "no `{}`: run `make test-setup`, or set BERTH_SKIP_SERVERS=1 to leave the tests with servers out",
+        python.display()
+    );
     python
 }
 
@@ -98,7 +102,10 @@ impl MlflowServer {
         self.process = Some(Group(process));
         let client = runtime::http::HttpArgs::default().client(Duration::from_secs(5)).expect("client");
         let health = format!("{}/health", self.address());
-        wait_for("mlflow", Duration::from_secs(240), async || client.get(&health).send().await.is_ok_and(|reply| reply.status().is_success())).await;
+        wait_for("mlflow", Duration::from_secs(240), async || {
+            client.get(&health).send().await.is_ok_and(|reply| reply.status().is_success())
+        })
+        .await;
     }
 
     /// Runs a Python script with the server as its tracking server; returns what it prints.
@@ -132,14 +139,19 @@ const POSTGRES: &str = "/usr/lib/postgresql/15/bin";
 
 impl PostgresServer {
     pub fn start() -> Self {
-        let missing = "no PostgreSQL 15: run `make test-setup`, or set BERTH_SKIP_SERVERS=1 to leave the tests with servers out";
+        let missing =
+            "no PostgreSQL 15: run `make test-setup`, or set BERTH_SKIP_SERVERS=1 to leave the tests with servers out";
         assert!(Path::new(POSTGRES).join("initdb").exists(), "{missing}");
         let folder = tempfile::tempdir().expect("folder");
         let server = Self { folder, port: free_port() };
         // The server refuses to run as root, so there it runs as the user that its package made.
         server.run(&format!("{POSTGRES}/initdb -A trust -U berth --no-sync -D {}", server.data().display()));
         let options = format!("-p {} -h 127.0.0.1 -k {} -c fsync=on", server.port, server.folder.path().display());
-        server.run(&format!("{POSTGRES}/pg_ctl -w -l {}/log -o '{options}' -D {} start", server.data().display(), server.data().display()));
+        server.run(&format!(
+            "{POSTGRES}/pg_ctl -w -l {}/log -o '{options}' -D {} start",
+            server.data().display(),
+            server.data().display()
+        ));
         server
     }
 

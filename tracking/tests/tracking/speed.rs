@@ -42,6 +42,7 @@ async fn speed_beside_mlflows_python_client() {
     println!("berth, SQLite: {runs_per_second:.0} runs/s of 20 parameters and 20 metrics");
     println!("berth, SQLite: 1000 metrics in {:.1} ms (median), {:.1} ms (slowest of 20)", batches[10], batches[19]);
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/tracking/speed_of_python.py");
-    let status = Command::new(python()).arg(script).arg(folder.path()).env("DO_NOT_TRACK", "1").status().expect("python");
+    let status =
+        Command::new(python()).arg(script).arg(folder.path()).env("DO_NOT_TRACK", "1").status().expect("python");
     assert!(status.success());
 }

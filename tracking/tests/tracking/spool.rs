@@ -15,7 +15,8 @@ async fn train(tracker: &dyn Tracker, experiment: &str, model: &str) -> [String;
     let run = tracker.create_run(NewRun::new(&experiment.id, "daily").tag("kind", "spooled")).await.expect("run");
     let child = tracker.create_run(NewRun::new(&experiment.id, "fold").nested_in(&run.id)).await.expect("child");
     for step in 0..5 {
-        let metrics = vec![Metric::now("mae", 1.0 / (step + 1) as f64).at_step(step), Metric::now("nan", f64::NAN).at_step(step)];
+        let metrics =
+            vec![Metric::now("mae", 1.0 / (step + 1) as f64).at_step(step), Metric::now("nan", f64::NAN).at_step(step)];
         let params = [("depth".to_owned(), "6".to_owned())].into();
         tracker.log_batch(&run.id, &Batch { metrics, params, tags: Labels::new() }).await.expect("logged");
     }
@@ -24,7 +25,13 @@ async fn train(tracker: &dyn Tracker, experiment: &str, model: &str) -> [String;
     tracker.set_status(&run.id, RunStatus::Finished, Some(chrono::Utc::now())).await.expect("ended");
     tracker.register_model(model, "load").await.expect("model");
     let (model_of, artifact_path) = (model.to_owned(), "model".to_owned());
-    let version = NewVersion { model: model_of, run_id: run.id.clone(), artifact_path, description: String::new(), tags: Labels::new() };
+    let version = NewVersion {
+        model: model_of,
+        run_id: run.id.clone(),
+        artifact_path,
+        description: String::new(),
+        tags: Labels::new(),
+    };
     let version = tracker.create_version(version).await.expect("version");
     tracker.set_version_tag(model, &version.version, "validation", "passed").await.expect("tag");
     tracker.set_alias(model, "champion", &version.version, &Decision::new("trainer", "first")).await.expect("alias");
@@ -39,7 +46,10 @@ async fn arrived(tracker: &dyn Tracker, experiment: &str, model: &str) {
     let run = runs.iter().find(|run| run.info.name == "daily").expect("daily");
     let child = runs.iter().find(|run| run.info.name == "fold").expect("fold");
     assert_eq!(child.info.parent_id.as_ref(), Some(&run.info.id));
-    assert_eq!((run.info.status, run.params["depth"].as_str(), run.tags["kind"].as_str()), (RunStatus::Finished, "6", "spooled"));
+    assert_eq!(
+        (run.info.status, run.params["depth"].as_str(), run.tags["kind"].as_str()),
+        (RunStatus::Finished, "6", "spooled")
+    );
     assert_eq!(tracker.metric_history(&run.info.id, "mae").await.expect("history").len(), 5);
     assert_eq!(tracker.metric_history(&run.info.id, "nan").await.expect("history").len(), 5);
     assert_eq!(tracker.fetch_artifact(&run.info.id, "model/a.ubj").await.expect("artifact"), vec![2; 100_000]);
@@ -63,7 +73,10 @@ async fn without_a_server_writes_are_kept_and_reads_fail_clearly() {
 
     let waiting = tracker.flush().await.expect("flush");
     assert_eq!((waiting.writes, waiting.refused), (14, 0));
-    assert!(waiting.since.is_some() && waiting.last_error.as_ref().is_some_and(|error| error.contains("away")), "{waiting:?}");
+    assert!(
+        waiting.since.is_some() && waiting.last_error.as_ref().is_some_and(|error| error.contains("away")),
+        "{waiting:?}"
+    );
 
     let read = tracker.run(&run).await.expect("the run is here");
     assert_eq!((read.info.status, read.metrics["mae"].step), (RunStatus::Finished, 4));
@@ -112,7 +125,10 @@ pub async fn survives_a_killed_server(server: &mut MlflowServer) {
     let tracker = open_at(server, folder.path()).await;
     let experiment = tracker.experiment("killed").await.expect("experiment");
     let before = tracker.create_run(NewRun::new(&experiment.id, "before")).await.expect("run");
-    tracker.log_batch(&before.id, &Batch { metrics: vec![Metric::now("mae", 1.0)], ..Batch::default() }).await.expect("logged");
+    tracker
+        .log_batch(&before.id, &Batch { metrics: vec![Metric::now("mae", 1.0)], ..Batch::default() })
+        .await
+        .expect("logged");
     server.kill();
 
     let late = Batch { metrics: vec![Metric::now("mae", 0.5).at_step(1)], ..Batch::default() };
@@ -134,7 +150,10 @@ pub async fn survives_a_killed_server(server: &mut MlflowServer) {
     // The local ids stay valid.
     assert_eq!(tracker.run(&run).await.expect("run").info.name, "daily");
     assert_eq!(tracker.version("while away", &version).await.expect("version").version, "1");
-    tracker.set_alias("while away", "challenger", &version, &Decision::new("test", "by its local id")).await.expect("alias");
+    tracker
+        .set_alias("while away", "challenger", &version, &Decision::new("test", "by its local id"))
+        .await
+        .expect("alias");
     assert_eq!(tracker.registered_model("while away").await.expect("model").aliases["challenger"], "1");
     tracker.log_artifact(&run, "late.txt", b"late".to_vec()).await.expect("artifact");
     assert_eq!(tracker.fetch_artifact(&run, "late.txt").await.expect("artifact"), b"late");

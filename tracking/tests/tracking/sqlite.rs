@@ -28,7 +28,8 @@ async fn what_was_written_is_there_after_opening_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_writers_at_once_lose_nothing() {
     let folder = tempfile::tempdir().expect("folder");
-    let open_one = || async { Arc::<dyn Tracker>::from(open(&TrackingArgs::default(), folder.path()).await.expect("open")) };
+    let open_one =
+        || async { Arc::<dyn Tracker>::from(open(&TrackingArgs::default(), folder.path()).await.expect("open")) };
     let stores = [open_one(), open_one(), open_one()];
     let mut writers = Vec::new();
     for store in futures::future::join_all(stores).await {
@@ -38,11 +39,19 @@ async fn many_writers_at_once_lose_nothing() {
                 let experiment = store.experiment("shared").await?;
                 for number in 0..5 {
                     let run = store.create_run(NewRun::new(&experiment.id, format!("{writer}/{number}"))).await?;
-                    store.log_batch(&run.id, &Batch { metrics: vec![Metric::now("mae", 0.5)], ..Batch::default() }).await?;
+                    store
+                        .log_batch(&run.id, &Batch { metrics: vec![Metric::now("mae", 0.5)], ..Batch::default() })
+                        .await?;
                     store.log_artifact(&run.id, "model/a", vec![1]).await?;
                     store.register_model("model", "").await?;
                     let (model, artifact_path) = ("model".to_owned(), "model".to_owned());
-                    let version = NewVersion { model, run_id: run.id, artifact_path, description: String::new(), tags: Labels::new() };
+                    let version = NewVersion {
+                        model,
+                        run_id: run.id,
+                        artifact_path,
+                        description: String::new(),
+                        tags: Labels::new(),
+                    };
                     let version = store.create_version(version).await?;
                     store.set_alias("model", "champion", &version.version, &Decision::new("test", "newest")).await?;
                 }

@@ -1,8 +1,8 @@
 //! Asks for the pods of a span and puts each one's facts together.
 
+use super::USAGE_STEP_MS;
 use super::rows::PodRow;
 use super::usage::UsageBook;
-use super::USAGE_STEP_MS;
 use crate::prometheus::client::Client;
 use crate::prometheus::error::PrometheusError;
 use crate::prometheus::identity::Identity;
@@ -49,9 +49,20 @@ pub async fn fetch(
         return Ok(PodFacts::default());
     }
     let wanted = [
-        Fact::PodLastSeen, Fact::PodOwner, Fact::ReplicaSetOwner, Fact::JobOwner, Fact::PodCreated, Fact::PodScheduled,
-        Fact::PodStarted, Fact::PodCompleted, Fact::PodPhase, Fact::PodQosClass, Fact::PodCpuRequest,
-        Fact::PodMemoryRequest, Fact::PodGpuRequest, Fact::PodLabels,
+        Fact::PodLastSeen,
+        Fact::PodOwner,
+        Fact::ReplicaSetOwner,
+        Fact::JobOwner,
+        Fact::PodCreated,
+        Fact::PodScheduled,
+        Fact::PodStarted,
+        Fact::PodCompleted,
+        Fact::PodPhase,
+        Fact::PodQosClass,
+        Fact::PodCpuRequest,
+        Fact::PodMemoryRequest,
+        Fact::PodGpuRequest,
+        Fact::PodLabels,
     ];
     let answers: HashMap<&str, Vec<Series>> = stream::iter(wanted)
         .map(|fact| async move { Ok::<_, PrometheusError>((fact.name(), ask(fact).await?)) })
@@ -80,7 +91,9 @@ impl Answers {
     fn numbers(&self, fact: Fact) -> HashMap<PodKey, f64> {
         let mut numbers = HashMap::new();
         for series in self.of(fact) {
-            let Some((key, value)) = pod_key(series).zip(series.last().filter(|value| value.is_finite())) else { continue };
+            let Some((key, value)) = pod_key(series).zip(series.last().filter(|value| value.is_finite())) else {
+                continue;
+            };
             numbers.entry(key).and_modify(|old: &mut f64| *old = old.max(value)).or_insert(value);
         }
         numbers
@@ -89,7 +102,10 @@ impl Answers {
     /// Moments in milliseconds, from seconds.
     fn moments(&self, fact: Fact) -> HashMap<PodKey, i64> {
         let numbers = self.numbers(fact).into_iter();
-        numbers.filter(|(_, seconds)| *seconds > 0.0).map(|(key, seconds)| (key, (seconds * 1_000.0).round() as i64)).collect()
+        numbers
+            .filter(|(_, seconds)| *seconds > 0.0)
+            .map(|(key, seconds)| (key, (seconds * 1_000.0).round() as i64))
+            .collect()
     }
 
     fn texts(&self, fact: Fact, label: &str) -> HashMap<PodKey, String> {
@@ -124,7 +140,13 @@ fn priority_of(class: &str) -> Option<i64> {
     }
 }
 
-fn put_together(pods: &[Series], answers: &Answers, identity: &Identity, times: &Range<i64>, interval: i64) -> PodFacts {
+fn put_together(
+    pods: &[Series],
+    answers: &Answers,
+    identity: &Identity,
+    times: &Range<i64>,
+    interval: i64,
+) -> PodFacts {
     let (created, scheduled) = (answers.moments(Fact::PodCreated), answers.moments(Fact::PodScheduled));
     let (started, completed) = (answers.moments(Fact::PodStarted), answers.moments(Fact::PodCompleted));
     let last_seen = answers.moments(Fact::PodLastSeen);
@@ -133,8 +155,11 @@ fn put_together(pods: &[Series], answers: &Answers, identity: &Identity, times: 
     let (phase, qos_class) = (answers.texts(Fact::PodPhase, "phase"), answers.texts(Fact::PodQosClass, "qos_class"));
     let (cpu, memory) = (answers.numbers(Fact::PodCpuRequest), answers.numbers(Fact::PodMemoryRequest));
     let gpu = answers.numbers(Fact::PodGpuRequest);
-    let labels: HashMap<PodKey, String> =
-        answers.of(Fact::PodLabels).iter().filter_map(|series| Some((pod_key(series)?, labels_json(series)?))).collect();
+    let labels: HashMap<PodKey, String> = answers
+        .of(Fact::PodLabels)
+        .iter()
+        .filter_map(|series| Some((pod_key(series)?, labels_json(series)?)))
+        .collect();
     let owners = Owners::new(answers);
     let mut facts = PodFacts::default();
     let mut rows: BTreeMap<String, PodRow> = BTreeMap::new();
@@ -145,34 +170,42 @@ fn put_together(pods: &[Series], answers: &Answers, identity: &Identity, times: 
             continue;
         };
         let pod_uid = if key.2.is_empty() { format!("{}/{}@{created_at}", key.0, key.1) } else { key.2.clone() };
-        let node = series.label("node").map(|_| identity.node_of(&series.labels).map_or_else(|| series.labels["node"].clone(), |found| found.0));
+        let node = series
+            .label("node")
+            .map(|_| identity.node_of(&series.labels).map_or_else(|| series.labels["node"].clone(), |found| found.0));
         if let Some(row) = rows.get_mut(&pod_uid) {
             // The same life before and after it was bound to a node.
             row.node = row.node.take().or(node);
             continue;
         }
-        let gone = last_seen.get(&key).copied().filter(|seen| exporter_seen - seen > (2 * interval).max(2 * cluster::MINUTE_MS));
+        let gone = last_seen
+            .get(&key)
+            .copied()
+            .filter(|seen| exporter_seen - seen > (2 * interval).max(2 * cluster::MINUTE_MS));
         let owner = owners.of(series, &key);
-        rows.insert(pod_uid.clone(), PodRow {
-            pod_uid,
-            workload_kind: owner.as_ref().map(|owner| owner.0.clone()),
-            workload: owner.map(|owner| owner.1),
-            node,
-            created_at,
-            scheduled_at: scheduled.get(&key).copied(),
-            started_at: started.get(&key).copied(),
-            finished_at: completed.get(&key).copied().or(gone),
-            phase: phase.get(&key).cloned(),
-            qos_class: qos_class.get(&key).map(|class| qos_class_name(class)),
-            priority: series.label("priority_class").and_then(priority_of),
-            cpu_request_cores: cpu.get(&key).copied(),
-            memory_request_bytes: memory.get(&key).copied(),
-            gpu_request: gpu.get(&key).copied(),
-            labels: labels.get(&key).cloned(),
-            namespace: key.0,
-            pod: key.1,
-            ..PodRow::default()
-        });
+        rows.insert(
+            pod_uid.clone(),
+            PodRow {
+                pod_uid,
+                workload_kind: owner.as_ref().map(|owner| owner.0.clone()),
+                workload: owner.map(|owner| owner.1),
+                node,
+                created_at,
+                scheduled_at: scheduled.get(&key).copied(),
+                started_at: started.get(&key).copied(),
+                finished_at: completed.get(&key).copied().or(gone),
+                phase: phase.get(&key).cloned(),
+                qos_class: qos_class.get(&key).map(|class| qos_class_name(class)),
+                priority: series.label("priority_class").and_then(priority_of),
+                cpu_request_cores: cpu.get(&key).copied(),
+                memory_request_bytes: memory.get(&key).copied(),
+                gpu_request: gpu.get(&key).copied(),
+                labels: labels.get(&key).cloned(),
+                namespace: key.0,
+                pod: key.1,
+                ..PodRow::default()
+            },
+        );
     }
     facts.rows = rows.into_values().collect();
     facts
@@ -194,12 +227,15 @@ struct Owners {
 
 impl Owners {
     fn new(answers: &Answers) -> Self {
-        let pods = answers.of(Fact::PodOwner).iter().filter_map(|series| Some((pod_key(series)?, owner(series)?))).collect();
+        let pods =
+            answers.of(Fact::PodOwner).iter().filter_map(|series| Some((pod_key(series)?, owner(series)?))).collect();
         let kinds = [("ReplicaSet", Fact::ReplicaSetOwner, "replicaset"), ("Job", Fact::JobOwner, "job_name")];
         let mut middle = HashMap::new();
         for (kind, fact, label) in kinds {
             for series in answers.of(fact) {
-                if let (Some(namespace), Some(name), Some(owner)) = (series.label("namespace"), series.label(label), owner(series)) {
+                if let (Some(namespace), Some(name), Some(owner)) =
+                    (series.label("namespace"), series.label(label), owner(series))
+                {
                     middle.insert((kind, (namespace.to_owned(), name.to_owned())), owner);
                 }
             }
@@ -232,11 +268,15 @@ impl PodFacts {
     pub fn count_usage(&mut self, book: &mut UsageBook, settled: i64) {
         let mut lives: HashMap<Name, Vec<(i64, String)>> = HashMap::new();
         for row in &self.rows {
-            lives.entry((row.namespace.clone(), row.pod.clone())).or_default().push((row.created_at, row.pod_uid.clone()));
+            lives
+                .entry((row.namespace.clone(), row.pod.clone()))
+                .or_default()
+                .push((row.created_at, row.pod_uid.clone()));
         }
         lives.values_mut().for_each(|lives| lives.sort_unstable());
         // A StatefulSet gives the same name to one pod after the other: the life that had begun last is meant.
-        let life = |name: &Name, ts: i64| Some(lives.get(name)?.iter().rfind(|(created_at, _)| *created_at <= ts)?.1.clone());
+        let life =
+            |name: &Name, ts: i64| Some(lives.get(name)?.iter().rfind(|(created_at, _)| *created_at <= ts)?.1.clone());
         let fresh: Box<dyn Fn(i64) -> bool> = {
             let taken = (book.from, book.until);
             Box::new(move |ts| ts < settled && !taken.0.is_some_and(|from| (from..taken.1).contains(&ts)))
@@ -274,7 +314,10 @@ mod tests {
     const CART: [(&str, &str); 3] = [("namespace", "shop"), ("pod", "cart-1"), ("uid", "u1")];
     const OLD: [(&str, &str); 3] = [("namespace", "shop"), ("pod", "old-1"), ("uid", "u2")];
 
-    fn with(pod: [(&'static str, &'static str); 3], more: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+    fn with(
+        pod: [(&'static str, &'static str); 3],
+        more: &[(&'static str, &'static str)],
+    ) -> Vec<(&'static str, &'static str)> {
         pod.into_iter().chain(more.iter().copied()).collect()
     }
 
@@ -291,9 +334,22 @@ mod tests {
             (Fact::PodCreated.name(), vec![series(&CART, seconds(HOUR_MS)), series(&OLD, seconds(2 * HOUR_MS))]),
             (Fact::PodLastSeen.name(), vec![series(&CART, seconds(DAY_MS)), series(&OLD, seconds(5 * HOUR_MS))]),
             (Fact::PodPhase.name(), vec![series(&with(CART, &[("phase", "Running")]), 1.0)]),
-            (Fact::PodOwner.name(), vec![series(&with(CART, &[("owner_kind", "ReplicaSet"), ("owner_name", "cart-7f")]), 1.0)]),
-            (Fact::ReplicaSetOwner.name(), vec![series(
-                &[("namespace", "shop"), ("replicaset", "cart-7f"), ("owner_kind", "Deployment"), ("owner_name", "cart")], 1.0)]),
+            (
+                Fact::PodOwner.name(),
+                vec![series(&with(CART, &[("owner_kind", "ReplicaSet"), ("owner_name", "cart-7f")]), 1.0)],
+            ),
+            (
+                Fact::ReplicaSetOwner.name(),
+                vec![series(
+                    &[
+                        ("namespace", "shop"),
+                        ("replicaset", "cart-7f"),
+                        ("owner_kind", "Deployment"),
+                        ("owner_name", "cart"),
+                    ],
+                    1.0,
+                )],
+            ),
             (Fact::PodCpuRequest.name(), vec![series(&CART, 0.25), series(&OLD, f64::NAN)]),
             (Fact::PodLabels.name(), vec![series(&with(CART, &[("label_app", "cart")]), 1.0)]),
         ]));
@@ -301,7 +357,10 @@ mod tests {
         assert_eq!((facts.rows.len(), facts.without_creation), (2, 1));
         let cart = &facts.rows[0];
         assert_eq!((cart.workload_kind.as_deref(), cart.workload.as_deref()), (Some("Deployment"), Some("cart")));
-        assert_eq!((cart.node.as_deref(), cart.phase.as_deref(), cart.finished_at), (Some("node-1"), Some("Running"), None));
+        assert_eq!(
+            (cart.node.as_deref(), cart.phase.as_deref(), cart.finished_at),
+            (Some("node-1"), Some("Running"), None)
+        );
         assert_eq!((cart.cpu_request_cores, cart.labels.as_deref()), (Some(0.25), Some(r#"{"app":"cart"}"#)));
         let old = &facts.rows[1];
         assert_eq!((old.finished_at, old.cpu_request_cores), (Some(5 * HOUR_MS), None));
@@ -310,7 +369,11 @@ mod tests {
     #[test]
     fn usage_is_counted_once_and_for_the_right_life() {
         let row = |uid: &str, created_at| PodRow {
-            pod_uid: uid.into(), namespace: "db".into(), pod: "db-0".into(), created_at, ..PodRow::default()
+            pod_uid: uid.into(),
+            namespace: "db".into(),
+            pod: "db-0".into(),
+            created_at,
+            ..PodRow::default()
         };
         let points = (0..4).map(|at| (at * 5 * MINUTE_MS, at as f64)).collect();
         let mut facts = PodFacts {

@@ -167,7 +167,13 @@ mod tests {
     use super::*;
 
     fn pod(uid: &str) -> PodRow {
-        PodRow { pod_uid: uid.into(), namespace: "shop".into(), pod: format!("cart-{uid}"), created_at: 1_000, ..PodRow::default() }
+        PodRow {
+            pod_uid: uid.into(),
+            namespace: "shop".into(),
+            pod: format!("cart-{uid}"),
+            created_at: 1_000,
+            ..PodRow::default()
+        }
     }
 
     fn read(store: &Store) -> Vec<PodRow> {
@@ -189,7 +195,15 @@ mod tests {
         book.put(&store, running, true).expect("again");
         assert_eq!(book.save(&store).expect("nothing new"), 0);
         let all = read(&store);
-        assert_eq!(all, [PodRow { phase: Some("Running".into()), node: Some("node-1".into()), cpu_request_cores: Some(0.5), ..pod("a") }]);
+        assert_eq!(
+            all,
+            [PodRow {
+                phase: Some("Running".into()),
+                node: Some("node-1".into()),
+                cpu_request_cores: Some(0.5),
+                ..pod("a")
+            }]
+        );
     }
 
     #[test]
@@ -203,6 +217,9 @@ mod tests {
         book.put(&store, older, false).expect("older");
         book.save(&store).expect("saved");
         let all = read(&store);
-        assert_eq!((all[0].phase.as_deref(), all[0].started_at, all[0].finished_at), (Some("Succeeded"), Some(2_000), Some(9_000)));
+        assert_eq!(
+            (all[0].phase.as_deref(), all[0].started_at, all[0].finished_at),
+            (Some("Succeeded"), Some(2_000), Some(9_000))
+        );
     }
 }

@@ -86,7 +86,8 @@ impl UsageBook {
         if !path.exists() {
             return Ok(Self::default());
         }
-        runtime::files::read_json(&path).context("the usage of pods so far is damaged. Delete the file: usage then counts from now on")
+        runtime::files::read_json(&path)
+            .context("the usage of pods so far is damaged. Delete the file: usage then counts from now on")
     }
 
     /// Writes the book whole.
