@@ -112,7 +112,7 @@ impl Layout {
     /// # Errors
     /// When the folder cannot be made.
     pub fn new_run(&self, now: chrono::DateTime<chrono::Utc>) -> Result<String, RunError> {
-        let stem = now.format("%Y-%m-%dT%H-%M-%SZ").to_string();
+        let stem = now.format("%Y-%m-%dT%H-%M-%S-%3fZ").to_string();
         let mut id = stem.clone();
         let mut further = 1;
         loop {

@@ -85,7 +85,12 @@ impl Tracker for Mlflow {
     }
 
     async fn metric_history(&self, run_id: &str, key: &str) -> Result<Vec<Metric>, TrackingError> {
-        self.history(run_id, key).await
+        let points = self.history(run_id, key).await?;
+        if points.is_empty() {
+            // MLflow answers an unknown run with an empty history.
+            self.run(run_id).await?;
+        }
+        Ok(points)
     }
 
     async fn log_artifact(&self, run_id: &str, path: &str, bytes: Vec<u8>) -> Result<(), TrackingError> {
