@@ -132,7 +132,7 @@ impl<'a> Collector<'a> {
     /// Fetches what the tables lack of `span`. `bar` draws a progress bar.
     pub(super) async fn catch_up(&mut self, span: &Range<i64>, now: i64, bar: bool) -> anyhow::Result<()> {
         let chunk = self.source.chunk();
-        let limit = now - self.source.args.late.millis();
+        let limit = self.settled(now);
         let chunks = cut(span, chunk);
         (self.summary.from, self.summary.to) = (iso(span.start), iso(span.end));
         self.summary.chunks = chunks.len() as u64;
@@ -161,6 +161,11 @@ impl<'a> Collector<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Up to here nothing can arrive any more. On the grid: the next piece begins here.
+    fn settled(&self, now: i64) -> i64 {
+        grid_floor(now - self.source.args.late.millis(), self.source.args.step.millis())
     }
 
     /// Finds out who the nodes are and how often the server scrapes them, and refuses when too few nodes are known.
@@ -288,7 +293,7 @@ impl<'a> Collector<'a> {
     /// Brings `raw/pods` up to date, day by day. What lies before the known history is fetched backwards, so that a kill
     /// never leaves a hole.
     pub(super) async fn pods(&mut self, span: &Range<i64>, now: i64, bar: bool) -> anyhow::Result<()> {
-        let limit = now - self.source.args.late.millis();
+        let limit = self.settled(now);
         let known = self.journal.pods;
         let mut windows = Vec::new();
         for piece in Cover::pieces(known.as_ref(), span, limit) {
@@ -347,7 +352,7 @@ impl<'a> Collector<'a> {
 
     /// Makes one part of each day whose history is settled.
     pub(super) fn compact(&self, now: i64) -> anyhow::Result<()> {
-        let settled = now - self.source.args.late.millis();
+        let settled = self.settled(now);
         for date in self.store.days(&cluster::NODE_METRICS)? {
             if store::day_start(date) + DAY_MS <= settled && block_in_place(|| parts::compact(self.store, date))? {
                 tracing::info!(%date, "compacted a day");

@@ -171,7 +171,7 @@ impl Asking<'_> {
     }
 
     fn steps(&self, times: &Range<i64>) -> usize {
-        ((times.end - times.start) / self.step) as usize
+        times.clone().step_by(self.step as usize).count()
     }
 
     fn slot(&self, times: &Range<i64>, ts: i64) -> Option<usize> {
