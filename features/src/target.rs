@@ -7,11 +7,16 @@ use serde::{Deserialize, Serialize};
 /// Slots of five minutes in an hour.
 const HOUR_SLOTS: usize = (HOUR_MS / GRID_STEP_MS) as usize;
 
+/// An hour's mean needs this many of its twelve slots: three quarters, the usual rule for a valid hourly value (Directive
+/// 2008/50/EC, Annex XI asks for 45 minutes of an hour).
+pub const MIN_HOUR_SLOTS: usize = HOUR_SLOTS * 3 / 4;
+
 /// Which figure of the future is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TargetKind {
-    /// Mean of the hour that ends at `t + horizon`: the twelve rows stamped in `(t + horizon - 1 h, t + horizon]`.
+    /// Mean of the hour that ends at `t + horizon`: the rows stamped in `(t + horizon - 1 h, t + horizon]`, of which at
+    /// least [`MIN_HOUR_SLOTS`] must be known.
     HourMean,
     /// The five-minute mean stamped `t + horizon`.
     FiveMinute,
@@ -67,8 +72,8 @@ impl Target {
     /// The target of every row of one node.
     ///
     /// `grid`: the node's five-minute utilization on the complete grid, one value per step of five minutes without
-    /// holes, NaN = missing. Returns as many values; NaN where any of the values that the target needs is missing or
-    /// lies beyond the end.
+    /// holes, NaN = missing. Returns as many values; NaN where the five minutes or too much of the hour is missing, or
+    /// the end of either lies beyond the grid.
     pub fn values(&self, grid: &[f32]) -> Vec<f32> {
         let ahead = self.horizon_slots();
         let at = |row: usize| -> f32 {
@@ -76,10 +81,10 @@ impl Target {
             match self.kind {
                 _ if end >= grid.len() => f32::NAN,
                 TargetKind::FiveMinute => grid[end],
-                // A NaN among the twelve makes the sum NaN.
                 TargetKind::HourMean => {
-                    let hour = &grid[end + 1 - HOUR_SLOTS..=end];
-                    (hour.iter().map(|value| f64::from(*value)).sum::<f64>() / HOUR_SLOTS as f64) as f32
+                    let known = grid[end + 1 - HOUR_SLOTS..=end].iter().filter(|value| !value.is_nan());
+                    let (sum, slots) = known.fold((0.0, 0), |(sum, slots), value| (sum + f64::from(*value), slots + 1));
+                    if slots < MIN_HOUR_SLOTS { f32::NAN } else { (sum / slots as f64) as f32 }
                 }
             }
         };
@@ -116,12 +121,17 @@ mod tests {
     }
 
     #[test]
-    fn one_missing_value_leaves_the_target_missing() {
-        let mut grid = vec![0.5_f32; 40];
-        grid[6] = f32::NAN;
+    fn an_hour_with_less_than_three_quarters_known_has_no_mean() {
+        let mut grid: Vec<f32> = (0..40).map(|step| step as f32).collect();
+        grid[1..=3].fill(f32::NAN);
         let values = Target::hour_mean(Resource::Cpu, 1).values(&grid);
-        assert!(values[..6].iter().all(|value| value.is_nan()));
-        assert_eq!(values[6], 0.5, "the row itself may be missing");
+        assert_eq!(values[0], 8.0, "the mean of 4..=12, the nine that are known");
+        assert_eq!(values[3], 9.5, "the row itself may be missing");
+        grid[4] = f32::NAN;
+        let values = Target::hour_mean(Resource::Cpu, 1).values(&grid);
+        assert!(values[0].is_nan(), "eight of twelve are too few");
+        assert_eq!(values[1], 9.0, "the mean of 5..=13");
+        assert!(Target::five_minute(Resource::Cpu, 1).values(&[0.0; 12]).iter().all(|value| value.is_nan()));
     }
 
     #[test]
