@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # A real trace goes the whole road: CSV -> OpenMetrics -> a real Prometheus -> backfill -> features -> training -> registry.
+# Without the trace a synthetic cluster takes the same road.
 #
 # usage: scripts/real-road.sh [--set bitbrains|alibaba] [--days N] [--nodes N] [--work DIR]
 #
@@ -19,7 +20,7 @@ while [ $# -gt 0 ]; do
     --days) days=$2; shift 2 ;;
     --nodes) nodes=$2; shift 2 ;;
     --work) work=$2; shift 2 ;;
-    -h|--help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h|--help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "unknown option \`$1\`; --help tells what there is" >&2; exit 2 ;;
   esac
 done
@@ -30,10 +31,6 @@ case "$set_name" in
   alibaba) source=$data/alibaba2018-nodes/usage_5min.csv.gz mapping=collector/mappings/alibaba2018-nodes.toml node_column=1 time_column=2 ;;
   *) echo "no set \`$set_name\`; there are bitbrains and alibaba" >&2; exit 2 ;;
 esac
-if [ ! -e "$source" ]; then
-  echo "SKIPPED: the trace \`$source\` is not here; set BERTH_TEST_DATA to the folder that has it" >&2
-  exit 0
-fi
 for tool in prometheus promtool; do
   command -v "$tool" >/dev/null || { echo "\`$tool\` is not installed; \`make test-setup\` installs it" >&2; exit 1; }
 done
@@ -49,20 +46,27 @@ cleanup() {
 trap cleanup EXIT
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 
-step "cut the trace"
 rm -rf "$work/trace" "$work/openmetrics" "$work/prometheus"
 mkdir -p "$work/openmetrics" "$work/prometheus"
-gzip -dc "$source" | awk -F, -v days="$days" -v nodes="$nodes" -v n="$node_column" -v t="$time_column" '
-  NR == 1 { print; next }
-  { if (first == "" || $t + 0 < first) first = $t + 0 }
-  days > 0 && $t >= first + days * 86400 { next }
-  !($n in seen) { if (nodes > 0 && count >= nodes) next; seen[$n] = 1; count++ }
-  { print }' > "$work/trace.csv"
-echo "$(($(wc -l < "$work/trace.csv") - 1)) rows"
+if [ -e "$source" ]; then
+  step "cut the trace"
+  gzip -dc "$source" | awk -F, -v days="$days" -v nodes="$nodes" -v n="$node_column" -v t="$time_column" '
+    NR == 1 { print; next }
+    { if (first == "" || $t + 0 < first) first = $t + 0 }
+    days > 0 && $t >= first + days * 86400 { next }
+    !($n in seen) { if (nodes > 0 && count >= nodes) next; seen[$n] = 1; count++ }
+    { print }' > "$work/trace.csv"
+  echo "$(($(wc -l < "$work/trace.csv") - 1)) rows"
 
-step "CSV -> OpenMetrics"
-"$bin/collector" --data "$work/trace" import csv --mapping "$mapping" "$work/trace.csv"
-"$bin/collector" --data "$work/trace" export openmetrics "$work/openmetrics"
+  step "CSV -> OpenMetrics"
+  "$bin/collector" --data "$work/trace" import csv --mapping "$mapping" "$work/trace.csv"
+  "$bin/collector" --data "$work/trace" export openmetrics "$work/openmetrics"
+else
+  step "synthetic cluster -> OpenMetrics"
+  echo "NOTE: the trace \`$source\` is not here (BERTH_TEST_DATA names the folder that has it); a synthetic cluster goes instead" >&2
+  "$bin/collector" --data "$work/trace" synthesize --nodes $((nodes > 0 ? nodes : 8)) --days $((days > 0 ? days : 14)) \
+    --seed 1 --step 5m --openmetrics "$work/openmetrics"
+fi
 
 step "OpenMetrics -> Prometheus"
 ulimit -n 65536 2>/dev/null || true
@@ -88,7 +92,8 @@ PY
 )
 export BERTH_PROMETHEUS_FROM=$from BERTH_PROMETHEUS_TO=$to BERTH_PROMETHEUS_STEP=5m BERTH_PROMETHEUS_SCRAPE_INTERVAL=5m
 # The trace has real gaps (hours in which the hoster collected nothing), so the gate stands a little lower than usual.
-"$bin/pipelines" run --data "$work/berth" --param prometheus_url="http://127.0.0.1:$port" --param min_coverage=0.80
+export BERTH_QUALITY_MIN_COVERAGE=0.80
+"$bin/pipelines" --data "$work/berth" run --param prometheus_url="http://127.0.0.1:$port"
 step "done"
 "$bin/trainer" --data "$work/berth" models
 [ -n "$temporary" ] || echo "everything stands in $work"

@@ -15,11 +15,7 @@ use std::time::{Duration, Instant};
 
 /// Shares of a training history when there is no other reason to choose: on both traces the error does not change by
 /// more than its noise between 0.1 and 0.25.
-pub const DEFAULT_SPLIT: SplitSettings = SplitSettings { test_share: 0.2, calibration_share: 0.2, stop_share: 0.15 };
-
-/// A larger column set must save this share of the error on the stop rows, else the lean one is kept: below it the
-/// difference changes sign between folds.
-const COLUMN_SET_SAVING: f64 = 0.01;
+pub const DEFAULT_SPLIT: SplitSettings = SplitSettings { test_share: 0.2, calibration_share: 0.2, stop_share: 0.25 };
 
 /// A fitted head with how it came about.
 #[derive(Debug, Clone)]
@@ -28,7 +24,7 @@ pub struct HeadFit {
     pub fitted: FittedHead,
     /// The columns that it reads.
     pub columns: ColumnSet,
-    /// Time of all fits, the rejected column set included.
+    /// Time of the fit.
     pub fit_time: Duration,
 }
 
@@ -62,8 +58,7 @@ impl Slice {
     }
 }
 
-/// Fits a head on everything before the test of `split`. Of the column sets the one with the smaller error on the stop
-/// rows is kept.
+/// Fits a head on everything before the test of `split`.
 ///
 /// # Errors
 /// When a window has no rows with a known target, or the booster refuses the data.
@@ -88,17 +83,9 @@ pub fn fit(
     let (train, stop, calibration) =
         (slice(split.train, "training")?, slice(split.stop, "stop")?, slice(split.calibration, "calibration")?);
     let data = HeadData { train: train.rows(), selection: Some(stop.rows()), calibration: Some(calibration.rows()) };
-    let mut best: Option<(FittedHead, ColumnSet, f64)> = None;
-    for columns in ColumnSet::ALL {
-        let settings = recipe.head(key.resource, columns);
-        let fitted = fit_head(key, &settings, &data, options).with_context(|| format!("failed to fit {key}"))?;
-        let error = fitted.evidence.median_error.unwrap_or(f64::INFINITY);
-        let better = best.as_ref().is_none_or(|(_, _, least)| error < least * (1.0 - COLUMN_SET_SAVING));
-        if better {
-            best = Some((fitted, columns, error));
-        }
-    }
-    let (fitted, columns, _) = best.context("no column set was tried")?;
+    let columns = ColumnSet::for_history(split.train.hours());
+    let fitted = fit_head(key, &recipe.head(key.resource, columns), &data, options)
+        .with_context(|| format!("failed to fit {key}"))?;
     Ok(HeadFit { fitted, columns, fit_time: began.elapsed() })
 }
 

@@ -70,6 +70,9 @@ const SURROUNDINGS: &[&str] = &[
     "{r}_over_cluster",
 ];
 
+/// Training history from which [`SURROUNDINGS`] pay: two weeks.
+const SURROUNDINGS_FROM_HOURS: f64 = 14.0 * 24.0;
+
 /// What the baseline mixes: the last value, the last quarter of an hour, the last hour.
 const BASELINE: &[&str] = &["{r}_utilization", "{r}_mean_15m", "{r}_mean_1h"];
 
@@ -92,8 +95,12 @@ pub enum ColumnSet {
 }
 
 impl ColumnSet {
-    /// In the order of preference when two do equally well.
-    pub const ALL: [Self; 2] = [Self::Lean, Self::WithSurroundings];
+    /// The set for a training history of `hours`: below two weeks the other nodes say more about the few days that were
+    /// seen than about those to come. By the length of the history and not by the error on a slice of it, which chose
+    /// differently from fold to fold.
+    pub fn for_history(hours: f64) -> Self {
+        if hours < SURROUNDINGS_FROM_HOURS { Self::Lean } else { Self::WithSurroundings }
+    }
 
     /// The columns that a booster of `resource` reads.
     pub fn columns(self, resource: Resource) -> Vec<String> {
@@ -183,7 +190,7 @@ pub struct Recipe {
     #[arg(
         long,
         env = "BERTH_TRAINER_BOOSTER_MAX_DEPTH",
-        default_value_t = 5,
+        default_value_t = 4,
         value_name = "DEPTH",
         help_heading = "Booster"
     )]
@@ -259,7 +266,7 @@ impl Default for Recipe {
             rounds: 200,
             upper_rounds: 120,
             learning_rate: 0.04,
-            max_depth: 5,
+            max_depth: 4,
             min_child_weight: 50.0,
             subsample: 0.7,
             column_sample: 0.5,

@@ -50,7 +50,10 @@ class LoadPredictor:
         values = frame[[part["column"] for part in parts]].to_numpy(np.float64)
         weights = np.where(np.isnan(values), 0.0, [part["weight"] for part in parts])
         with np.errstate(invalid="ignore"):
-            return (np.nansum(values * weights, axis=1) / weights.sum(axis=1)).astype(np.float32)
+            mixed = np.nansum(values * weights, axis=1) / weights.sum(axis=1)
+        # Where no column with a weight is known, the first known one answers.
+        first = values[np.arange(len(values)), (~np.isnan(values)).argmax(axis=1)]
+        return np.where(weights.sum(axis=1) > 0.0, mixed, first).astype(np.float32)
 
     def _residual(self, frame, part):
         if part is None:

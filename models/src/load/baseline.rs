@@ -13,13 +13,14 @@ const STEPS: usize = 8;
 pub struct BaselinePart {
     /// The feature, in the unit of the target.
     pub column: String,
-    /// Above 0; all weights of a baseline sum to 1.
+    /// All weights of a baseline sum to 1. A column of weight 0 stands in where none with a weight is known.
     pub weight: f64,
     /// The feature's mean over the rows of the fit: the point from which explanations count.
     pub mean: f64,
 }
 
-/// `Σ weight × column` over the columns known in a row, the weights of missing columns shared out among the others.
+/// `Σ weight × column` over the columns known in a row, the weights of missing columns shared out among the others. Where
+/// no column with a weight is known, the first known column answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Baseline {
@@ -54,12 +55,7 @@ impl Baseline {
         let mut best: Option<(f64, Vec<usize>)> = None;
         for shares in compositions(STEPS, candidates.len()) {
             let bound = BoundBaseline {
-                parts: positions
-                    .iter()
-                    .zip(&shares)
-                    .filter(|(_, share)| **share > 0)
-                    .map(|(position, share)| (*position, *share as f64))
-                    .collect(),
+                parts: positions.iter().zip(&shares).map(|(position, share)| (*position, *share as f64)).collect(),
             };
             let Some(error) = bound.mean_absolute_error(x, y) else { continue };
             if best.as_ref().is_none_or(|(smallest, _)| error < *smallest) {
@@ -71,7 +67,6 @@ impl Baseline {
             .iter()
             .zip(positions)
             .zip(shares)
-            .filter(|(_, share)| *share > 0)
             .map(|((column, position), share)| BaselinePart {
                 column: column.clone(),
                 weight: share as f64 / STEPS as f64,
@@ -99,10 +94,10 @@ impl Baseline {
     pub(crate) fn bind(&self, names: &[String]) -> Result<BoundBaseline, ModelError> {
         let mut parts = Vec::with_capacity(self.parts.len());
         for part in &self.parts {
-            if !(part.weight > 0.0 && part.weight.is_finite() && part.mean.is_finite()) {
+            if !(part.weight >= 0.0 && part.weight.is_finite() && part.mean.is_finite()) {
                 return Err(ModelError::Setting {
                     setting: "baseline weight",
-                    rule: "finite and above 0",
+                    rule: "finite and at least 0",
                     got: part.weight.to_string(),
                 });
             }
@@ -125,19 +120,26 @@ impl BoundBaseline {
         let (mut sum, mut total) = (0.0, 0.0);
         for &(position, weight) in &self.parts {
             let value = row[position];
-            if !value.is_nan() {
+            if weight > 0.0 && !value.is_nan() {
                 sum += weight * f64::from(value);
                 total += weight;
             }
         }
-        (sum / total) as f32
+        if total > 0.0 { (sum / total) as f32 } else { self.stand_in(row).map_or(f32::NAN, |position| row[position]) }
+    }
+
+    /// The first known column.
+    fn stand_in(&self, row: &[f32]) -> Option<usize> {
+        self.parts.iter().map(|(position, _)| *position).find(|position| !row[*position].is_nan())
     }
 
     /// The columns with the weights that apply in this row.
     pub(crate) fn weights(&self, row: &[f32]) -> impl Iterator<Item = (usize, f64)> {
-        let known = self.parts.iter().filter(|(position, _)| !row[*position].is_nan());
+        let weighty = |(position, weight): &&(usize, f64)| *weight > 0.0 && !row[*position].is_nan();
+        let known = self.parts.iter().filter(weighty);
         let total: f64 = known.clone().map(|(_, weight)| weight).sum();
-        known.map(move |(position, weight)| (*position, weight / total))
+        let stand_in = if total > 0.0 { None } else { self.stand_in(row) };
+        known.map(move |(position, weight)| (*position, weight / total)).chain(stand_in.map(|position| (position, 1.0)))
     }
 
     fn mean_absolute_error(&self, x: &FeatureMatrix, y: &[f32]) -> Option<f64> {
@@ -194,7 +196,7 @@ mod tests {
             .expect("a matrix");
         let baseline = Baseline::fit(&x, &target, &names(&["last", "hour", "noise"])).expect("a fit");
         let weights: Vec<_> = baseline.parts().iter().map(|part| (part.column.as_str(), part.weight)).collect();
-        assert_eq!(weights, [("last", 0.75), ("hour", 0.25)]);
+        assert_eq!(weights, [("last", 0.75), ("hour", 0.25), ("noise", 0.0)]);
         assert!((baseline.parts()[0].mean - 0.48).abs() < 1e-7);
     }
 
@@ -202,12 +204,17 @@ mod tests {
     fn a_missing_column_leaves_its_weight_to_the_others() {
         let x = FeatureMatrix::new(names(&["last", "hour"]), 3, vec![0.2, 0.4, f32::NAN, 0.4, f32::NAN, f32::NAN])
             .expect("a matrix");
-        let part = |column: &str| BaselinePart { column: column.to_owned(), weight: 0.5, mean: 0.0 };
-        let baseline = Baseline { parts: vec![part("last"), part("hour")] };
+        let part = |column: &str, weight| BaselinePart { column: column.to_owned(), weight, mean: 0.0 };
+        let baseline = Baseline { parts: vec![part("last", 0.5), part("hour", 0.5)] };
         let values = baseline.predict(&x).expect("known columns");
         assert!((values[0] - 0.3).abs() < 1e-7);
         assert_eq!(values[1], 0.4);
         assert!(values[2].is_nan());
+        let only_hour = Baseline { parts: vec![part("last", 0.0), part("hour", 1.0)] };
+        let x = FeatureMatrix::new(names(&["last", "hour"]), 2, vec![0.2, 0.4, 0.2, f32::NAN]).expect("a matrix");
+        assert_eq!(only_hour.predict(&x).expect("known columns"), [0.4, 0.2], "the column without weight stands in");
+        let weights: Vec<_> = only_hour.bind(x.names()).expect("known columns").weights(x.row(1)).collect();
+        assert_eq!(weights, [(0, 1.0)], "an explanation names the one that stood in");
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Default for HeadSettings {
             loss: Loss::Absolute,
             rounds: 200,
             learning_rate: 0.04,
-            max_depth: 5,
+            max_depth: 4,
             min_child_weight: 50.0,
             subsample: 0.7,
             column_sample: 0.5,
@@ -138,12 +138,16 @@ pub fn fit_head(
     let median = fit(&settings.median, &train, stop.as_ref())?;
     let upper = fit(&upper_learner, &train, stop.as_ref())?;
 
-    let judged = match (&stop, &data.calibration) {
-        (Some(_), _) => stop.as_ref(),
-        (None, Some(rows)) => Some(&Residuals::new(rows, &baseline, &own)?),
+    // All rows that the boosters have not seen: a few hours alone would often choose by chance.
+    let judged = match (&data.selection, &data.calibration) {
+        (Some(selection), Some(calibration)) => {
+            let all = joined(selection, [calibration].into_iter())?;
+            Some(Residuals::new(&all.rows(), &baseline, &own)?)
+        }
+        (Some(rows), None) | (None, Some(rows)) => Some(Residuals::new(rows, &baseline, &own)?),
         (None, None) => None,
     };
-    let choice = match judged {
+    let choice = match &judged {
         Some(rows) => choose(rows, &median, &upper, settings)?,
         None => Choice { median_blend: 1.0, upper_blend: 1.0, baseline_error: None, median_error: None, rows: 0 },
     };

@@ -201,7 +201,7 @@ pub(super) fn rollback(context: &Context, args: &RollbackArgs) -> anyhow::Result
 }
 
 pub(super) fn compare(context: &Context, args: &CompareArgs) -> anyhow::Result<()> {
-    let recipe = Recipe::default();
+    let recipe: Recipe = inputs::defaults(context, "trainer.booster")?;
     let dataset = inputs::dataset(context, &args.features)?;
     let rows = inputs::rows(context, &dataset, &recipe::all_columns())?;
     let hours = args.validation_hours.unwrap_or_else(|| (rows.span().hours() / 10.0).min(24.0));
@@ -263,8 +263,8 @@ pub(super) fn results(context: &Context, args: &ResultsArgs) -> anyhow::Result<(
     };
     let peer = args.peer_python.clone().map(|python| Peer { python, script: args.peer_script.clone() });
     let bar = runtime::progress::bar(2 * HeadKey::all().count() as u64, "results");
-    let results =
-        results::results(&args.set, &dataset.id, &rows, &settings, &Recipe::default(), peer.as_ref(), |_| bar.inc(1))?;
+    let recipe: Recipe = inputs::defaults(context, "trainer.booster")?;
+    let results = results::results(&args.set, &dataset.id, &rows, &settings, &recipe, peer.as_ref(), |_| bar.inc(1))?;
     bar.finish_and_clear();
     let markdown = results::markdown(&results);
     runtime::files::write_json(&args.out.join(format!("{}.json", args.set)), &results)?;

@@ -4,9 +4,12 @@ use super::{Context, FeaturesArgs};
 use crate::recipe;
 use crate::rows::LoadRows;
 use anyhow::Context as _;
+use clap::{Args, FromArgMatches};
 use features::Selection;
 use features::catalogue::NODE_HISTORY;
 use runtime::WrongUse;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::path::Path;
 use store::DatasetVersion;
 
@@ -51,4 +54,14 @@ pub(super) fn rows(context: &Context, dataset: &DatasetVersion, columns: &[Strin
 /// The rows with the columns that the load predictor reads.
 pub(super) fn schema_rows(context: &Context, dataset: &DatasetVersion) -> anyhow::Result<LoadRows> {
     rows(context, dataset, &recipe::schema_columns())
+}
+
+/// Settings that no flag can give here: environment, file, default.
+pub(super) fn defaults<S: Args + FromArgMatches + Serialize + DeserializeOwned>(
+    context: &Context,
+    section: &str,
+) -> anyhow::Result<S> {
+    let matches = S::augment_args(clap::Command::new("trainer").no_binary_name(true))
+        .try_get_matches_from(std::iter::empty::<&str>())?;
+    context.config.resolve(section, &S::from_arg_matches(&matches)?, &matches)
 }

@@ -5,15 +5,12 @@ use crate::recipe::Recipe;
 use crate::registry;
 use crate::train::LoadSettings;
 use crate::validate::{GateSettings, page};
-use clap::{Args, FromArgMatches};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 /// Trains, validates and registers the load predictor.
 pub(super) fn run(context: &Context) -> anyhow::Result<()> {
-    let settings: LoadSettings = defaults(context, "trainer.load")?;
-    let recipe: Recipe = defaults(context, "trainer.booster")?;
-    let limits: GateSettings = defaults(context, "trainer.validate")?;
+    let settings: LoadSettings = inputs::defaults(context, "trainer.load")?;
+    let recipe: Recipe = inputs::defaults(context, "trainer.booster")?;
+    let limits: GateSettings = inputs::defaults(context, "trainer.validate")?;
     let dataset = inputs::dataset(context, &FeaturesArgs { features: std::env::var("BERTH_FEATURES").ok() })?;
     let folder = context.store.root().join("models").join(registry::MODEL);
     let reports = context.store.root().join("reports");
@@ -28,16 +25,6 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
         context.with_tracker(async |tracker| registry::register(tracker, &folder, &verdict, true).await)?;
     print(commands::registered_text(&registered));
     Ok(())
-}
-
-/// Settings that no flag can give here: environment, file, default.
-fn defaults<S: Args + FromArgMatches + Serialize + DeserializeOwned>(
-    context: &Context,
-    section: &str,
-) -> anyhow::Result<S> {
-    let matches = S::augment_args(clap::Command::new("trainer").no_binary_name(true))
-        .try_get_matches_from(std::iter::empty::<&str>())?;
-    context.config.resolve(section, &S::from_arg_matches(&matches)?, &matches)
 }
 
 fn print(text: String) {
