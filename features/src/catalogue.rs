@@ -126,6 +126,30 @@ impl Sink for RowSink<'_> {
     }
 }
 
+/// Writes values into one row of a column-major table, which saves turning a day's rows over afterwards.
+pub(crate) struct ColumnSink<'a> {
+    values: &'a mut [f32],
+    at: usize,
+    stride: usize,
+}
+
+impl<'a> ColumnSink<'a> {
+    /// `stride`: from a feature of a row to the next one.
+    pub(crate) fn new(values: &'a mut [f32], row: usize, stride: usize) -> Self {
+        Self { values, at: row, stride }
+    }
+}
+
+impl Sink for ColumnSink<'_> {
+    #[inline]
+    fn put(&mut self, value: f32, _: impl FnOnce() -> Feature) {
+        if let Some(place) = self.values.get_mut(self.at) {
+            *place = value;
+        }
+        self.at += self.stride;
+    }
+}
+
 /// Collects descriptions.
 #[derive(Default)]
 struct CatalogueSink(Vec<Feature>);

@@ -4,6 +4,7 @@ use crate::StoreError;
 use crate::frame::{conform, empty_frame};
 use chrono::{DateTime, NaiveDate};
 use cluster::{DAY_MS, TableSchema};
+use polars::polars_utils::compression::ZstdLevel;
 use polars::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -171,11 +172,18 @@ pub fn day_start(date: NaiveDate) -> i64 {
     date.signed_duration_since(epoch).num_days() * DAY_MS
 }
 
-/// Zstandard at its default level: measured on node metrics, higher levels cost CPU and save little.
+/// Zstandard at its lowest level: measured on a day of 180 features of 100 nodes, level 3 takes 17 % more CPU time for
+/// files that are 0.3 % smaller, LZ4 28 % less for files that are 16 % larger and have to be hashed.
+///
+/// Readers take whole days, by the names of the folders, so pages say how many nulls they have but not their least and
+/// largest value, which cost a tenth of the writing.
 fn write_parquet(path: &Path, frame: &mut DataFrame) -> Result<(), StoreError> {
     let mut failed = None;
     let written = runtime::files::write_atomic(path, |writer| {
-        let result = ParquetWriter::new(writer).with_compression(ParquetCompression::Zstd(None)).finish(frame);
+        let result = ParquetWriter::new(writer)
+            .with_compression(ParquetCompression::Zstd(ZstdLevel::try_new(1).ok()))
+            .with_statistics(StatisticsOptions { null_count: true, ..StatisticsOptions::empty() })
+            .finish(frame);
         match result {
             Ok(_) => Ok(()),
             Err(PolarsError::IO { error, .. }) => Err(std::io::Error::new(error.kind(), error.to_string())),

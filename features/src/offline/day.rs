@@ -1,7 +1,7 @@
 //! One day: raw columns through the windows into feature columns.
 
 use crate::GRID_STEP_MS;
-use crate::catalogue;
+use crate::catalogue::{self, ColumnSink};
 use crate::columns;
 use crate::settings::WindowRules;
 use crate::slot::{Dropped, Slot, SlotBuilder};
@@ -39,14 +39,23 @@ struct RawDay<'a> {
     ts: Vec<i64>,
     /// By metric; empty where the source has none.
     metrics: Vec<Cow<'a, [f64]>>,
+    /// As many missing values as there are rows, for the metrics that the source does not have.
+    absent: Vec<f64>,
 }
 
 /// The rows of one node.
 struct NodeRows {
     node: String,
     ts: Vec<i64>,
-    /// Column-major: the first feature of all rows, then the second.
+    /// Column-major: [`DAY`] places for the first feature, of which there are as many in use as rows, then the second.
     values: Vec<f32>,
+}
+
+impl NodeRows {
+    /// The values of the feature in place `place` of the catalogue.
+    fn feature(&self, place: usize) -> &[f32] {
+        &self.values[place * DAY..][..self.ts.len()]
+    }
 }
 
 /// The rows of a day, by node.
@@ -84,6 +93,7 @@ impl Day<'_> {
             start: day_start(self.date),
             ts: columns::timestamps(frame.column("ts")?)?,
             metrics: metrics.collect::<Result<_, _>>()?,
+            absent: vec![f64::NAN; frame.height()],
         };
         for (node, _) in &runs {
             if !nodes.contains_key(node) {
@@ -129,6 +139,12 @@ impl Day<'_> {
 /// The slots that end in the day, the first of which ends at midnight and belongs to the evening before.
 fn slots(builder: &mut SlotBuilder, day: &RawDay, rows: Range<usize>, rules: &WindowRules) -> Vec<Slot> {
     let mut slots = Vec::with_capacity(DAY);
+    let mut metrics: [&[f64]; NodeMetric::COUNT] = [&day.absent; NodeMetric::COUNT];
+    for (values, metric) in metrics.iter_mut().zip(&day.metrics) {
+        if !metric.is_empty() {
+            *values = metric;
+        }
+    }
     let mut row = rows.start;
     let mut end = day.start;
     for _ in 0..DAY {
@@ -137,7 +153,7 @@ fn slots(builder: &mut SlotBuilder, day: &RawDay, rows: Range<usize>, rules: &Wi
         while row < rows.end && day.ts[row] < end {
             let at = row;
             if day.ts[at] >= day.start {
-                builder.add(day.ts[at], |metric| day.metrics[metric as usize].get(at).copied().unwrap_or(f64::NAN));
+                builder.add(day.ts[at], |metric| metrics[metric as usize][at]);
             } else {
                 builder.dropped.out_of_order += 1;
             }
@@ -155,24 +171,17 @@ fn node_rows(
     start: i64,
     until: i64,
 ) -> NodeRows {
-    let width = catalogue::len();
     let mut rows = NodeRows { node: node.to_owned(), ts: Vec::new(), values: Vec::new() };
-    let mut by_row: Vec<f32> = Vec::new();
     for (at, (slot, context)) in slots.iter().zip(contexts).enumerate() {
         history.push(slot);
         let t = start + at as i64 * GRID_STEP_MS;
         if t <= until && history.is_heard() {
-            let begin = by_row.len();
-            by_row.resize(begin + width, f32::NAN);
-            history.row(t, context, &mut by_row[begin..]);
+            // A node that is silent all day needs no room.
+            if rows.values.is_empty() {
+                rows.values = vec![f32::NAN; catalogue::len() * DAY];
+            }
+            history.emit(t, context, &mut ColumnSink::new(&mut rows.values, rows.ts.len(), DAY));
             rows.ts.push(t);
-        }
-    }
-    let count = rows.ts.len();
-    rows.values = vec![f32::NAN; by_row.len()];
-    for (row, values) in by_row.chunks_exact(width).enumerate() {
-        for (feature, value) in values.iter().enumerate() {
-            rows.values[feature * count + row] = *value;
         }
     }
     rows
@@ -192,9 +201,8 @@ impl DayOutput {
         ];
         let features = catalogue::all().par_iter().enumerate().map(|(place, feature)| {
             let mut values: Vec<f32> = Vec::with_capacity(height);
-            for rows in &self.nodes {
-                let count = rows.ts.len();
-                values.extend_from_slice(&rows.values[place * count..(place + 1) * count]);
+            for rows in self.nodes.iter().filter(|rows| !rows.ts.is_empty()) {
+                values.extend_from_slice(rows.feature(place));
             }
             nullable(feature.name.as_str().into(), values)
         });
@@ -205,10 +213,10 @@ impl DayOutput {
 
 /// A column in which NaN is null.
 fn nullable(name: PlSmallStr, values: Vec<f32>) -> Column {
-    if values.iter().any(|value| value.is_nan()) {
-        let present = values.into_iter().map(|value| (!value.is_nan()).then_some(value));
-        Float32Chunked::from_iter_options(name, present).into_column()
-    } else {
-        Float32Chunked::from_vec(name, values).into_column()
-    }
+    let missing = values.iter().fold(false, |missing, value| missing | value.is_nan());
+    let present =
+        missing.then(|| BooleanChunked::from_iter_values(name.clone(), values.iter().map(|value| !value.is_nan())));
+    let validity =
+        present.as_ref().and_then(|present| present.downcast_iter().next()).map(|bits| bits.values().clone());
+    Float32Chunked::from_vec_validity(name, values, validity).into_column()
 }

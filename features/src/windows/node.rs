@@ -165,7 +165,8 @@ impl History {
         self.emit(t, context, &mut RowSink::new(row));
     }
 
-    fn emit(&self, t: i64, context: &ClusterContext, sink: &mut impl Sink) {
+    /// Hands every feature of grid time `t` to `sink`.
+    pub(crate) fn emit(&self, t: i64, context: &ClusterContext, sink: &mut impl Sink) {
         self.cpu.emit(Resource::Cpu, &self.rules, sink);
         self.memory.emit(Resource::Memory, &self.rules, sink);
         self.plain.emit_devices(&self.rules, sink);

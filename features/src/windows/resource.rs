@@ -91,17 +91,18 @@ impl ResourceWindows {
     pub(crate) fn push(&mut self, level: Level, rules: &WindowRules) {
         let enters = present(level.mean);
         let enters_squared = second_moment(level.mean, level.variance);
+        let mut leave = [None; WINDOWS.len()];
         for (place, (slots, _)) in WINDOWS.iter().enumerate() {
             let leaves = self.means.ago(slots - 1);
-            self.sums[place].step(enters, present(leaves));
+            leave[place] = present(leaves);
+            self.sums[place].step(enters, leave[place]);
             self.squares[place].step(enters_squared, second_moment(leaves, self.variances.ago(slots - 1)));
         }
         for (sorted, place) in self.sorted.iter_mut().zip(LONG) {
             sorted.step(level.mean, self.means.ago(WINDOWS[place].0 - 1));
         }
         for (line, place) in self.lines.iter_mut().zip(TRENDS) {
-            let slots = WINDOWS[place].0;
-            line.step(slots as i64, enters, present(self.means.ago(slots - 1)));
+            line.step(WINDOWS[place].0 as i64, enters, leave[place]);
         }
         self.push_steps(level.mean);
         self.slot += 1;
@@ -158,7 +159,9 @@ impl ResourceWindows {
     /// Mean of the exponentially weighted values of `length` slots.
     fn faded(&self, half_life: usize, length: usize, rules: &WindowRules) -> f32 {
         let weights = fades::weights(half_life, length);
-        let (total, weight) = fades::weighted(self.means.last(length), weights);
+        // No fade is longer than a day, so a day without a hole has none either.
+        let complete = self.sums[LAST_DAY].count == DAY as i64;
+        let (total, weight) = fades::weighted(self.means.last(length), weights, complete);
         if weight < weights.1 * rules.min_window_coverage as f32 || weight <= 0.0 { f32::NAN } else { total / weight }
     }
 
@@ -340,18 +343,27 @@ impl ResourceWindows {
 mod fades {
     //! Exponentially weighted means over a fixed length.
 
-    use super::FADES;
+    use super::{DAY, FADES};
     use std::sync::LazyLock;
 
-    /// Weights, oldest first, and their sum.
+    /// Partial sums that run side by side. Every length is a multiple of it; the additions of fewer would wait for each
+    /// other.
+    const LANES: usize = 12;
+
+    /// Weights, oldest first, and their sum, added up as [`weighted`] adds the weights of present values.
     type Weights = (Vec<f32>, f32);
 
     static WEIGHTS: LazyLock<[Weights; FADES.len()]> = LazyLock::new(|| {
         FADES.map(|(half_life, length, ..)| {
             let weights: Vec<f32> =
                 (0..length).rev().map(|age| 0.5_f64.powf(age as f64 / half_life as f64) as f32).collect();
-            let sum = weights.iter().sum();
-            (weights, sum)
+            let mut sums = [0.0; LANES];
+            for weights in weights.chunks_exact(LANES) {
+                for lane in 0..LANES {
+                    sums[lane] += weights[lane];
+                }
+            }
+            (weights, sums.iter().sum())
         })
     });
 
@@ -360,12 +372,22 @@ mod fades {
         &WEIGHTS[place]
     }
 
-    /// Sum of weight times value and sum of weights over the present values. Four partial sums, always in the same
-    /// order, which the compiler turns into vector instructions.
-    pub(super) fn weighted(values: &[f32], weights: &Weights) -> (f32, f32) {
-        const LANES: usize = 4;
-        let (mut totals, mut present) = ([0.0_f32; LANES], [0.0_f32; LANES]);
-        for (values, weights) in values.chunks_exact(LANES).zip(weights.0.chunks_exact(LANES)) {
+    /// Sum of weight times value and sum of weights over the present values, always added in the same order.
+    ///
+    /// `complete`: no value is missing, so none is asked whether it is; the result is the same to the last bit.
+    pub(super) fn weighted(values: &[f32], weights: &Weights, complete: bool) -> (f32, f32) {
+        let pairs = values.chunks_exact(LANES).zip(weights.0.chunks_exact(LANES));
+        let mut totals = [0.0_f32; LANES];
+        if complete {
+            for (values, weights) in pairs {
+                for lane in 0..LANES {
+                    totals[lane] += values[lane] * weights[lane];
+                }
+            }
+            return (totals.iter().sum(), weights.1);
+        }
+        let mut present = [0.0_f32; LANES];
+        for (values, weights) in pairs {
             for lane in 0..LANES {
                 let missing = values[lane].is_nan();
                 totals[lane] += if missing { 0.0 } else { values[lane] * weights[lane] };
@@ -373,5 +395,36 @@ mod fades {
             }
         }
         (totals.iter().sum(), present.iter().sum())
+    }
+
+    const _: () = {
+        let mut place = 0;
+        while place < FADES.len() {
+            assert!(FADES[place].1 % LANES == 0 && FADES[place].1 <= DAY, "lanes divide the length, a day holds it");
+            place += 1;
+        }
+    };
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn asking_for_missing_values_changes_no_bit_where_there_are_none() {
+            for (half_life, length, ..) in FADES {
+                let values: Vec<f32> = (0..length).map(|at| (at as f32 * 0.7).sin().abs()).collect();
+                let weights = weights(half_life, length);
+                assert_eq!(weighted(&values, weights, true), weighted(&values, weights, false));
+            }
+        }
+
+        #[test]
+        fn missing_values_have_no_weight() {
+            // Weights halve every three slots: the newest is 1, the one three slots before it 0.5.
+            let mut values = [f32::NAN; 36];
+            (values[35], values[32]) = (0.5, 0.25);
+            let (total, weight) = weighted(&values, weights(3, 36), false);
+            assert_eq!((total, weight), (0.625, 1.5));
+        }
     }
 }

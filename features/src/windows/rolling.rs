@@ -8,7 +8,15 @@ use std::collections::VecDeque;
 /// A value times `scale`, as an integer; 0 for NaN, which callers count separately.
 #[inline]
 pub(crate) fn fixed(value: f64, scale: f64) -> i64 {
-    (value * scale).round_ties_even() as i64
+    // Adding and subtracting 1.5 x 2^52 leaves a float no room for a fraction and rounds ties to even, as the function of
+    // the C library that `round_ties_even` calls does where the processor is not known to have an instruction for it.
+    const NO_FRACTION: f64 = 1.5 * (1_i64 << 52) as f64;
+    let scaled = value * scale;
+    if scaled.abs() < (1_i64 << 51) as f64 {
+        ((scaled + NO_FRACTION) - NO_FRACTION) as i64
+    } else {
+        scaled.round_ties_even() as i64
+    }
 }
 
 /// Count and sum of the present values of a window.
@@ -234,6 +242,16 @@ mod tests {
             prop_assert!((line.slope(2, SCALE) - covariance / variance).abs() < 1e-7);
         }
         Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn fixed_point_rounds_ties_to_even(value in -1e6..1e6_f64, halves in -9_i64..9, bits in 0_u32..60) {
+            let scale = (1_i64 << bits) as f64;
+            prop_assert_eq!(fixed(value, scale), (value * scale).round_ties_even() as i64);
+            let tie = halves as f64 / 2.0;
+            prop_assert_eq!(fixed(tie, 1.0), tie.round_ties_even() as i64);
+        }
     }
 
     #[test]
