@@ -1,0 +1,477 @@
+//! The run of a scenario, from decision to decision.
+
+use super::account::{Account, Gpus};
+use super::contention::CpuClaim;
+use super::filter::{Admitted, repelled_by, visiting_order};
+use super::node_run::NodeRun;
+use super::presence::Presence;
+use super::queue::{Timer, Timers, Waiting};
+use super::settings::EngineSettings;
+use super::telemetry::Telemetry;
+use super::view::{Ask, InFlight, View};
+use crate::outcome::{Meter, Outcome};
+use crate::policy::Policy;
+use crate::world::{NodeId, PodId, QosClass, Request, Scenario, Topology, WorkloadId};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::{HashSet, VecDeque};
+
+/// How long the kubelet reports memory pressure after it is over (`evictionPressureTransitionPeriod`, default 5 m).
+const PRESSURE_MS: i64 = 5 * 60_000;
+/// How far back before a node's newest sample its bindings are kept, for policies that count pods in flight.
+const KEPT_BINDINGS_MS: i64 = 120_000;
+
+/// Why a pod is not on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Not there yet, or over.
+    Absent,
+    /// In the queue, or parked until room is made.
+    Pending,
+    /// Killed, and not yet back in the queue.
+    Returning,
+    /// On a node.
+    Running,
+}
+
+#[derive(Debug, Clone)]
+struct PodRun {
+    phase: Phase,
+    node: NodeId,
+    /// GPUs in use, as bits.
+    gpus: u16,
+    /// How often it was started: tells the timers of this start from earlier ones.
+    starts: u32,
+    /// Since when it waits or runs.
+    since_ms: i64,
+    /// How long it still has to run.
+    left_ms: Option<i64>,
+}
+
+/// A pod has left its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Release {
+    /// Which pod.
+    pub pod: PodId,
+    /// Which node.
+    pub node: NodeId,
+    /// When, in ms from the start.
+    pub at_ms: i64,
+    /// Whether its life is over; else it comes back to the queue.
+    pub ended: bool,
+}
+
+/// A scenario in progress.
+///
+/// [`Simulation::next_pod`] runs it to the next pod that wants a node; [`Simulation::decide`] lets a policy answer. An
+/// environment for learning does the same with [`Simulation::candidates`], [`Simulation::view`] and
+/// [`Simulation::bind`] or [`Simulation::park`].
+pub struct Simulation<'a> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) settings: EngineSettings,
+    pub(super) accounts: Vec<Account>,
+    pub(super) presence: Vec<Presence>,
+    pub(super) order: Vec<NodeId>,
+    pub(super) next_start: usize,
+    pub(super) admitted: Admitted,
+    pub(super) repelled_by: Vec<Vec<(WorkloadId, Topology)>>,
+    now_ms: i64,
+    zones: usize,
+    gpus: Vec<Gpus>,
+    nodes: Vec<NodeRun>,
+    pods: Vec<PodRun>,
+    next_arrival: usize,
+    next_usage_ms: i64,
+    next_scrape_ms: i64,
+    timers: Timers,
+    waiting: Waiting,
+    parked: Vec<PodId>,
+    retry_set: bool,
+    /// Kinds of pods that found no node since room was last made.
+    hopeless: HashSet<(WorkloadId, Request, QosClass)>,
+    telemetry: Telemetry,
+    recent: Vec<VecDeque<InFlight>>,
+    released: Vec<Release>,
+    meter: Meter,
+    chance: ChaCha8Rng,
+    found: Vec<NodeId>,
+    scores: Vec<f64>,
+    claims: Vec<CpuClaim>,
+}
+
+/// Runs `scenario` under `policy`. The same scenario, settings, policy and seed give the same outcome.
+pub fn run(scenario: &Scenario, settings: &EngineSettings, policy: &mut dyn Policy, seed: u64) -> Outcome {
+    let mut simulation = Simulation::new(scenario, settings.clone(), seed);
+    while let Some(pod) = simulation.next_pod() {
+        simulation.decide(pod, policy);
+    }
+    simulation.finish(policy.name(), seed)
+}
+
+impl<'a> Simulation<'a> {
+    /// The scenario at its start. `seed` decides the choice among nodes of equal score.
+    pub fn new(scenario: &'a Scenario, settings: EngineSettings, seed: u64) -> Self {
+        let zones = scenario.nodes.iter().filter_map(|node| node.zone).map(|zone| usize::from(zone.0) + 1).max();
+        let zones = zones.unwrap_or(0);
+        let count = scenario.nodes.len();
+        let step = settings.telemetry_step.millis();
+        let mut timers = Timers::default();
+        for (at, node) in scenario.nodes.iter().enumerate() {
+            let id = NodeId(at as u32);
+            timers.set(node.joins_ms.max(0), Timer::NodeJoins(id));
+            if let Some(leaves) = node.leaves_ms {
+                timers.set(leaves, Timer::NodeLeaves(id));
+            }
+        }
+        let fresh = PodRun { phase: Phase::Absent, node: NodeId(0), gpus: 0, starts: 0, since_ms: 0, left_ms: None };
+        Self {
+            accounts: scenario.nodes.iter().map(Account::new).collect(),
+            presence: vec![Presence::new(zones); scenario.workloads.len()],
+            order: visiting_order(scenario, zones),
+            next_start: 0,
+            admitted: Admitted::default(),
+            repelled_by: repelled_by(scenario),
+            now_ms: 0,
+            zones,
+            gpus: scenario.nodes.iter().map(|node| Gpus::new(node.gpus)).collect(),
+            nodes: vec![NodeRun::default(); count],
+            pods: scenario.pods.iter().map(|pod| PodRun { left_ms: pod.runs_ms, ..fresh.clone() }).collect(),
+            next_arrival: 0,
+            next_usage_ms: scenario.usage_step_ms,
+            next_scrape_ms: step,
+            timers,
+            waiting: Waiting::default(),
+            parked: Vec::new(),
+            retry_set: false,
+            hopeless: HashSet::new(),
+            telemetry: Telemetry::new(count, step, settings.telemetry_delay.millis()),
+            recent: vec![VecDeque::new(); count],
+            released: Vec::new(),
+            meter: Meter::new(scenario),
+            chance: ChaCha8Rng::seed_from_u64(seed),
+            found: Vec::new(),
+            scores: Vec::new(),
+            claims: Vec::new(),
+            scenario,
+            settings,
+        }
+    }
+
+    /// Runs on until a pod wants a node; `None` at the end of the scenario.
+    pub fn next_pod(&mut self) -> Option<PodId> {
+        loop {
+            if let Some(pod) = self.waiting.pop() {
+                return Some(pod);
+            }
+            let arrival = self.scenario.pods.get(self.next_arrival).map_or(i64::MAX, |pod| pod.arrives_ms);
+            let (timer, usage, scrape) = (self.timers.next_ms(), self.next_usage_ms, self.next_scrape_ms);
+            let sample = self.telemetry.next_arrival_ms();
+            let next = timer.min(usage).min(scrape).min(sample).min(arrival);
+            if next >= self.scenario.span_ms {
+                self.now_ms = self.scenario.span_ms;
+                return None;
+            }
+            self.now_ms = next;
+            // At the same moment: what ends, then what is measured, then what begins.
+            if timer == next {
+                self.timer_goes_off();
+            } else if usage == next {
+                self.usage_step();
+            } else if scrape == next {
+                self.scrape();
+            } else if sample == next {
+                self.telemetry.arrive();
+            } else {
+                let pod = PodId(self.next_arrival as u32);
+                self.next_arrival += 1;
+                self.enqueue(pod);
+            }
+        }
+    }
+
+    /// Lets `policy` choose a node for `pod`; where none is feasible the pod is parked until room is made.
+    pub fn decide(&mut self, pod: PodId, policy: &mut dyn Policy) {
+        for release in self.released.drain(..) {
+            policy.released(&release);
+        }
+        let mut found = std::mem::take(&mut self.found);
+        let mut scores = std::mem::take(&mut self.scores);
+        self.candidates(pod, policy.reach(), &mut found);
+        if found.is_empty() {
+            self.park(pod);
+        } else {
+            scores.clear();
+            scores.resize(found.len(), 0.0);
+            if found.len() > 1 {
+                policy.score(&self.ask(pod), &self.view(), &found, &mut scores);
+            }
+            let node = found[best(&scores, &mut self.chance)];
+            self.bind(pod, node);
+            policy.bound(pod, node, self.now_ms);
+        }
+        (self.found, self.scores) = (found, scores);
+    }
+
+    /// Fills `found` with the nodes that `pod` may go to.
+    pub fn candidates(&mut self, pod: PodId, reach: crate::policy::Reach, found: &mut Vec<NodeId>) {
+        if self.hopeless.contains(&self.kind(pod)) {
+            found.clear();
+        } else {
+            self.find_feasible(pod, reach, found);
+        }
+    }
+
+    /// The pod's side of a decision.
+    pub fn ask(&self, pod: PodId) -> Ask<'a> {
+        let spec = self.scenario.pod(pod);
+        Ask {
+            pod,
+            workload: spec.workload,
+            request: spec.request,
+            qos: spec.qos,
+            priority: spec.priority,
+            rules: self.scenario.rules_of(spec.workload),
+        }
+    }
+
+    /// The cluster's side of a decision.
+    pub fn view(&self) -> View<'_> {
+        View {
+            now_ms: self.now_ms,
+            scenario: self.scenario,
+            accounts: &self.accounts,
+            telemetry: &self.telemetry,
+            recent: &self.recent,
+            presence: &self.presence,
+            zones: self.zones,
+        }
+    }
+
+    /// Binds a pod to one of its candidates.
+    pub fn bind(&mut self, pod: PodId, node: NodeId) {
+        let (spec, now, slot) = (self.scenario.pod(pod), self.now_ms, self.scenario.slot(self.now_ms));
+        let run = &mut self.pods[pod.index()];
+        self.meter.waited(run.starts == 0, now - run.since_ms);
+        run.phase = Phase::Running;
+        (run.node, run.since_ms, run.starts) = (node, now, run.starts + 1);
+        if let Some(left) = run.left_ms {
+            self.timers.set(now.saturating_add(left), Timer::PodEnds(pod, run.starts));
+        }
+        let account = &mut self.accounts[node.index()];
+        account.add(&spec.request);
+        if spec.request.gpus > 0 {
+            run.gpus = self.gpus[node.index()].take(&spec.request, account);
+        }
+        self.presence[spec.workload.index()].add(node, self.scenario.node(node).zone);
+        let recent = &mut self.recent[node.index()];
+        let kept = self.telemetry.seen(node.index()).map_or(now - 3_600_000, |seen| seen.at_ms) - KEPT_BINDINGS_MS;
+        while recent.front().is_some_and(|entry| entry.at_ms < kept) {
+            recent.pop_front();
+        }
+        recent.push_back(InFlight { at_ms: now, pod, request: spec.request });
+        let state = &mut self.nodes[node.index()];
+        state.pass(node, now, &mut self.meter);
+        state.add(pod, self.scenario, slot);
+        self.resolve(node);
+    }
+
+    /// Puts a pod aside until room is made.
+    pub fn park(&mut self, pod: PodId) {
+        let rules = self.scenario.rules_of(self.scenario.pod(pod).workload);
+        // Where a pod may go by affinity and spread depends on others: a start elsewhere may make room too.
+        if rules.affinity.is_empty() && rules.spread.is_empty() {
+            self.hopeless.insert(self.kind(pod));
+        } else {
+            self.try_again();
+        }
+        self.parked.push(pod);
+    }
+
+    /// Counts what is left and gives the outcome.
+    pub fn finish(mut self, policy: &str, seed: u64) -> Outcome {
+        let end = self.scenario.span_ms;
+        for (at, node) in self.nodes.iter_mut().enumerate().filter(|(at, _)| self.accounts[*at].ready) {
+            node.pass(NodeId(at as u32), end, &mut self.meter);
+        }
+        for run in self.pods.iter().filter(|run| matches!(run.phase, Phase::Pending | Phase::Returning)) {
+            self.meter.still_waiting(run.starts == 0, end - run.since_ms);
+        }
+        let running = self.pods.iter().filter(|run| run.phase == Phase::Running).count();
+        self.meter.into_outcome(self.scenario, policy, seed, running as u64)
+    }
+
+    /// Now, in ms from the start.
+    pub const fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// The node that a pod runs on.
+    pub fn node_of(&self, pod: PodId) -> Option<NodeId> {
+        let run = &self.pods[pod.index()];
+        (run.phase == Phase::Running).then_some(run.node)
+    }
+
+    fn kind(&self, pod: PodId) -> (WorkloadId, Request, QosClass) {
+        let pod = self.scenario.pod(pod);
+        (pod.workload, pod.request, pod.qos)
+    }
+
+    fn enqueue(&mut self, pod: PodId) {
+        let run = &mut self.pods[pod.index()];
+        if run.phase == Phase::Absent {
+            run.since_ms = self.now_ms;
+        }
+        run.phase = Phase::Pending;
+        self.waiting.push(pod, self.scenario.pod(pod).priority, run.since_ms);
+    }
+
+    fn timer_goes_off(&mut self) {
+        let Some((_, timer)) = self.timers.pop() else { return };
+        match timer {
+            Timer::NodeJoins(node) => {
+                self.accounts[node.index()].ready = true;
+                self.nodes[node.index()].start(self.now_ms);
+                self.change(node);
+                self.room_made();
+            }
+            Timer::NodeLeaves(node) => {
+                self.nodes[node.index()].pass(node, self.now_ms, &mut self.meter);
+                for pod in self.nodes[node.index()].pods.clone() {
+                    self.meter.displaced();
+                    self.kill(pod);
+                }
+                self.accounts[node.index()].ready = false;
+            }
+            Timer::PodEnds(pod, starts) => {
+                let run = &self.pods[pod.index()];
+                if run.phase == Phase::Running && run.starts == starts {
+                    let node = run.node;
+                    self.unbind(pod, true);
+                    self.pods[pod.index()].phase = Phase::Absent;
+                    self.meter.completed();
+                    self.resolve(node);
+                    self.room_made();
+                }
+            }
+            Timer::PodReturns(pod) => self.enqueue(pod),
+            // Each eviction sets a timer; only the last one counts.
+            Timer::PressureEnds(node) => {
+                if self.nodes[node.index()].pressure_ends_ms == self.now_ms {
+                    self.accounts[node.index()].memory_pressure = false;
+                    self.room_made();
+                }
+            }
+            Timer::Retry => {
+                self.retry_set = false;
+                for pod in std::mem::take(&mut self.parked) {
+                    self.enqueue(pod);
+                }
+            }
+        }
+    }
+
+    fn room_made(&mut self) {
+        self.hopeless.clear();
+        if !self.parked.is_empty() {
+            self.try_again();
+        }
+    }
+
+    fn try_again(&mut self) {
+        if !self.retry_set {
+            self.retry_set = true;
+            self.timers.set(self.now_ms + self.settings.retry_delay.millis(), Timer::Retry);
+        }
+    }
+
+    /// Demand changes everywhere.
+    fn usage_step(&mut self) {
+        for at in 0..self.nodes.len() {
+            if self.accounts[at].ready {
+                self.change(NodeId(at as u32));
+            }
+        }
+        self.meter.step(self.now_ms, &self.accounts, self.nodes.iter().map(|node| (node.granted, node.memory)));
+        self.next_usage_ms += self.scenario.usage_step_ms;
+    }
+
+    /// Works out anew what a node's pods want and get.
+    fn change(&mut self, node: NodeId) {
+        let state = &mut self.nodes[node.index()];
+        state.pass(node, self.now_ms, &mut self.meter);
+        state.refresh(node, self.scenario, self.scenario.slot(self.now_ms));
+        self.resolve(node);
+    }
+
+    /// Evicts while memory is short, then shares the CPU.
+    fn resolve(&mut self, node: NodeId) {
+        let slot = self.scenario.slot(self.now_ms);
+        while let Some(pod) = self.nodes[node.index()].next_eviction(node, self.scenario, slot) {
+            self.meter.evicted();
+            self.kill(pod);
+            let ends = self.now_ms + PRESSURE_MS;
+            self.accounts[node.index()].memory_pressure = true;
+            if self.nodes[node.index()].pressure_ends_ms != ends {
+                self.nodes[node.index()].pressure_ends_ms = ends;
+                self.timers.set(ends, Timer::PressureEnds(node));
+            }
+        }
+        self.nodes[node.index()].share(node, self.scenario, slot, &mut self.claims);
+    }
+
+    /// Takes a pod from its node; its controller makes it anew, so it comes back to the queue.
+    fn kill(&mut self, pod: PodId) {
+        self.unbind(pod, false);
+        self.pods[pod.index()].phase = Phase::Returning;
+        self.timers.set(self.now_ms + self.settings.restart_delay.millis(), Timer::PodReturns(pod));
+        self.room_made();
+    }
+
+    fn unbind(&mut self, pod: PodId, ended: bool) {
+        let (spec, now, slot) = (self.scenario.pod(pod), self.now_ms, self.scenario.slot(self.now_ms));
+        let run = &mut self.pods[pod.index()];
+        let node = run.node;
+        run.left_ms = run.left_ms.map(|left| (left - (now - run.since_ms)).max(1));
+        run.since_ms = now;
+        let account = &mut self.accounts[node.index()];
+        account.remove(&spec.request);
+        if spec.request.gpus > 0 {
+            self.gpus[node.index()].give_back(run.gpus, &spec.request, account);
+        }
+        self.presence[spec.workload.index()].remove(node, self.scenario.node(node).zone);
+        let state = &mut self.nodes[node.index()];
+        state.pass(node, now, &mut self.meter);
+        state.remove(pod, self.scenario, slot);
+        self.released.push(Release { pod, node, at_ms: now, ended });
+    }
+
+    fn scrape(&mut self) {
+        let now = self.now_ms;
+        let mut scrape = self.telemetry.blank(now);
+        for (at, node) in self.nodes.iter_mut().enumerate() {
+            scrape.values.push(if self.accounts[at].ready {
+                node.scrape(NodeId(at as u32), now, self.telemetry.step_ms, self.scenario)
+            } else {
+                (f32::NAN, f32::NAN)
+            });
+        }
+        self.telemetry.send(scrape);
+        self.next_scrape_ms += self.telemetry.step_ms;
+    }
+}
+
+/// The place of the highest score, by chance among equals (kube-scheduler's `selectHost`). NaN never wins.
+fn best(scores: &[f64], chance: &mut ChaCha8Rng) -> usize {
+    let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let equals = scores.iter().filter(|score| **score == highest).count();
+    if equals == 0 {
+        return chance.random_range(0..scores.len());
+    }
+    let chosen = if equals == 1 { 0 } else { chance.random_range(0..equals) };
+    let mut places = scores.iter().enumerate().filter(|(_, score)| **score == highest).map(|(place, _)| place);
+    places.nth(chosen).unwrap_or(0)
+}
+
+#[cfg(test)]
+#[path = "simulation_tests.rs"]
+mod tests;
