@@ -144,6 +144,8 @@ pub fn table(figures: &ScenarioFigures) -> Table {
         "imbalance".to_owned(),
         "stranded".to_owned(),
     ]);
+    // A share of next to nothing says nothing.
+    let has_gap = figures.rows.iter().any(|row| row.policy == PolicyKind::Oracle.name() && row.relative < LEAST_GAP);
     for row in &figures.rows {
         let is_base = row.policy == figures.base;
         let tone = match &row.against_base {
@@ -152,7 +154,7 @@ pub fn table(figures: &ScenarioFigures) -> Table {
             difference if difference.is_above_zero() => Tone::Bad,
             _ => Tone::Plain,
         };
-        let gap = row.gap_closed.filter(|gap| gap.mean.is_finite() && !is_base);
+        let gap = row.gap_closed.filter(|gap| gap.mean.is_finite() && !is_base && has_gap);
         table.toned_row([
             (row.policy.clone(), Tone::Plain),
             (with_interval(&row.cost), Tone::Plain),
@@ -171,6 +173,9 @@ pub fn table(figures: &ScenarioFigures) -> Table {
     }
     table
 }
+
+/// The oracle must save this share of the base's cost before shares of its gap are shown.
+const LEAST_GAP: f64 = -0.05;
 
 /// What the columns of [`table`] mean, in one paragraph.
 pub(crate) const LEGEND: &str = "Cost, hot minutes, throttled pod-minutes and pending pod-minutes are per 1,000 node-minutes; brackets hold the 95 % interval over the seeds (Student's t); the difference is paired by seed. The share of the oracle's gap closed is (base − policy) ÷ (base − oracle).";

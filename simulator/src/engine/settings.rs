@@ -16,7 +16,7 @@ pub struct EngineSettings {
     /// How late a sample is when a policy sees it
     #[arg(long, env = "BERTH_SIMULATOR_TELEMETRY_DELAY", default_value = "30s")]
     pub telemetry_delay: Span,
-    /// From the kill of a pod to its return to the queue
+    /// From the kill of a pod to its return to the queue; doubled with each further kill, up to 5 minutes
     #[arg(long, env = "BERTH_SIMULATOR_RESTART_DELAY", default_value = "10s")]
     pub restart_delay: Span,
     /// From the moment room is made to the next try of pods that fit nowhere (kube-scheduler's podMaxBackoffSeconds)

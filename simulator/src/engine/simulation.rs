@@ -18,6 +18,11 @@ use std::collections::{HashSet, VecDeque};
 
 /// How long the kubelet reports memory pressure after it is over (`evictionPressureTransitionPeriod`, default 5 m).
 const PRESSURE_MS: i64 = 5 * 60_000;
+/// A killed pod comes back after the restart delay, doubled with each kill up to this (the kubelet's CrashLoopBackOff;
+/// the Job controller backs off likewise).
+const LONGEST_RESTART_MS: i64 = 5 * 60_000;
+/// A pod that has run for this long starts over with the plain delay (kubelet, `backOffPeriod` reset).
+const SOUND_RUN_MS: i64 = 10 * 60_000;
 /// How far back before a node's newest sample its bindings are kept, for policies that count pods in flight.
 const KEPT_BINDINGS_MS: i64 = 120_000;
 
@@ -42,6 +47,8 @@ struct PodRun {
     gpus: u16,
     /// How often it was started: tells the timers of this start from earlier ones.
     starts: u32,
+    /// Kills in a row without a sound run in between.
+    kills: u32,
     /// Since when it waits or runs.
     since_ms: i64,
     /// How long it still has to run.
@@ -123,7 +130,8 @@ impl<'a> Simulation<'a> {
                 timers.set(leaves, Timer::NodeLeaves(id));
             }
         }
-        let fresh = PodRun { phase: Phase::Absent, node: NodeId(0), gpus: 0, starts: 0, since_ms: 0, left_ms: None };
+        let fresh =
+            PodRun { phase: Phase::Absent, node: NodeId(0), gpus: 0, starts: 0, kills: 0, since_ms: 0, left_ms: None };
         Self {
             accounts: scenario.nodes.iter().map(Account::new).collect(),
             presence: vec![Presence::new(zones); scenario.workloads.len()],
@@ -421,9 +429,14 @@ impl<'a> Simulation<'a> {
 
     /// Takes a pod from its node; its controller makes it anew, so it comes back to the queue.
     fn kill(&mut self, pod: PodId) {
+        let ran_ms = self.now_ms - self.pods[pod.index()].since_ms;
         self.unbind(pod, false);
-        self.pods[pod.index()].phase = Phase::Returning;
-        self.timers.set(self.now_ms + self.settings.restart_delay.millis(), Timer::PodReturns(pod));
+        let run = &mut self.pods[pod.index()];
+        run.phase = Phase::Returning;
+        run.kills = if ran_ms >= SOUND_RUN_MS { 1 } else { run.kills + 1 };
+        let delay = self.settings.restart_delay.millis();
+        let backed_off = delay.saturating_mul(1 << (run.kills - 1).min(20)).min(LONGEST_RESTART_MS.max(delay));
+        self.timers.set(self.now_ms + backed_off, Timer::PodReturns(pod));
         self.room_made();
     }
 

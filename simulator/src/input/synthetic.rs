@@ -68,7 +68,7 @@ impl Synthetic {
     /// [`WrongUse`] for a setting out of range.
     pub fn build(&self) -> Result<Scenario, InputError> {
         if !(1..=MAX_NODES).contains(&self.nodes) {
-            return Err(WrongUse(format!("--nodes is {}, want 1 to {MAX_NODES}", self.nodes)).into());
+            return Err(WrongUse(format!("--size is {}, want 1 to {MAX_NODES}", self.nodes)).into());
         }
         if !(self.days >= 1.0 / 24.0 && self.days <= 366.0) {
             return Err(WrongUse(format!("--days is {}, want 0.05 to 366", self.days)).into());
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_named() {
         for (settings, named) in [
-            (Synthetic { nodes: 0, ..Synthetic::small(1) }, "--nodes is 0"),
+            (Synthetic { nodes: 0, ..Synthetic::small(1) }, "--size is 0"),
             (Synthetic { days: 0.0, ..Synthetic::small(1) }, "--days is 0"),
             (Synthetic { load: f64::NAN, ..Synthetic::small(1) }, "--load is NaN"),
         ] {

@@ -160,7 +160,7 @@ impl<'a> Fleet<'a> {
             let name = format!("shop/Deployment/service-{}", self.workloads.len());
             let workload = self.workload(name);
             let cpu = (self.around(0.8, 0.7) * 20.0).round().clamp(1.0, 120.0) * 50.0;
-            let per_core = if self.settings.shape == Shape::Memory { 5.0 } else { 3.2 };
+            let per_core = if self.settings.shape == Shape::Memory { 3.2 } else { 3.0 };
             let memory = cpu / 1_000.0 * self.around(per_core, 0.4) * GIB;
             let replicas = (self.around(6.0, 0.7).round() as usize).clamp(2, 60);
             let course = Course::service(&mut self.chance);
