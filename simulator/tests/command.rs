@@ -70,7 +70,7 @@ fn wrong_use_ends_with_2_and_a_failure_with_1() {
         (vec!["compare", "--scenario", "openb"], 2, "--trace DIR or BERTH_TRACES"),
         (vec!["compare", "--scenario", "openb", "--trace", "nowhere"], 1, "nowhere"),
         (vec!["compare", "--size", "0"], 2, "--size is 0"),
-        (vec!["compare", "--days", "-1"], 2, "--days is -1"),
+        (vec!["compare", "--days=-1"], 2, "--days is -1"),
         (vec!["compare", "--seeds", "0"], 2, "--seeds is 0"),
         (vec!["compare", "--telemetry-step", "0s"], 2, "--telemetry-step is 0s"),
         (vec!["compare", "--pending=-1"], 2, "`pending` is -1"),
@@ -80,7 +80,7 @@ fn wrong_use_ends_with_2_and_a_failure_with_1() {
         (vec!["what-if", "--nodes", "1", "--scenario", "mixed,pools"], 2, "names 2 scenarios"),
         (vec!["what-if", "--nodes", "-60", "--seeds", "1", "--days", "0.1"], 1, "has no node"),
         (vec!["replay"], 1, "collector collect"),
-        (vec!["replay", "--price", "-1"], 2, "--price is -1"),
+        (vec!["replay", "--price=-1"], 2, "--price is -1"),
     ] {
         let output = simulator(folder.path(), &arguments);
         let message = text(&output.stderr);

@@ -46,8 +46,7 @@ fn every_policy_places_the_whole_trace_and_loses_no_pod() {
         PolicyKind::LeastUsed,
         PolicyKind::Oracle,
     ] {
-        let mut policy = kind.build(&scenario, &weights);
-        let outcome = run(&scenario, &EngineSettings::default(), policy.as_mut(), 1);
+        let outcome = kind.run(&scenario, &EngineSettings::default(), &weights, 1);
         assert_eq!(outcome.pods, scenario.pods.len() as u64);
         assert_eq!(outcome.pods, outcome.completed + outcome.running + outcome.waiting, "{}", outcome.policy);
         assert!(outcome.placed as f64 > 0.9 * outcome.pods as f64, "{} placed {}", outcome.policy, outcome.placed);

@@ -1,6 +1,6 @@
 //! Runs policies × seeds in parallel.
 
-use crate::engine::{EngineSettings, run};
+use crate::engine::EngineSettings;
 use crate::input::{InputError, ScenarioKind, Sources};
 use crate::outcome::{CostWeights, Outcome};
 use crate::policy::PolicyKind;
@@ -71,8 +71,7 @@ pub(crate) fn run_all(scenarios: &[Scenario], settings: &CompareSettings, done: 
         .par_iter()
         .map(|(policy, at)| {
             let started = Instant::now();
-            let mut policy = policy.build(&scenarios[*at], &settings.weights);
-            let outcome = run(&scenarios[*at], &settings.engine, policy.as_mut(), settings.seeds[*at]);
+            let outcome = policy.run(&scenarios[*at], &settings.engine, &settings.weights, settings.seeds[*at]);
             done();
             (outcome, started.elapsed().as_secs_f64())
         })

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 /// as one over 80 % (both are counted for it); a throttled pod-minute is half a hot node-minute, since it is one pod of
 /// several; a memory kill takes a pod half an hour to make good; a pod that waits is as bad as one that is throttled.
 /// Imbalance, stranded capacity and P95 utilization over the target are ratios for the whole cluster, so they are
-/// multiplied by its node-minutes; their weights are small, since they matter through the others.
+/// multiplied by its node-minutes; their weights are small, since they matter through the others: an imbalance of 10 points costs as
+/// much as two of 1,000 node-minutes over 80 %.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CostWeights {
@@ -31,13 +32,13 @@ pub struct CostWeights {
     #[arg(long, env = "BERTH_COST_PENDING", default_value_t = 0.5, value_name = "WEIGHT")]
     pub pending: f64,
     /// Cost of the standard deviation of CPU utilization over the nodes, per node-minute
-    #[arg(long, env = "BERTH_COST_IMBALANCE", default_value_t = 0.1, value_name = "WEIGHT")]
+    #[arg(long, env = "BERTH_COST_IMBALANCE", default_value_t = 0.02, value_name = "WEIGHT")]
     pub imbalance: f64,
     /// Cost of the share of capacity that no median pod can use, per node-minute
-    #[arg(long, env = "BERTH_COST_STRANDED", default_value_t = 0.1, value_name = "WEIGHT")]
+    #[arg(long, env = "BERTH_COST_STRANDED", default_value_t = 0.02, value_name = "WEIGHT")]
     pub stranded: f64,
     /// Cost of P95 utilization over the target of 0.65, per node-minute
-    #[arg(long, env = "BERTH_COST_P95", default_value_t = 0.1, value_name = "WEIGHT")]
+    #[arg(long, env = "BERTH_COST_P95", default_value_t = 0.02, value_name = "WEIGHT")]
     pub p95_over_target: f64,
 }
 
@@ -49,9 +50,9 @@ impl Default for CostWeights {
             throttled: 0.5,
             eviction: 30.0,
             pending: 0.5,
-            imbalance: 0.1,
-            stranded: 0.1,
-            p95_over_target: 0.1,
+            imbalance: 0.02,
+            stranded: 0.02,
+            p95_over_target: 0.02,
         }
     }
 }
@@ -129,9 +130,9 @@ mod tests {
             p95_utilization: 0.85,
             ..Outcome::default()
         };
-        // By hand: (40 + 20 + 10 + 30 + 4) ÷ 2 = 52, and 100 × (0.2 + 0.1 + 0.2) = 50.
+        // By hand: (40 + 20 + 10 + 30 + 4) ÷ 2 = 52, and 20 × (0.2 + 0.1 + 0.2) = 10.
         let cost = CostWeights::default().cost(&outcome);
-        assert!((cost - 102.0).abs() < 1e-9, "{cost}");
+        assert!((cost - 62.0).abs() < 1e-9, "{cost}");
     }
 
     #[test]

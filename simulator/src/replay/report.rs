@@ -2,7 +2,7 @@
 
 use super::change::{NodeChange, change_nodes};
 use crate::compare::{CompareSettings, ScenarioFigures, ScenarioRuns, figures};
-use crate::engine::{EngineSettings, run};
+use crate::engine::EngineSettings;
 use crate::outcome::{CostWeights, Outcome};
 use crate::policy::PolicyKind;
 use crate::world::Scenario;
@@ -143,8 +143,7 @@ fn spare_nodes(scenario: &Scenario, settings: &ReplaySettings, policy: PolicyKin
     let cores = |scenario: &Scenario| scenario.total_cpu() as f64 / 1_000.0;
     let without = |count: usize| -> Option<Spare> {
         let fewer = change_nodes(scenario, NodeChange(-(count as i64))).ok()?;
-        let mut chosen = policy.build(&fewer, &settings.weights);
-        let outcome = run(&fewer, &settings.engine, chosen.as_mut(), settings.seeds[0]);
+        let outcome = policy.run(&fewer, &settings.engine, &settings.weights, settings.seeds[0]);
         no_worse(&outcome, recorded).then(|| Spare { nodes: count, cores: cores(scenario) - cores(&fewer) })
     };
     let (mut good, mut bad) = (none, scenario.nodes.len());
