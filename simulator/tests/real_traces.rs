@@ -31,7 +31,8 @@ fn scenario() -> Scenario {
     assert_eq!(trace.nodes.iter().map(|node| u64::from(node.shape.gpus)).sum::<u64>(), 6_212);
     let library = UsageLibrary::read(&folder, UsageSet::Bitbrains).expect("bitbrains");
     assert!(library.machines.len() > 50, "{} machines", library.machines.len());
-    combine(&trace, &library, &settings(1.0, PodLives::Stay, 1.0)).expect("a scenario")
+    // A quarter of it keeps the test short; `make simulate` takes all.
+    combine(&trace, &library, &settings(1.0, PodLives::Stay, 0.25)).expect("a scenario")
 }
 
 #[test]

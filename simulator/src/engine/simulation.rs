@@ -94,8 +94,10 @@ pub struct Simulation<'a> {
     waiting: Waiting,
     parked: Vec<PodId>,
     retry_set: bool,
-    /// Kinds of pods that found no node since room was last made.
+    /// Kinds of pods that found no node, save perhaps one of `freed`.
     hopeless: HashSet<(WorkloadId, Request, QosClass)>,
+    /// Nodes on which room was made since parked pods were last tried.
+    freed: Vec<NodeId>,
     telemetry: Telemetry,
     recent: Vec<VecDeque<InFlight>>,
     released: Vec<Release>,
@@ -152,6 +154,7 @@ impl<'a> Simulation<'a> {
             parked: Vec::new(),
             retry_set: false,
             hopeless: HashSet::new(),
+            freed: Vec::new(),
             telemetry: Telemetry::new(count, step, settings.telemetry_delay.millis()),
             recent: vec![VecDeque::new(); count],
             released: Vec::new(),
@@ -222,7 +225,7 @@ impl<'a> Simulation<'a> {
 
     /// Fills `found` with the nodes that `pod` may go to.
     pub fn candidates(&mut self, pod: PodId, reach: crate::policy::Reach, found: &mut Vec<NodeId>) {
-        if self.hopeless.contains(&self.kind(pod)) {
+        if self.is_hopeless(pod) {
             found.clear();
         } else {
             self.find_feasible(pod, reach, found);
@@ -319,6 +322,13 @@ impl<'a> Simulation<'a> {
         (run.phase == Phase::Running).then_some(run.node)
     }
 
+    /// Whether a pod of this kind has found no node and none of those on which room was made since can take it.
+    fn is_hopeless(&self, pod: PodId) -> bool {
+        let request = &self.scenario.pod(pod).request;
+        self.hopeless.contains(&self.kind(pod))
+            && !self.freed.iter().any(|node| self.accounts[node.index()].fits(request))
+    }
+
     fn kind(&self, pod: PodId) -> (WorkloadId, Request, QosClass) {
         let pod = self.scenario.pod(pod);
         (pod.workload, pod.request, pod.qos)
@@ -340,7 +350,7 @@ impl<'a> Simulation<'a> {
                 self.accounts[node.index()].ready = true;
                 self.nodes[node.index()].start(self.now_ms);
                 self.change(node);
-                self.room_made();
+                self.room_made(node);
             }
             Timer::NodeLeaves(node) => {
                 self.nodes[node.index()].pass(node, self.now_ms, &mut self.meter);
@@ -358,7 +368,7 @@ impl<'a> Simulation<'a> {
                     self.pods[pod.index()].phase = Phase::Absent;
                     self.meter.completed();
                     self.resolve(node);
-                    self.room_made();
+                    self.room_made(node);
                 }
             }
             Timer::PodReturns(pod) => self.enqueue(pod),
@@ -366,21 +376,28 @@ impl<'a> Simulation<'a> {
             Timer::PressureEnds(node) => {
                 if self.nodes[node.index()].pressure_ends_ms == self.now_ms {
                     self.accounts[node.index()].memory_pressure = false;
-                    self.room_made();
+                    self.room_made(node);
                 }
             }
             Timer::Retry => {
                 self.retry_set = false;
-                for pod in std::mem::take(&mut self.parked) {
+                let (stay, try_again): (Vec<PodId>, Vec<PodId>) =
+                    std::mem::take(&mut self.parked).into_iter().partition(|pod| self.is_hopeless(*pod));
+                self.parked = stay;
+                self.freed.clear();
+                for pod in try_again {
+                    self.hopeless.remove(&self.kind(pod));
                     self.enqueue(pod);
                 }
             }
         }
     }
 
-    fn room_made(&mut self) {
-        self.hopeless.clear();
+    fn room_made(&mut self, node: NodeId) {
         if !self.parked.is_empty() {
+            if !self.freed.contains(&node) {
+                self.freed.push(node);
+            }
             self.try_again();
         }
     }
@@ -429,6 +446,7 @@ impl<'a> Simulation<'a> {
 
     /// Takes a pod from its node; its controller makes it anew, so it comes back to the queue.
     fn kill(&mut self, pod: PodId) {
+        let node = self.pods[pod.index()].node;
         let ran_ms = self.now_ms - self.pods[pod.index()].since_ms;
         self.unbind(pod, false);
         let run = &mut self.pods[pod.index()];
@@ -437,7 +455,7 @@ impl<'a> Simulation<'a> {
         let delay = self.settings.restart_delay.millis();
         let backed_off = delay.saturating_mul(1 << (run.kills - 1).min(20)).min(LONGEST_RESTART_MS.max(delay));
         self.timers.set(self.now_ms + backed_off, Timer::PodReturns(pod));
-        self.room_made();
+        self.room_made(node);
     }
 
     fn unbind(&mut self, pod: PodId, ended: bool) {

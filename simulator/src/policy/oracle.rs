@@ -120,8 +120,9 @@ impl<'a> Oracle<'a> {
     /// The cost that the pod of `profile` adds to `node`, per slot looked at.
     fn added(&self, node: NodeId, cpu: f64, memory: f64, pods: f64) -> f64 {
         let future = &self.future[node.index() * self.slots..(node.index() + 1) * self.slots];
+        let (per_cpu, per_memory) = (cpu.recip(), memory.recip());
         let state = |cpu_used: f64, memory_used: f64| {
-            let (cpu_share, memory_share) = (cpu_used / cpu, memory_used / memory);
+            let (cpu_share, memory_share) = (cpu_used * per_cpu, memory_used * per_memory);
             let mut cost = self.foresight.even * (cpu_share * cpu_share + memory_share * memory_share);
             if cpu_share > 0.8 {
                 cost += self.weights.hot_80 + (cpu_share - 0.8);
