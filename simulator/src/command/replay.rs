@@ -58,7 +58,7 @@ pub(super) fn run(args: &ReplayArgs, config: &ConfigFile, given: &ArgMatches, st
         engine,
         weights,
     };
-    let replayed = replay(&scenario, &settings);
+    let replayed = replay(&scenario, &settings)?;
     if let Some(path) = &args.output.html_out {
         runtime::files::write_text(path, &page(&replayed).html())?;
     }

@@ -6,6 +6,7 @@ use crate::outcome::{CostWeights, Outcome};
 use crate::policy::PolicyKind;
 use crate::world::{Notes, Scenario};
 use rayon::prelude::*;
+use runtime::WrongUse;
 use std::time::Instant;
 
 /// What to compare.
@@ -45,12 +46,15 @@ pub struct ScenarioRuns {
 /// Runs all policies on all seeds of each scenario kind.
 ///
 /// # Errors
-/// When a scenario cannot be made.
+/// When there is no policy or no seed, or a scenario cannot be made.
 pub fn compare(
     sources: &Sources<'_>,
     kinds: &[ScenarioKind],
     settings: &CompareSettings,
 ) -> Result<Vec<ScenarioRuns>, InputError> {
+    if settings.policies.is_empty() || settings.seeds.is_empty() {
+        return Err(WrongUse("a comparison needs at least one policy and one seed".to_owned()).into());
+    }
     let count = kinds.len() * settings.seeds.len() * settings.policies.len();
     let bar = runtime::progress::bar(count as u64, "simulating");
     let mut all = Vec::new();

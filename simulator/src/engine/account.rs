@@ -1,6 +1,6 @@
 //! What a node has and what is requested of it: all that the resource filters read, in one cache line per node.
 
-use crate::world::{Node, Request};
+use crate::world::{Node, Request, ZoneId};
 
 /// Most GPUs of a node.
 pub const MAX_GPUS: usize = 16;
@@ -8,6 +8,9 @@ pub const MAX_GPUS: usize = 16;
 pub const SCORED_CPU_MILLI: u64 = 100;
 /// Memory that scores count for a pod that requests none (same file).
 pub const SCORED_MEMORY_BYTES: u64 = 200 * 1024 * 1024;
+
+/// More zones than any cluster has.
+const NO_ZONE: u16 = u16::MAX;
 
 /// Allocatable and requested amounts of one node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +33,10 @@ pub struct Account {
     pub max_pods: u32,
     /// The most thousandths free on one GPU.
     pub gpu_free_most: u16,
+    /// Number of its failure zone, `u16::MAX` without one; see [`Account::zone`].
+    pub zone: u16,
+    /// GPUs.
+    pub gpus: u8,
     /// GPUs without any pod.
     pub gpu_free_whole: u8,
     /// Whether it is there.
@@ -46,6 +53,8 @@ impl Account {
             memory: node.memory.get(),
             max_pods: node.max_pods,
             gpu_free_most: if node.gpus > 0 { 1_000 } else { 0 },
+            zone: node.zone.map_or(NO_ZONE, |zone| zone.0),
+            gpus: node.gpus,
             gpu_free_whole: node.gpus,
             ..Self::default()
         }
@@ -59,6 +68,12 @@ impl Account {
             & (self.cpu_requested + request.cpu.millicores() <= self.cpu)
             & (self.memory_requested + request.memory.get() <= self.memory);
         plain && (request.gpus == 0 || self.fits_gpus(request))
+    }
+
+    /// Its failure zone.
+    #[inline]
+    pub fn zone(&self) -> Option<ZoneId> {
+        (self.zone != NO_ZONE).then_some(ZoneId(self.zone))
     }
 
     fn fits_gpus(&self, request: &Request) -> bool {

@@ -1,8 +1,9 @@
 //! Which nodes a pod may go to: kube-scheduler's native filters and its candidate sampling.
 
+use super::account::Account;
 use super::simulation::Simulation;
 use crate::policy::Reach;
-use crate::world::{AffinityTerm, NodeId, PodId, QosClass, Rules, Scenario, Strength, Topology, WorkloadId};
+use crate::world::{AffinityTerm, NodeId, PodId, QosClass, Request, Rules, Scenario, Strength, Topology, WorkloadId};
 
 /// How many feasible nodes are looked for among `nodes` before scoring begins.
 ///
@@ -100,26 +101,48 @@ impl Simulation<'_> {
         let (accounts, request) = (&self.accounts, &pod.request);
         let best_effort = pod.qos == QosClass::BestEffort;
         let (before, after) = self.order.split_at(self.next_start);
-        let mut looked_at = 0;
-        for node in after.iter().chain(before) {
-            looked_at += 1;
-            let account = &accounts[node.index()];
-            if account.fits(request)
-                && !(best_effort && account.memory_pressure)
-                && set.is_none_or(|set| set.has(*node))
-                && places.as_ref().is_none_or(|places| places.admits(self, *node))
-            {
-                found.push(*node);
-                if found.len() == wanted {
-                    break;
-                }
-            }
-        }
+        let parts = [after, before];
+        // Most pods have no rule: for them the loop only reads accounts.
+        let looked_at = if set.is_none() && places.is_none() && !best_effort {
+            scan(parts, accounts, request, wanted, found, |_, _| true)
+        } else {
+            scan(parts, accounts, request, wanted, found, |node, account| {
+                !(best_effort && account.memory_pressure)
+                    && set.is_none_or(|set| set.has(node))
+                    && places.as_ref().is_none_or(|places| places.admits(self, node))
+            })
+        };
         if reach == Reach::Sampled {
             self.next_start = (self.next_start + looked_at) % nodes;
         }
         self.admitted = admitted;
     }
+}
+
+/// Fills `found` with up to `wanted` nodes that fit and are `admitted`, in order; returns how many were looked at.
+fn scan(
+    parts: [&[NodeId]; 2],
+    accounts: &[Account],
+    request: &Request,
+    wanted: usize,
+    found: &mut Vec<NodeId>,
+    admitted: impl Fn(NodeId, &Account) -> bool,
+) -> usize {
+    found.reserve(wanted);
+    let mut looked_at = 0;
+    for part in parts {
+        for node in part {
+            looked_at += 1;
+            let account = &accounts[node.index()];
+            if account.fits(request) && admitted(*node, account) {
+                found.push(*node);
+                if found.len() == wanted {
+                    return looked_at;
+                }
+            }
+        }
+    }
+    looked_at
 }
 
 /// The rules that depend on where other pods run.

@@ -84,6 +84,7 @@ pub struct Simulation<'a> {
     pub(super) repelled_by: Vec<Vec<(WorkloadId, Topology)>>,
     now_ms: i64,
     zones: usize,
+    tainted: bool,
     gpus: Vec<Gpus>,
     nodes: Vec<NodeRun>,
     pods: Vec<PodRun>,
@@ -143,6 +144,7 @@ impl<'a> Simulation<'a> {
             repelled_by: repelled_by(scenario),
             now_ms: 0,
             zones,
+            tainted: scenario.nodes.iter().any(|node| !node.taints.is_empty()),
             gpus: scenario.nodes.iter().map(|node| Gpus::new(node.gpus)).collect(),
             nodes: vec![NodeRun::default(); count],
             pods: scenario.pods.iter().map(|pod| PodRun { left_ms: pod.runs_ms, ..fresh.clone() }).collect(),
@@ -255,6 +257,7 @@ impl<'a> Simulation<'a> {
             recent: &self.recent,
             presence: &self.presence,
             zones: self.zones,
+            tainted: self.tainted,
         }
     }
 
@@ -493,14 +496,23 @@ impl<'a> Simulation<'a> {
 
 /// The place of the highest score, by chance among equals (kube-scheduler's `selectHost`). NaN never wins.
 fn best(scores: &[f64], chance: &mut ChaCha8Rng) -> usize {
-    let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let equals = scores.iter().filter(|score| **score == highest).count();
-    if equals == 0 {
-        return chance.random_range(0..scores.len());
+    let (mut highest, mut equals, mut first) = (f64::NEG_INFINITY, 0, 0);
+    for (place, score) in scores.iter().enumerate() {
+        if *score > highest {
+            (highest, equals, first) = (*score, 1, place);
+        } else if *score == highest {
+            equals += 1;
+        }
     }
-    let chosen = if equals == 1 { 0 } else { chance.random_range(0..equals) };
-    let mut places = scores.iter().enumerate().filter(|(_, score)| **score == highest).map(|(place, _)| place);
-    places.nth(chosen).unwrap_or(0)
+    match equals {
+        0 => chance.random_range(0..scores.len()),
+        1 => first,
+        _ => {
+            let chosen = chance.random_range(0..equals);
+            let mut places = scores.iter().enumerate().filter(|(_, score)| **score == highest);
+            places.nth(chosen).map_or(first, |(place, _)| place)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ pub struct View<'a> {
     pub(super) recent: &'a [VecDeque<InFlight>],
     pub(super) presence: &'a [Presence],
     pub(super) zones: usize,
+    pub(super) tainted: bool,
 }
 
 impl<'a> View<'a> {
@@ -66,6 +67,11 @@ impl<'a> View<'a> {
     /// How many zones it has.
     pub const fn zone_count(&self) -> usize {
         self.zones
+    }
+
+    /// Whether any node has a taint.
+    pub const fn has_taints(&self) -> bool {
+        self.tainted
     }
 
     /// A node's shape, labels and taints.

@@ -23,6 +23,9 @@ pub(super) const DAY_SLOTS: usize = 288;
 /// A series with less of its slots than this is left out.
 const LEAST_COVERAGE: f64 = 0.8;
 
+/// Slots of ten years.
+const MOST_SLOTS: usize = 3_660 * DAY_SLOTS;
+
 /// The usage of one machine, as a share of what it has, one value per five minutes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MachineUsage {
@@ -92,6 +95,11 @@ impl UsageLibrary {
         // From a midnight on, so that hours stay hours.
         let start = first.div_euclid(86_400) * 86_400;
         let slots = ((last - start) / STEP_S + 1) as usize;
+        // A damaged time must not ask for the memory of a century.
+        if slots > MOST_SLOTS {
+            self.dropped += 1;
+            return Ok(());
+        }
         let (mut cpu, mut memory) = (vec![None; slots], vec![None; slots]);
         for (ts, cpu_pct, memory_pct) in found {
             let slot = ((ts - start) / STEP_S) as usize;
@@ -157,8 +165,9 @@ mod tests {
         let rows = "ts_s,cpu_pct,mem_pct,mem_mb\n0,10,,1\n300,20,,1\n900,30,,1\n1200,30,,1\n1500,30,,1\n1800,30,,1\n";
         std::fs::write(vms.join("vm-001.csv"), rows).expect("fixture");
         std::fs::write(vms.join("vm-002.csv"), "ts_s,cpu_pct,mem_pct\n0,10,5\n3000,10,5\n").expect("fixture");
+        std::fs::write(vms.join("vm-003.csv"), "ts_s,cpu_pct,mem_pct\n0,10,5\n1e15,10,5\n").expect("fixture");
         let library = UsageLibrary::read(folder.path(), UsageSet::Bitbrains).expect("a library");
-        assert_eq!((library.machines.len(), library.dropped, library.filled), (1, 1, 1));
+        assert_eq!((library.machines.len(), library.dropped, library.filled), (1, 2, 1));
         assert_eq!(library.machines[0].cpu[..4], [0.1, 0.2, 0.2, 0.3]);
         assert!(library.machines[0].memory.is_empty());
         let error = UsageLibrary::read(folder.path(), UsageSet::Planetlab).expect_err("absent").to_string();

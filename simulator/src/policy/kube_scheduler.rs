@@ -48,7 +48,7 @@ impl KubeScheduler {
     /// 100 − 100 × (PreferNoSchedule taints not tolerated) ÷ (most of them on a candidate)
     /// (`…/plugins/tainttoleration/taint_toleration.go`).
     fn add_taints(&mut self, ask: &Ask<'_>, view: &View<'_>, candidates: &[NodeId], scores: &mut [f64]) {
-        if candidates.iter().all(|node| view.node(*node).taints.is_empty()) {
+        if !view.has_taints() {
             return;
         }
         self.scratch.clear();

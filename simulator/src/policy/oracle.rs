@@ -169,7 +169,7 @@ impl Policy for Oracle<'_> {
         for (score, node) in scores.iter_mut().zip(candidates) {
             let account = view.account(*node);
             let added = self.added(*node, account.cpu as f64, account.memory as f64, f64::from(account.pods + 1));
-            let taken = self.room_taken(account, view.node(*node).gpus, &ask.request);
+            let taken = self.room_taken(account, account.gpus, &ask.request);
             *score = -added - taken * self.profile.len() as f64;
         }
     }
@@ -252,8 +252,8 @@ fn busiest(scenario: &Scenario, with_gpus: bool) -> f64 {
 /// How many pods of `large` a node takes after `more`, as a real number.
 fn room(account: &Account, large: &Request, more: &Request) -> f64 {
     let left = |free: u64, more: u64| free.saturating_sub(more) as f64;
-    let cpu = left(account.cpu - account.cpu_requested, more.cpu.millicores()) / large.cpu.millicores() as f64;
-    let memory = left(account.memory - account.memory_requested, more.memory.get()) / large.memory.as_f64();
+    let cpu = left(account.cpu.saturating_sub(account.cpu_requested), more.cpu.millicores()) / large.cpu.millicores() as f64;
+    let memory = left(account.memory.saturating_sub(account.memory_requested), more.memory.get()) / large.memory.as_f64();
     let plain = cpu.min(memory).floor();
     if large.gpus == 0 {
         return plain;

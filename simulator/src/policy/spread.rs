@@ -1,5 +1,6 @@
 //! kube-scheduler's scores that look at other pods: PodTopologySpread and InterPodAffinity.
 
+use super::allocation::whole;
 use crate::engine::{Ask, View};
 use crate::world::{AffinityTerm, NodeId, SpreadConstraint, Strength, Topology, WorkloadId};
 
@@ -65,25 +66,25 @@ pub(super) fn add_topology_spread(
                 match constraint.topology {
                     Topology::Node => score += f64::from(by_node[node.index()]) * node_weight + skew,
                     Topology::Zone => {
-                        if let Some(zone) = view.node(*node).zone {
+                        if let Some(zone) = view.account(*node).zone() {
                             score += f64::from(presence.in_zone(zone)) * zone_weight + skew;
                         }
                     }
                 }
             }
-            score.round()
+            whole(score + 0.5)
         }));
     });
     let (lowest, highest) = extremes(scratch);
     for (score, raw) in scores.iter_mut().zip(scratch.iter()) {
-        let normalised = if highest == 0.0 { 100.0 } else { (100.0 * (highest + lowest - raw) / highest).floor() };
+        let normalised = if highest == 0.0 { 100.0 } else { whole(100.0 * (highest + lowest - raw) / highest) };
         *score += weight * normalised;
     }
 }
 
 fn zones_among(view: &View<'_>, candidates: &[NodeId]) -> usize {
     let mut seen = vec![false; view.zone_count()];
-    for zone in candidates.iter().filter_map(|node| view.node(*node).zone) {
+    for zone in candidates.iter().filter_map(|node| view.account(*node).zone()) {
         seen[usize::from(zone.0)] = true;
     }
     seen.into_iter().filter(|seen| *seen).count()
@@ -109,7 +110,7 @@ pub(super) fn add_pod_affinity(
     if terms.is_empty() {
         return;
     }
-    let near = |term: &AffinityTerm, node: NodeId| match (term.topology, view.node(node).zone) {
+    let near = |term: &AffinityTerm, node: NodeId| match (term.topology, view.account(node).zone()) {
         (Topology::Zone, Some(zone)) => view.presence(term.workload).in_zone(zone),
         _ => view.presence(term.workload).on(node),
     };
@@ -122,7 +123,7 @@ pub(super) fn add_pod_affinity(
     let (lowest, highest) = extremes(scratch);
     if highest > lowest {
         for (score, raw) in scores.iter_mut().zip(scratch.iter()) {
-            *score += weight * (100.0 * (raw - lowest) / (highest - lowest)).floor();
+            *score += weight * whole(100.0 * (raw - lowest) / (highest - lowest));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Trimaran's plugins (`kubernetes-sigs/scheduler-plugins`, `pkg/trimaran`), each as the only score plugin.
 
 use super::Policy;
+use super::allocation::whole;
 use crate::engine::{Ask, View};
 use crate::world::{NodeId, Request};
 
@@ -33,7 +34,7 @@ impl TargetLoadPacking {
     /// The CPU in millicores that a pod is expected to use. No source has limits, so requests count.
     fn expected(&self, request: &Request) -> f64 {
         let milli = request.cpu.millicores() as f64;
-        if milli > 0.0 { (milli * self.multiplier).round() } else { self.default_milli }
+        if milli > 0.0 { whole(milli * self.multiplier + 0.5) } else { self.default_milli }
     }
 
     /// The score of a node at a predicted utilization of `percent`.
@@ -42,9 +43,9 @@ impl TargetLoadPacking {
         if percent > 100.0 {
             0.0
         } else if percent > target {
-            (target * (100.0 - percent) / (100.0 - target)).round()
+            whole(target * (100.0 - percent) / (100.0 - target) + 0.5)
         } else {
-            ((100.0 - target) * percent / target + target).round()
+            whole((100.0 - target) * percent / target + target + 0.5)
         }
     }
 }
@@ -108,7 +109,7 @@ impl Policy for LoadVariationRiskBalancing {
             *score = view.seen(*node).map_or(0.0, |seen| {
                 let by_cpu = self.of(seen.cpu_mean() + cpu / account.cpu as f64, seen.cpu_deviation());
                 let by_memory = self.of(seen.memory_mean() + memory / account.memory as f64, seen.memory_deviation());
-                by_cpu.min(by_memory).round()
+                whole(by_cpu.min(by_memory) + 0.5)
             });
         }
     }

@@ -7,6 +7,7 @@ use crate::outcome::{CostWeights, Outcome};
 use crate::policy::PolicyKind;
 use crate::world::Scenario;
 use rayon::prelude::*;
+use runtime::WrongUse;
 use serde::Serialize;
 
 /// What is asked.
@@ -68,7 +69,13 @@ pub struct ReplayReport {
 }
 
 /// Runs a history under its recorded placement and others, and looks for nodes to spare.
-pub fn replay(scenario: &Scenario, settings: &ReplaySettings) -> ReplayReport {
+///
+/// # Errors
+/// [`WrongUse`] without any seed.
+pub fn replay(scenario: &Scenario, settings: &ReplaySettings) -> Result<ReplayReport, WrongUse> {
+    if settings.seeds.is_empty() {
+        return Err(WrongUse("a replay needs at least one seed".to_owned()));
+    }
     let mut policies = vec![PolicyKind::Recorded];
     policies.extend(settings.policies.iter().copied().filter(|policy| *policy != PolicyKind::Recorded));
     let scenarios = vec![scenario.clone(); settings.seeds.len()];
@@ -93,14 +100,14 @@ pub fn replay(scenario: &Scenario, settings: &ReplaySettings) -> ReplayReport {
         .collect();
     bar.finish_and_clear();
     let reference = scenario.reference_request();
-    ReplayReport {
+    Ok(ReplayReport {
         figures,
         policies,
         moved: moved(scenario, &settings.engine, settings.seeds[0]),
         reference: format!("{} CPU and {:.1} GiB", reference.cpu, reference.memory.as_f64() / f64::from(1 << 30)),
         price_per_core_hour: settings.price_per_core_hour,
         runs,
-    }
+    })
 }
 
 fn in_budget(
@@ -181,4 +188,62 @@ fn moved(scenario: &Scenario, engine: &EngineSettings, seed: u64) -> u64 {
         moved += u64::from(recorded.is_some() && simulation.node_of(pod).is_some_and(|node| Some(node) != recorded));
     }
     moved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{node, pod, scenario};
+    use crate::world::NodeId;
+
+    fn settings() -> ReplaySettings {
+        ReplaySettings {
+            policies: vec![PolicyKind::KubeScheduler, PolicyKind::MostAllocated],
+            seeds: vec![1, 2],
+            price_per_core_hour: 0.5,
+            engine: EngineSettings::default(),
+            weights: CostWeights::default(),
+        }
+    }
+
+    /// Four nodes of four cores; the record has both hot pods on the first and leaves two nodes empty.
+    fn history() -> Scenario {
+        let nodes = (0..4).map(|at| node(&format!("node-{at}"), "4", 16)).collect();
+        let mut pods = vec![pod("a", "1", 1), pod("b", "1", 1), pod("c", "1", 1)];
+        for (pod, (node, uses)) in pods.iter_mut().zip([(0, 1_800.0), (0, 1_800.0), (1, 500.0)]) {
+            pod.recorded = Some(NodeId(node));
+            pod.usage.cpu_milli = uses;
+        }
+        scenario(nodes, pods).checked().expect("a scenario")
+    }
+
+    #[test]
+    fn nodes_to_spare_and_their_price_by_hand() {
+        let report = replay(&history(), &settings()).expect("a report");
+        let [recorded, kube, packed] = &report.policies[..] else { panic!("three policies") };
+        assert_eq!((recorded.policy.as_str(), recorded.hot_hours, recorded.spare_nodes), ("recorded", 1.0, 0));
+        // The record has 3.6 of 4 cores in use on one node for the hour: as much as all pods on two nodes may have.
+        assert_eq!(kube.hot_hours, 0.0);
+        assert_eq!(kube.spare_nodes, 2, "two nodes hold the pods as well as recorded, one node would be over 90 %");
+        // Two nodes of four cores for an hour at 0.5, and 720 times that in 30 days.
+        assert_eq!((kube.spare_core_hours, kube.saved, kube.saved_per_month), (8.0, 4.0, 2_880.0));
+        assert!(packed.spare_nodes <= 2);
+        assert_eq!(report.moved, 0);
+        assert_eq!(report.figures.base, "recorded");
+        let page = crate::replay::page(&report).html();
+        for word in ["saved per 30 days", "2 of 4 nodes", "0.5 per core-hour", "recorded"] {
+            assert!(page.contains(word), "{word} in the page");
+        }
+    }
+
+    #[test]
+    fn a_record_that_does_not_fit_is_counted_and_no_seed_is_refused() {
+        let mut crowded = history();
+        for pod in &mut crowded.pods {
+            pod.request.cpu = crate::testing::cores("3");
+        }
+        assert_eq!(replay(&crowded, &settings()).expect("a report").moved, 1);
+        let none = ReplaySettings { seeds: Vec::new(), ..settings() };
+        assert!(replay(&crowded, &none).is_err());
+    }
 }

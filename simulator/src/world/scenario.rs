@@ -260,8 +260,7 @@ impl Scenario {
         &self.rules[self.workloads[workload.index()].rules as usize]
     }
 
-    /// The slot of the usage grid that `ms` falls into. Slots count from the origin's midnight, so that series which
-    /// follow the clock keep their hours.
+    /// The slot of the usage grid that `ms` falls into, counted from the start.
     pub fn slot(&self, ms: i64) -> u64 {
         (ms.max(0) / self.usage_step_ms) as u64
     }
