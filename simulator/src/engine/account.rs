@@ -122,6 +122,33 @@ pub(crate) fn scored_memory(request: &Request) -> u64 {
     if request.memory.get() == 0 { SCORED_MEMORY_BYTES } else { request.memory.get() }
 }
 
+/// What the filters' inner loop reads of a node: a third of an account, kept in the order in which nodes are visited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Room {
+    cpu: u64,
+    memory: u64,
+    /// 0 when the node is not there.
+    pods: u32,
+    pub node: u32,
+}
+
+impl Room {
+    pub fn of(account: &Account, node: u32) -> Self {
+        Self {
+            cpu: account.cpu.saturating_sub(account.cpu_requested),
+            memory: account.memory.saturating_sub(account.memory_requested),
+            pods: if account.ready { account.max_pods.saturating_sub(account.pods) } else { 0 },
+            node,
+        }
+    }
+
+    /// [`Account::fits`] without GPUs.
+    #[inline]
+    pub fn fits(&self, request: &Request) -> bool {
+        (self.cpu >= request.cpu.millicores()) & (self.memory >= request.memory.get()) & (self.pods > 0)
+    }
+}
+
 /// Free thousandths of each GPU of a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Gpus {

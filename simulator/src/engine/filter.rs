@@ -1,6 +1,6 @@
 //! Which nodes a pod may go to: kube-scheduler's native filters and its candidate sampling.
 
-use super::account::Account;
+use super::account::Room;
 use super::simulation::Simulation;
 use crate::policy::Reach;
 use crate::world::{AffinityTerm, NodeId, PodId, QosClass, Request, Rules, Scenario, Strength, Topology, WorkloadId};
@@ -89,7 +89,7 @@ impl Simulation<'_> {
         found.clear();
         let scenario = self.scenario;
         let pod = scenario.pod(pod);
-        let nodes = self.order.len();
+        let nodes = self.rooms.len();
         let wanted = match reach {
             Reach::Sampled => feasible_nodes_to_find(nodes, self.settings.percentage_of_nodes_to_score),
             Reach::All => nodes,
@@ -100,14 +100,16 @@ impl Simulation<'_> {
         let places = Places::new(self, pod.workload, rules, set);
         let (accounts, request) = (&self.accounts, &pod.request);
         let best_effort = pod.qos == QosClass::BestEffort;
-        let (before, after) = self.order.split_at(self.next_start);
+        let (before, after) = self.rooms.split_at(self.next_start);
         let parts = [after, before];
-        // Most pods have no rule: for them the loop only reads accounts.
-        let looked_at = if set.is_none() && places.is_none() && !best_effort {
-            scan(parts, accounts, request, wanted, found, |_, _| true)
+        // Most pods have no rule: for them the loop reads nothing but room.
+        let looked_at = if set.is_none() && places.is_none() && !best_effort && request.gpus == 0 {
+            scan(parts, request, wanted, found, |_| true)
         } else {
-            scan(parts, accounts, request, wanted, found, |node, account| {
-                !(best_effort && account.memory_pressure)
+            scan(parts, request, wanted, found, |node| {
+                let account = &accounts[node.index()];
+                account.fits(request)
+                    && !(best_effort && account.memory_pressure)
                     && set.is_none_or(|set| set.has(node))
                     && places.as_ref().is_none_or(|places| places.admits(self, node))
             })
@@ -119,28 +121,26 @@ impl Simulation<'_> {
     }
 }
 
-/// Fills `found` with up to `wanted` nodes that fit and are `admitted`, in order; returns how many were looked at.
+/// Fills `found` with up to `wanted` nodes that have room and are `admitted`, in order; returns how many were looked at.
 fn scan(
-    parts: [&[NodeId]; 2],
-    accounts: &[Account],
+    parts: [&[Room]; 2],
     request: &Request,
     wanted: usize,
     found: &mut Vec<NodeId>,
-    admitted: impl Fn(NodeId, &Account) -> bool,
+    admitted: impl Fn(NodeId) -> bool,
 ) -> usize {
     found.reserve(wanted);
     let mut looked_at = 0;
     for part in parts {
-        for node in part {
-            looked_at += 1;
-            let account = &accounts[node.index()];
-            if account.fits(request) && admitted(*node, account) {
-                found.push(*node);
+        for (at, room) in part.iter().enumerate() {
+            if room.fits(request) && admitted(NodeId(room.node)) {
+                found.push(NodeId(room.node));
                 if found.len() == wanted {
-                    return looked_at;
+                    return looked_at + at + 1;
                 }
             }
         }
+        looked_at += part.len();
     }
     looked_at
 }

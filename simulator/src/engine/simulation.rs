@@ -1,6 +1,6 @@
 //! The run of a scenario, from decision to decision.
 
-use super::account::{Account, Gpus};
+use super::account::{Account, Gpus, Room};
 use super::contention::CpuClaim;
 use super::filter::{Admitted, repelled_by, visiting_order};
 use super::node_run::NodeRun;
@@ -78,7 +78,10 @@ pub struct Simulation<'a> {
     pub(super) settings: EngineSettings,
     pub(super) accounts: Vec<Account>,
     pub(super) presence: Vec<Presence>,
-    pub(super) order: Vec<NodeId>,
+    /// Room of the nodes in the order in which they are visited.
+    pub(super) rooms: Vec<Room>,
+    /// Place of each node in `rooms`.
+    places: Vec<u32>,
     pub(super) next_start: usize,
     pub(super) admitted: Admitted,
     pub(super) repelled_by: Vec<Vec<(WorkloadId, Topology)>>,
@@ -125,6 +128,11 @@ impl<'a> Simulation<'a> {
         let zones = zones.unwrap_or(0);
         let count = scenario.nodes.len();
         let step = settings.telemetry_step.millis();
+        let order = visiting_order(scenario, zones);
+        let mut places = vec![0; count];
+        for (place, node) in order.iter().enumerate() {
+            places[node.index()] = place as u32;
+        }
         let mut timers = Timers::default();
         for (at, node) in scenario.nodes.iter().enumerate() {
             let id = NodeId(at as u32);
@@ -138,7 +146,8 @@ impl<'a> Simulation<'a> {
         Self {
             accounts: scenario.nodes.iter().map(Account::new).collect(),
             presence: vec![Presence::new(zones); scenario.workloads.len()],
-            order: visiting_order(scenario, zones),
+            rooms: order.iter().map(|node| Room::of(&Account::new(scenario.node(*node)), node.0)).collect(),
+            places,
             next_start: 0,
             admitted: Admitted::default(),
             repelled_by: repelled_by(scenario),
@@ -276,6 +285,7 @@ impl<'a> Simulation<'a> {
         if spec.request.gpus > 0 {
             run.gpus = self.gpus[node.index()].take(&spec.request, account);
         }
+        self.rooms[self.places[node.index()] as usize] = Room::of(account, node.0);
         self.presence[spec.workload.index()].add(node, self.scenario.node(node).zone);
         let recent = &mut self.recent[node.index()];
         let kept = self.telemetry.seen(node.index()).map_or(now - 3_600_000, |seen| seen.at_ms) - KEPT_BINDINGS_MS;
@@ -350,7 +360,7 @@ impl<'a> Simulation<'a> {
         let Some((_, timer)) = self.timers.pop() else { return };
         match timer {
             Timer::NodeJoins(node) => {
-                self.accounts[node.index()].ready = true;
+                self.set_ready(node, true);
                 self.nodes[node.index()].start(self.now_ms);
                 self.change(node);
                 self.room_made(node);
@@ -361,7 +371,7 @@ impl<'a> Simulation<'a> {
                     self.meter.displaced();
                     self.kill(pod);
                 }
-                self.accounts[node.index()].ready = false;
+                self.set_ready(node, false);
             }
             Timer::PodEnds(pod, starts) => {
                 let run = &self.pods[pod.index()];
@@ -394,6 +404,12 @@ impl<'a> Simulation<'a> {
                 }
             }
         }
+    }
+
+    fn set_ready(&mut self, node: NodeId, ready: bool) {
+        let account = &mut self.accounts[node.index()];
+        account.ready = ready;
+        self.rooms[self.places[node.index()] as usize] = Room::of(account, node.0);
     }
 
     fn room_made(&mut self, node: NodeId) {
@@ -472,6 +488,7 @@ impl<'a> Simulation<'a> {
         if spec.request.gpus > 0 {
             self.gpus[node.index()].give_back(run.gpus, &spec.request, account);
         }
+        self.rooms[self.places[node.index()] as usize] = Room::of(account, node.0);
         self.presence[spec.workload.index()].remove(node, self.scenario.node(node).zone);
         let state = &mut self.nodes[node.index()];
         state.pass(node, now, &mut self.meter);

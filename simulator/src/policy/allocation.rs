@@ -83,8 +83,12 @@ impl Policy for BestFit {
         for (score, node) in scores.iter_mut().zip(candidates) {
             let account = view.account(*node);
             let left = |free: u64, all: u64| free as f64 / all as f64;
-            let cpu = left(account.cpu.saturating_sub(account.cpu_requested + ask.request.cpu.millicores()), account.cpu);
-            let memory = left(account.memory.saturating_sub(account.memory_requested + ask.request.memory.get()), account.memory);
+            let cpu =
+                left(account.cpu.saturating_sub(account.cpu_requested + ask.request.cpu.millicores()), account.cpu);
+            let memory = left(
+                account.memory.saturating_sub(account.memory_requested + ask.request.memory.get()),
+                account.memory,
+            );
             let gpus =
                 if account.gpus == 0 { 0.0 } else { f64::from(account.gpu_free_whole) / f64::from(account.gpus) };
             *score = -(cpu + memory + gpus);
@@ -106,8 +110,13 @@ impl Policy for DotProduct {
         for (score, node) in scores.iter_mut().zip(candidates) {
             let account = view.account(*node);
             let aligned = |asked: u64, free: u64, all: u64| asked as f64 / all as f64 * (free as f64 / all as f64);
-            let cpu = aligned(ask.request.cpu.millicores(), account.cpu.saturating_sub(account.cpu_requested), account.cpu);
-            let memory = aligned(ask.request.memory.get(), account.memory.saturating_sub(account.memory_requested), account.memory);
+            let cpu =
+                aligned(ask.request.cpu.millicores(), account.cpu.saturating_sub(account.cpu_requested), account.cpu);
+            let memory = aligned(
+                ask.request.memory.get(),
+                account.memory.saturating_sub(account.memory_requested),
+                account.memory,
+            );
             let gpus = if account.gpus == 0 {
                 0.0
             } else {

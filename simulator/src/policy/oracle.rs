@@ -252,8 +252,10 @@ fn busiest(scenario: &Scenario, with_gpus: bool) -> f64 {
 /// How many pods of `large` a node takes after `more`, as a real number.
 fn room(account: &Account, large: &Request, more: &Request) -> f64 {
     let left = |free: u64, more: u64| free.saturating_sub(more) as f64;
-    let cpu = left(account.cpu.saturating_sub(account.cpu_requested), more.cpu.millicores()) / large.cpu.millicores() as f64;
-    let memory = left(account.memory.saturating_sub(account.memory_requested), more.memory.get()) / large.memory.as_f64();
+    let cpu =
+        left(account.cpu.saturating_sub(account.cpu_requested), more.cpu.millicores()) / large.cpu.millicores() as f64;
+    let memory =
+        left(account.memory.saturating_sub(account.memory_requested), more.memory.get()) / large.memory.as_f64();
     let plain = cpu.min(memory).floor();
     if large.gpus == 0 {
         return plain;
