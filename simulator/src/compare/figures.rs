@@ -17,8 +17,8 @@ pub struct Row {
     pub cost: Interval,
     /// Cost − cost of the base policy, paired by seed.
     pub against_base: Interval,
-    /// `against_base` as a share of the base's mean cost.
-    pub relative: f64,
+    /// Cost ÷ cost of the base − 1, by seed: seeds whose clusters are fuller do not weigh more.
+    pub relative: Interval,
     /// Share of the oracle's gap closed; absent without oracle or base.
     pub gap_closed: Option<Interval>,
     /// Node-minutes over 80 % CPU, per 1,000.
@@ -74,7 +74,6 @@ pub fn figures(runs: &ScenarioRuns, weights: &CostWeights, base: PolicyKind) -> 
     };
     let base = if of(base).is_some() { base } else { runs.outcomes.first().map_or(base, |(policy, _)| *policy) };
     let (base_costs, oracle_costs) = (of(base).unwrap_or_default(), of(PolicyKind::Oracle));
-    let base_mean = t_interval(&base_costs).mean;
     let rows = runs.outcomes.iter().zip(&runs.seconds).map(|((policy, outcomes), seconds)| {
         let own = costs(outcomes);
         let over = |value: &dyn Fn(&Outcome) -> f64| t_interval(&outcomes.iter().map(value).collect::<Vec<_>>());
@@ -82,11 +81,12 @@ pub fn figures(runs: &ScenarioRuns, weights: &CostWeights, base: PolicyKind) -> 
             over(&|outcome| 1_000.0 * value(outcome) / outcome.node_minutes.max(f64::MIN_POSITIVE))
         };
         let against_base = paired_difference(&own, &base_costs);
+        let ratios: Vec<f64> = own.iter().zip(&base_costs).map(|(own, base)| own / base - 1.0).collect();
         Row {
             policy: policy.name(),
             cost: t_interval(&own),
             against_base,
-            relative: against_base.mean / base_mean,
+            relative: t_interval(&ratios),
             gap_closed: oracle_costs.as_ref().map(|oracle| gap_closed(&own, &base_costs, oracle)),
             hot_80: per_thousand(&|outcome| outcome.hot_80_minutes),
             hot_90: per_thousand(&|outcome| outcome.hot_90_minutes),
@@ -145,10 +145,11 @@ pub fn table(figures: &ScenarioFigures) -> Table {
         "stranded".to_owned(),
     ]);
     // A share of next to nothing says nothing.
-    let has_gap = figures.rows.iter().any(|row| row.policy == PolicyKind::Oracle.name() && row.relative < LEAST_GAP);
+    let has_gap =
+        figures.rows.iter().any(|row| row.policy == PolicyKind::Oracle.name() && row.relative.mean < LEAST_GAP);
     for row in &figures.rows {
         let is_base = row.policy == figures.base;
-        let tone = match &row.against_base {
+        let tone = |difference: &Interval| match difference {
             _ if is_base => Tone::Plain,
             difference if difference.is_below_zero() => Tone::Good,
             difference if difference.is_above_zero() => Tone::Bad,
@@ -158,8 +159,8 @@ pub fn table(figures: &ScenarioFigures) -> Table {
         table.toned_row([
             (row.policy.clone(), Tone::Plain),
             (with_interval(&row.cost), Tone::Plain),
-            (if is_base { "–".to_owned() } else { with_interval(&row.against_base) }, tone),
-            (if is_base { "–".to_owned() } else { format!("{:+.1} %", 100.0 * row.relative) }, tone),
+            (if is_base { "–".to_owned() } else { with_interval(&row.against_base) }, tone(&row.against_base)),
+            (if is_base { "–".to_owned() } else { percent(&row.relative) }, tone(&row.relative)),
             (gap.map_or("–".to_owned(), |gap| format!("{:.0} %", 100.0 * gap.mean)), Tone::Plain),
             (number(row.hot_80.mean), Tone::Plain),
             (number(row.hot_90.mean), Tone::Plain),
@@ -178,7 +179,15 @@ pub fn table(figures: &ScenarioFigures) -> Table {
 const LEAST_GAP: f64 = -0.05;
 
 /// What the columns of [`table`] mean, in one paragraph.
-pub(crate) const LEGEND: &str = "Cost, hot minutes, throttled pod-minutes and pending pod-minutes are per 1,000 node-minutes; brackets hold the 95 % interval over the seeds (Student's t); the difference is paired by seed. The share of the oracle's gap closed is (base − policy) ÷ (base − oracle).";
+pub(crate) const LEGEND: &str = "Cost, hot minutes, throttled pod-minutes and pending pod-minutes are per 1,000 node-minutes; brackets hold the 95 % interval over the seeds (Student's t); the difference and the relative change are paired by seed. The share of the oracle's gap closed is (base − policy) ÷ (base − oracle).";
+
+fn percent(interval: &Interval) -> String {
+    let at = |value: f64| format!("{:+.1}", 100.0 * value);
+    if interval.low.is_nan() {
+        return format!("{} %", at(interval.mean));
+    }
+    format!("{} % [{}, {}]", at(interval.mean), at(interval.low), at(interval.high))
+}
 
 /// As many digits as say something.
 pub(crate) fn number(value: f64) -> String {

@@ -20,8 +20,8 @@ pub fn page(all: &[(ScenarioRuns, ScenarioFigures)], weights: &CostWeights) -> P
     let mut page = Page::new("Placement policies compared", subtitle);
     for (_, figures) in all {
         if let Some(best) = best_row(figures) {
-            let tone = if best.against_base.is_below_zero() { Tone::Good } else { Tone::Plain };
-            let value = format!("{} {:+.0} %", best.policy, 100.0 * best.relative);
+            let tone = if best.relative.is_below_zero() { Tone::Good } else { Tone::Plain };
+            let value = format!("{} {:+.0} %", best.policy, 100.0 * best.relative.mean);
             page = page.tile(format!("best on {}, cost against {}", figures.scenario, figures.base), value, tone);
         }
     }

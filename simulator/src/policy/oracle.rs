@@ -16,8 +16,8 @@ use cluster::{Bytes, Cores};
 /// lowest (least sum of squared utilization) is chosen.
 ///
 /// How much room for later pods and evenness are worth at the moment of a decision cannot be told from the pods alone, so
-/// there are [`Foresight::ALL`] ways to weigh them; the reference of a comparison is the best of them, known after the
-/// fact ([`super::PolicyKind::run`]).
+/// there are several ways to weigh them ([`Foresight::ALL`]); the reference of a comparison is the best of them, known
+/// after the fact ([`super::PolicyKind::run`]).
 pub struct Oracle<'a> {
     foresight: Foresight,
     scenario: &'a Scenario,
@@ -43,14 +43,14 @@ pub struct Foresight {
 }
 
 impl Foresight {
-    /// From pure avoidance of hot minutes to pure evenness and room. Found by trying more on the made-up scenarios; these
-    /// were the best of some.
-    pub const ALL: [Self; 5] = [
+    /// From pure avoidance of hot minutes to evenness and room above all.
+    pub const ALL: [Self; 6] = [
         Self { room: 0.0, even: 0.01 },
         Self { room: 0.0, even: 0.3 },
         Self { room: 0.3, even: 0.1 },
         Self { room: 1.0, even: 0.03 },
         Self { room: 1.0, even: 0.3 },
+        Self { room: 3.0, even: 3.0 },
     ];
 }
 
