@@ -5,7 +5,7 @@
 //!   it leaves is shared among the others in the same way. Nobody is killed; who gets less than it wants is throttled.
 //! - **Memory** cannot be shared: while usage is over allocatable the kubelet evicts, one pod after the other, in the
 //!   order of `pkg/kubelet/eviction/helpers.go` (`rankMemoryPressureFunc`): first pods that use more than they request,
-//!   then the lower priority, then the larger usage over request.
+//!   then the lower priority, then the larger usage over request. Critical pods are never evicted.
 
 use crate::world::{Pod, PodId};
 use std::cmp::Ordering;
@@ -52,6 +52,9 @@ pub fn share_cpu(capacity: f64, claims: &mut [CpuClaim]) -> CpuShare {
     }
     share
 }
+
+/// Pods of this priority and more are never evicted (`IsCriticalPod`: `system-cluster-critical` and above).
+pub const CRITICAL_PRIORITY: i32 = 2_000_000_000;
 
 /// Who is evicted first: the smaller goes first.
 pub(super) fn eviction_order(pods: &[Pod], a: (PodId, f64), b: (PodId, f64)) -> Ordering {

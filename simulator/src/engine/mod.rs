@@ -16,7 +16,7 @@ mod view;
 
 pub use account::{Account, MAX_GPUS, SCORED_CPU_MILLI, SCORED_MEMORY_BYTES};
 pub(crate) use account::{scored_cpu, scored_memory};
-pub use contention::{CpuClaim, CpuShare, share_cpu};
+pub use contention::{CRITICAL_PRIORITY, CpuClaim, CpuShare, share_cpu};
 pub use filter::feasible_nodes_to_find;
 pub use presence::Presence;
 pub use settings::EngineSettings;

@@ -1,6 +1,6 @@
 //! One node while it runs: what its pods want, what they get, how much of it has passed.
 
-use super::contention::{CpuClaim, eviction_order, share_cpu};
+use super::contention::{CRITICAL_PRIORITY, CpuClaim, eviction_order, share_cpu};
 use crate::outcome::Meter;
 use crate::world::{NodeId, PodId, Scenario};
 
@@ -79,7 +79,8 @@ impl NodeRun {
             return None;
         }
         let used = |pod: &PodId| (*pod, scenario.pods[pod.index()].usage.at(&scenario.series, slot).1);
-        self.pods.iter().map(used).min_by(|a, b| eviction_order(&scenario.pods, *a, *b)).map(|(pod, _)| pod)
+        let evictable = self.pods.iter().filter(|pod| scenario.pods[pod.index()].priority < CRITICAL_PRIORITY);
+        evictable.map(used).min_by(|a, b| eviction_order(&scenario.pods, *a, *b)).map(|(pod, _)| pod)
     }
 
     /// Shares the CPU among the pods. The baseline is served first: the kubelet reserves for the system.

@@ -49,6 +49,14 @@ fn memory_over_capacity_evicts_in_the_kubelets_order_and_restarts() {
 }
 
 #[test]
+fn a_critical_pod_is_not_evicted() {
+    let critical = pod("critical", "1", 1).uses(100.0, 7.0).with_priority(crate::engine::CRITICAL_PRIORITY);
+    let pods = vec![critical, pod("modest", "1", 4).uses(100.0, 2.0).arrives_at(MINUTE_MS).runs_for(HOUR_MS)];
+    let outcome = ran(scenario(vec![node("a", "4", 8)], pods), &mut Random);
+    assert_eq!((outcome.evictions, outcome.completed), (16, 0), "the modest pod goes, within its request or not");
+}
+
+#[test]
 fn a_node_under_memory_pressure_takes_no_best_effort_pod() {
     let mut guest = pod("guest", "0", 0).uses(1.0, 0.0).arrives_at(MINUTE_MS + 1_000);
     guest.qos = QosClass::BestEffort;

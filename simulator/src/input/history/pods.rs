@@ -2,6 +2,7 @@
 
 use super::STEP_MS;
 use super::nodes::{Explained, MeasuredNodes};
+use crate::engine::CRITICAL_PRIORITY;
 use crate::input::InputError;
 use crate::world::{Label, NodeId, Notes, Pod, QosClass, Request, Rules, SeriesId, Usage, Workload, WorkloadId};
 use cluster::{Bytes, Cores, PODS};
@@ -62,6 +63,11 @@ pub(super) fn read_pods(
         });
     }
     Ok(found)
+}
+
+/// Pods of a DaemonSet, and static pods, whose owner is their node.
+fn is_bound(kind: &str) -> bool {
+    matches!(kind, "DaemonSet" | "Node")
 }
 
 impl Found {
@@ -165,7 +171,11 @@ impl Found {
         self.pods.push(Pod {
             name: row.name.clone(),
             workload,
-            priority: i32::try_from(row.priority).unwrap_or(i32::MAX),
+            // What is bound to its node comes first there and is not evicted; without preemption it could else be locked out.
+            priority: match i32::try_from(row.priority).unwrap_or(i32::MAX) {
+                priority if is_bound(row.kind) => priority.max(CRITICAL_PRIORITY),
+                priority => priority,
+            },
             qos: match row.qos {
                 "Guaranteed" => QosClass::Guaranteed,
                 "BestEffort" => QosClass::BestEffort,
@@ -187,7 +197,7 @@ impl Found {
     /// The workload of a row. DaemonSet and static pods are one workload per node, bound to it.
     fn workload(&mut self, row: &Row<'_>) -> WorkloadId {
         let own = row.workload.unwrap_or(&row.name);
-        let bound = matches!(row.kind, "DaemonSet" | "Node").then_some(row.node).flatten();
+        let bound = is_bound(row.kind).then_some(row.node).flatten();
         let name = match bound {
             Some(node) => format!("{}/{}/{own}@{node}", row.namespace, row.kind),
             None => format!("{}/{}/{own}", row.namespace, row.kind),
