@@ -1,6 +1,6 @@
 //! The page of a comparison.
 
-use super::figures::{LEGEND, ScenarioFigures, number, table};
+use super::figures::{LEGEND, ScenarioFigures, table};
 use super::runs::ScenarioRuns;
 use crate::outcome::{CostWeights, Outcome};
 use crate::policy::PolicyKind;
@@ -199,11 +199,7 @@ fn heat_map(runs: &ScenarioRuns, outcome: &Outcome) -> report::Chart {
     let columns = bins.div_ceil(group);
     let named = columns.div_ceil(8).max(1);
     let columns: Vec<String> =
-        (0..columns)
-            .map(|at| {
-                if at % named == 0 { format!("{} h", number(hours(at)).trim_end_matches(".0")) } else { String::new() }
-            })
-            .collect();
+        (0..columns).map(|at| if at % named == 0 { format!("{:.0} h", hours(at)) } else { String::new() }).collect();
     chart::heatmap(&Heatmap {
         rows: &rows,
         columns: &columns,

@@ -26,7 +26,7 @@ pub fn page(replayed: &ReplayReport) -> Page {
         page = page.note(&text, Tone::Warn);
     }
     page = page.section("Capacity and cost by policy").table(&budget(replayed)).text(&format!(
-        "Room: how many more pods of {} would have fitted in the tightest twentieth of the time, by requests, and by usage (no node over 80 % of CPU or 90 % of memory). Spare nodes: how many nodes of the most common shape could have been left out with no more hot minutes, evictions or waiting than recorded. Price: {} per core-hour.",
+        "Room: how many more pods of {} would have fitted in the tightest twentieth of the time, by requests, and by usage (no node over 80 % of CPU or 90 % of memory). Spare nodes: how many nodes of the most common shape could have been left out with no more hot minutes, no more pods without a node and no more cost in total than recorded. Price: {} per core-hour.",
         replayed.reference, replayed.price_per_core_hour
     ));
     page = page.text(crate::compare::LEGEND);

@@ -40,7 +40,7 @@ pub struct PolicyReport {
     pub room_by_requests: f64,
     /// More median pods that would have fitted with no node over 80 % of CPU or 90 % of memory in use, likewise.
     pub room_by_usage: f64,
-    /// Nodes that could have been left out with no more hot minutes, evictions or waiting than recorded.
+    /// Nodes that could have been left out with no more hot minutes, pods without a node, or total cost than recorded.
     pub spare_nodes: usize,
     /// Their core-hours in this span.
     pub spare_core_hours: f64,
@@ -151,7 +151,8 @@ fn spare_nodes(scenario: &Scenario, settings: &ReplaySettings, policy: PolicyKin
     let without = |count: usize| -> Option<Spare> {
         let fewer = change_nodes(scenario, NodeChange(-(count as i64))).ok()?;
         let outcome = policy.run(&fewer, &settings.engine, &settings.weights, settings.seeds[0]);
-        no_worse(&outcome, recorded).then(|| Spare { nodes: count, cores: cores(scenario) - cores(&fewer) })
+        no_worse(&outcome, recorded, &settings.weights)
+            .then(|| Spare { nodes: count, cores: cores(scenario) - cores(&fewer) })
     };
     let (mut good, mut bad) = (none, scenario.nodes.len());
     let mut count = 1;
@@ -168,13 +169,13 @@ fn spare_nodes(scenario: &Scenario, settings: &ReplaySettings, policy: PolicyKin
     good
 }
 
-/// A minute of waiting per pod is what a retry takes, and no worse service.
-fn no_worse(outcome: &Outcome, recorded: &Outcome) -> bool {
+/// No more hot minutes, no more pods without a node, and no more weighted cost in total (not per node-minute, since fewer
+/// nodes have fewer of them).
+fn no_worse(outcome: &Outcome, recorded: &Outcome, weights: &CostWeights) -> bool {
+    let total = |outcome: &Outcome| weights.cost(outcome) * outcome.node_minutes;
     outcome.hot_80_minutes <= recorded.hot_80_minutes
-        && outcome.hot_90_minutes <= recorded.hot_90_minutes
-        && outcome.evictions <= recorded.evictions
         && outcome.never_placed <= recorded.never_placed
-        && outcome.pending_pod_minutes <= recorded.pending_pod_minutes + outcome.pods as f64
+        && total(outcome) <= total(recorded)
 }
 
 /// Pods that the recorded placement could not put where they were: requests did not fit, by the tables.
