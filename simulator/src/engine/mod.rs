@@ -5,6 +5,7 @@
 
 mod account;
 mod contention;
+mod events;
 mod filter;
 mod node_run;
 mod presence;
