@@ -10,7 +10,7 @@ const PRESSURE_MS: i64 = 5 * 60_000;
 /// A killed pod comes back after the restart delay, doubled with each kill up to this (the kubelet's CrashLoopBackOff;
 /// the Job controller backs off likewise).
 const LONGEST_RESTART_MS: i64 = 5 * 60_000;
-/// A pod that has run for this long starts over with the plain delay (kubelet, `backOffPeriod` reset).
+/// A pod that has run for this long starts over with the plain delay, as a container does after twice the longest delay.
 const SOUND_RUN_MS: i64 = 10 * 60_000;
 
 impl Simulation<'_> {
