@@ -7,17 +7,22 @@ SHELL := /bin/bash
 DATA ?= .berth
 # Prometheus server for `make cycle`; empty takes the built-in synthetic cluster.
 PROMETHEUS_URL ?=
+# Folder of the public traces for `make simulate`; empty leaves them out.
+TRACES ?=
+# Seeds of `make simulate`.
+SEEDS ?= 5
 # Further arguments for `pipelines run`, such as PIPELINE_ARGS="--from train-load".
 PIPELINE_ARGS ?=
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 
-.PHONY: help build cycle test test-setup lint bench results docs real-road clean
+.PHONY: help build cycle test test-setup lint bench results simulate docs real-road clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  DATA=DIR             data root of make cycle (default .berth)"
+	@echo "  TRACES=DIR SEEDS=N   make simulate on openb as well; how many seeds (default 5)"
 	@echo "  PROMETHEUS_URL=URL   make cycle on the history of a real cluster"
 
 build: ## Build all commands
@@ -45,6 +50,14 @@ bench: test-setup ## Measure speed and memory beside pandas, Polars and XGBoost,
 
 results: build test-setup ## Compute the figures of docs/results.md on the public traces
 	@scripts/results.sh
+
+simulate: build ## Compare placement policies with intervals on made-up clusters, and on openb where TRACES= names it
+	@mkdir -p "$(DATA)/reports"
+	@$(BINARIES)/simulator --data "$(DATA)" compare --scenario mixed,misrequested,bursts,memory,pools --seeds $(SEEDS) \
+		--html-out "$(DATA)/reports/compare.html" --json-out "$(DATA)/reports/compare.json"
+	@$(if $(TRACES),$(BINARIES)/simulator --data "$(DATA)" compare --scenario openb --trace "$(TRACES)" --days 7 --seeds $(SEEDS) \
+		--html-out "$(DATA)/reports/compare-openb.html" --json-out "$(DATA)/reports/compare-openb.json",\
+		echo "openb left out: TRACES=DIR names the folder of the public traces")
 
 docs: build ## Write the feature reference, with the distributions of DATA when it has features
 	@$(BINARIES)/features --data "$(DATA)" docs --out docs/features.md

@@ -1,0 +1,94 @@
+//! `simulator compare`.
+
+use super::{OutputArgs, SeedArgs, checked_policies, input_error};
+use crate::compare::{CompareSettings, LEGEND, ScenarioFigures, compare, figures, page, table};
+use crate::engine::EngineSettings;
+use crate::input::{ScenarioArgs, ScenarioKind};
+use crate::outcome::CostWeights;
+use crate::policy::PolicyKind;
+use clap::{ArgMatches, Args};
+use runtime::{ConfigFile, WrongUse};
+use store::Store;
+
+/// What to compare.
+#[derive(Debug, Clone, Args)]
+pub struct CompareArgs {
+    /// Which policies, separated by commas [default: all that need no history]
+    #[arg(long, env = "BERTH_SIMULATOR_POLICIES", value_delimiter = ',', value_name = "NAMES")]
+    pub policies: Vec<PolicyKind>,
+    /// What the others are compared with
+    #[arg(long, default_value = "kube-scheduler", value_name = "POLICY")]
+    pub base: PolicyKind,
+    /// Which seeds.
+    #[command(flatten)]
+    pub seeds: SeedArgs,
+    /// Which scenarios.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+    /// How the cluster behaves.
+    #[command(flatten, next_help_heading = "Cluster")]
+    pub engine: EngineSettings,
+    /// What outcomes cost.
+    #[command(flatten, next_help_heading = "Cost")]
+    pub weights: CostWeights,
+    /// Where results go.
+    #[command(flatten, next_help_heading = "Output")]
+    pub output: OutputArgs,
+}
+
+pub(super) fn run(args: &CompareArgs, config: &ConfigFile, given: &ArgMatches, store: &Store) -> anyhow::Result<()> {
+    let scenario: ScenarioArgs = config.resolve("simulator.scenario", &args.scenario, given)?;
+    let engine: EngineSettings = config.resolve("simulator.engine", &args.engine, given)?;
+    let weights: CostWeights = config.resolve("simulator.cost", &args.weights, given)?;
+    engine.check()?;
+    weights.check()?;
+    if scenario.scenario.is_empty() {
+        return Err(WrongUse("--scenario names none".to_owned()).into());
+    }
+    let has_record = scenario.scenario == [ScenarioKind::History];
+    let policies = if args.policies.is_empty() { PolicyKind::COMPARED.to_vec() } else { args.policies.clone() };
+    let policies = checked_policies(&policies, has_record)?;
+    let settings = CompareSettings { policies, seeds: args.seeds.list()?, engine, weights };
+    let sources = scenario.open(store).map_err(input_error)?;
+    let runs = compare(&sources, &scenario.scenario, &settings).map_err(input_error)?;
+    let all: Vec<_> = runs
+        .into_iter()
+        .map(|runs| {
+            let figures = figures(&runs, &settings.weights, args.base);
+            (runs, figures)
+        })
+        .collect();
+    let figures: Vec<&ScenarioFigures> = all.iter().map(|(_, figures)| figures).collect();
+    if let Some(path) = &args.output.html_out {
+        runtime::files::write_text(path, &page(&all, &settings.weights).html())?;
+    }
+    if let Some(path) = &args.output.json_out {
+        runtime::files::write_json(path, &figures)?;
+    }
+    if args.output.json {
+        println!("{}", serde_json::to_string_pretty(&figures)?);
+        return Ok(());
+    }
+    for figures in figures {
+        print(figures);
+    }
+    println!("{LEGEND}");
+    if let Some(path) = &args.output.html_out {
+        println!("page: {}", path.display());
+    }
+    Ok(())
+}
+
+pub(super) fn print(figures: &ScenarioFigures) {
+    println!(
+        "## {}: {} nodes, {:.0} pods, {:.1} days, {} seeds\n",
+        figures.scenario, figures.nodes, figures.pods, figures.days, figures.seeds
+    );
+    println!("{}", table(figures).markdown());
+    for (reason, count) in &figures.notes.counts {
+        println!("- {reason}: {count}");
+    }
+    if !figures.notes.counts.is_empty() {
+        println!();
+    }
+}

@@ -1,0 +1,208 @@
+//! What the runs of a scenario come to: one row per policy.
+
+use super::runs::ScenarioRuns;
+use super::stats::{Interval, gap_closed, paired_difference, t_interval};
+use crate::outcome::{CostPart, CostWeights, Outcome};
+use crate::policy::PolicyKind;
+use crate::world::Notes;
+use report::{Table, Tone};
+use serde::Serialize;
+
+/// One policy on one scenario. Amounts are means over the seeds, per 1,000 node-minutes where they say so.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// The policy.
+    pub policy: String,
+    /// Weighted cost per 1,000 node-minutes.
+    pub cost: Interval,
+    /// Cost − cost of the base policy, paired by seed.
+    pub against_base: Interval,
+    /// Cost ÷ cost of the base − 1, by seed: seeds whose clusters are fuller do not weigh more.
+    pub relative: Interval,
+    /// Share of the oracle's gap closed; absent without oracle or base.
+    pub gap_closed: Option<Interval>,
+    /// Node-minutes over 80 % CPU, per 1,000.
+    pub hot_80: Interval,
+    /// Node-minutes over 90 % CPU, per 1,000.
+    pub hot_90: Interval,
+    /// Throttled pod-minutes per 1,000 node-minutes.
+    pub throttled: Interval,
+    /// Pods killed for memory, per run.
+    pub evictions: Interval,
+    /// Pod-minutes waited for a node, per 1,000 node-minutes.
+    pub pending: Interval,
+    /// 95th percentile of CPU utilization.
+    pub p95_utilization: Interval,
+    /// Standard deviation of CPU utilization over the nodes.
+    pub imbalance: Interval,
+    /// Share of CPU that no median pod can use.
+    pub stranded: Interval,
+    /// More median pods that would have fitted by requests, median over time.
+    pub room: Interval,
+    /// What the cost is made of, mean over the seeds.
+    pub parts: Vec<CostPart>,
+    /// Wall-clock seconds of a run, mean over the seeds.
+    pub seconds: f64,
+}
+
+/// All policies on one scenario.
+#[derive(Debug, Clone, Serialize)]
+pub struct ScenarioFigures {
+    /// Its name.
+    pub scenario: String,
+    /// How many nodes.
+    pub nodes: usize,
+    /// How many pods, mean over the seeds.
+    pub pods: f64,
+    /// How many days.
+    pub days: f64,
+    /// How many seeds.
+    pub seeds: usize,
+    /// What the others are compared with.
+    pub base: String,
+    /// In the order of the settings.
+    pub rows: Vec<Row>,
+    /// Assumptions and counts.
+    pub notes: Notes,
+}
+
+/// Works out the rows. `base` is what the others are compared with; where it was not run, the first policy is.
+pub fn figures(runs: &ScenarioRuns, weights: &CostWeights, base: PolicyKind) -> ScenarioFigures {
+    let costs = |outcomes: &[Outcome]| outcomes.iter().map(|outcome| weights.cost(outcome)).collect::<Vec<f64>>();
+    let of = |kind: PolicyKind| {
+        runs.outcomes.iter().find(|(policy, _)| *policy == kind).map(|(_, outcomes)| costs(outcomes))
+    };
+    let base = if of(base).is_some() { base } else { runs.outcomes.first().map_or(base, |(policy, _)| *policy) };
+    let (base_costs, oracle_costs) = (of(base).unwrap_or_default(), of(PolicyKind::Oracle));
+    let rows = runs.outcomes.iter().zip(&runs.seconds).map(|((policy, outcomes), seconds)| {
+        let own = costs(outcomes);
+        let over = |value: &dyn Fn(&Outcome) -> f64| t_interval(&outcomes.iter().map(value).collect::<Vec<_>>());
+        let per_thousand = |value: &dyn Fn(&Outcome) -> f64| {
+            over(&|outcome| 1_000.0 * value(outcome) / outcome.node_minutes.max(f64::MIN_POSITIVE))
+        };
+        let against_base = paired_difference(&own, &base_costs);
+        let ratios: Vec<f64> = own.iter().zip(&base_costs).map(|(own, base)| own / base - 1.0).collect();
+        Row {
+            policy: policy.name(),
+            cost: t_interval(&own),
+            against_base,
+            relative: t_interval(&ratios),
+            gap_closed: oracle_costs.as_ref().map(|oracle| gap_closed(&own, &base_costs, oracle)),
+            hot_80: per_thousand(&|outcome| outcome.hot_80_minutes),
+            hot_90: per_thousand(&|outcome| outcome.hot_90_minutes),
+            throttled: per_thousand(&|outcome| outcome.throttled_pod_minutes),
+            evictions: over(&|outcome| outcome.evictions as f64),
+            pending: per_thousand(&|outcome| outcome.pending_pod_minutes),
+            p95_utilization: over(&|outcome| outcome.p95_utilization),
+            imbalance: over(&|outcome| outcome.imbalance),
+            stranded: over(&|outcome| outcome.stranded_share),
+            room: over(&|outcome| outcome.room_by_requests),
+            parts: mean_parts(outcomes, weights),
+            seconds: seconds.iter().sum::<f64>() / seconds.len().max(1) as f64,
+        }
+    });
+    ScenarioFigures {
+        scenario: runs.name.clone(),
+        nodes: runs.nodes.len(),
+        pods: runs.pods.iter().sum::<usize>() as f64 / runs.pods.len().max(1) as f64,
+        days: runs.span_ms as f64 / 86_400_000.0,
+        seeds: runs.pods.len(),
+        base: base.name(),
+        rows: rows.collect(),
+        notes: runs.notes.clone(),
+    }
+}
+
+fn mean_parts(outcomes: &[Outcome], weights: &CostWeights) -> Vec<CostPart> {
+    let mut sums: Vec<CostPart> = Vec::new();
+    for outcome in outcomes {
+        let parts = weights.parts(outcome);
+        if sums.is_empty() {
+            sums = parts;
+        } else {
+            sums.iter_mut().zip(parts).for_each(|(sum, part)| sum.cost += part.cost);
+        }
+    }
+    sums.iter_mut().for_each(|sum| sum.cost /= outcomes.len().max(1) as f64);
+    sums
+}
+
+/// The table of a scenario: cost with its interval, the paired difference, the outcomes.
+pub fn table(figures: &ScenarioFigures) -> Table {
+    let mut table = Table::new([
+        "policy".to_owned(),
+        "cost".to_owned(),
+        format!("− {}", figures.base),
+        "relative".to_owned(),
+        "gap closed".to_owned(),
+        "over 80 %".to_owned(),
+        "over 90 %".to_owned(),
+        "throttled".to_owned(),
+        "evictions".to_owned(),
+        "pending".to_owned(),
+        "P95".to_owned(),
+        "imbalance".to_owned(),
+        "stranded".to_owned(),
+    ]);
+    // A share of next to nothing says nothing.
+    let has_gap =
+        figures.rows.iter().any(|row| row.policy == PolicyKind::Oracle.name() && row.relative.mean < LEAST_GAP);
+    for row in &figures.rows {
+        let is_base = row.policy == figures.base;
+        let tone = |difference: &Interval| match difference {
+            _ if is_base => Tone::Plain,
+            difference if difference.is_below_zero() => Tone::Good,
+            difference if difference.is_above_zero() => Tone::Bad,
+            _ => Tone::Plain,
+        };
+        let gap = row.gap_closed.filter(|gap| gap.mean.is_finite() && !is_base && has_gap);
+        table.toned_row([
+            (row.policy.clone(), Tone::Plain),
+            (with_interval(&row.cost), Tone::Plain),
+            (if is_base { "–".to_owned() } else { with_interval(&row.against_base) }, tone(&row.against_base)),
+            (if is_base { "–".to_owned() } else { percent(&row.relative) }, tone(&row.relative)),
+            (gap.map_or("–".to_owned(), |gap| format!("{:.0} %", 100.0 * gap.mean)), Tone::Plain),
+            (number(row.hot_80.mean), Tone::Plain),
+            (number(row.hot_90.mean), Tone::Plain),
+            (number(row.throttled.mean), Tone::Plain),
+            (number(row.evictions.mean), Tone::Plain),
+            (number(row.pending.mean), Tone::Plain),
+            (format!("{:.1} %", 100.0 * row.p95_utilization.mean), Tone::Plain),
+            (format!("{:.1} %", 100.0 * row.imbalance.mean), Tone::Plain),
+            (format!("{:.1} %", 100.0 * row.stranded.mean), Tone::Plain),
+        ]);
+    }
+    table
+}
+
+/// The oracle must save this share of the base's cost before shares of its gap are shown.
+const LEAST_GAP: f64 = -0.05;
+
+/// What the columns of [`table`] mean, in one paragraph.
+pub(crate) const LEGEND: &str = "Cost, hot minutes, throttled pod-minutes and pending pod-minutes are per 1,000 node-minutes; brackets hold the 95 % interval over the seeds (Student's t); the difference and the relative change are paired by seed. The share of the oracle's gap closed is (base − policy) ÷ (base − oracle).";
+
+fn percent(interval: &Interval) -> String {
+    let at = |value: f64| format!("{:+.1}", 100.0 * value);
+    if interval.low.is_nan() {
+        return format!("{} %", at(interval.mean));
+    }
+    format!("{} % [{}, {}]", at(interval.mean), at(interval.low), at(interval.high))
+}
+
+/// As many digits as say something.
+pub(crate) fn number(value: f64) -> String {
+    match value.abs() {
+        size if !size.is_finite() => "–".to_owned(),
+        size if size >= 1_000.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 0.995 || size == 0.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+fn with_interval(interval: &Interval) -> String {
+    if interval.low.is_nan() {
+        return number(interval.mean);
+    }
+    format!("{} [{}, {}]", number(interval.mean), number(interval.low), number(interval.high))
+}

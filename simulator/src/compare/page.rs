@@ -1,0 +1,211 @@
+//! The page of a comparison.
+
+use super::figures::{LEGEND, ScenarioFigures, table};
+use super::runs::ScenarioRuns;
+use crate::outcome::{CostWeights, Outcome};
+use crate::policy::PolicyKind;
+use report::chart::{self, Axis, Bars, Heatmap, Line, Lines};
+use report::{Page, Table, Tone};
+
+/// Curves that a reader can still tell apart.
+const CURVES: usize = 6;
+/// Rows of a heat map.
+const HEAT_ROWS: usize = 40;
+
+/// One self-contained page for all scenarios.
+pub fn page(all: &[(ScenarioRuns, ScenarioFigures)], weights: &CostWeights) -> Page {
+    let seeds = all.first().map_or(0, |(_, figures)| figures.seeds);
+    let names: Vec<&str> = all.iter().map(|(_, figures)| figures.scenario.as_str()).collect();
+    let subtitle = format!("{} × {seeds} seeds, paired: {}", policies(all), names.join(", "));
+    let mut page = Page::new("Placement policies compared", subtitle);
+    for (_, figures) in all {
+        if let Some(best) = best_row(figures) {
+            let tone = if best.relative.is_below_zero() { Tone::Good } else { Tone::Plain };
+            let value = format!("{} {:+.0} %", best.policy, 100.0 * best.relative.mean);
+            page = page.tile(format!("best on {}, cost against {}", figures.scenario, figures.base), value, tone);
+        }
+    }
+    page = page.text(LEGEND).text(&weights_in_words(weights));
+    for (runs, figures) in all {
+        page = scenario(page, runs, figures);
+    }
+    page
+}
+
+fn policies(all: &[(ScenarioRuns, ScenarioFigures)]) -> String {
+    format!("{} policies", all.first().map_or(0, |(runs, _)| runs.outcomes.len()))
+}
+
+fn weights_in_words(weights: &CostWeights) -> String {
+    let parts: Vec<String> =
+        weights.parts(&Outcome::default()).iter().map(|part| format!("{} {}", part.name, part.weight)).collect();
+    format!("Weights of the cost: {}.", parts.join(", "))
+}
+
+fn best_row(figures: &ScenarioFigures) -> Option<&super::figures::Row> {
+    let fair = figures.rows.iter().filter(|row| row.policy != PolicyKind::Oracle.name() && row.policy != figures.base);
+    fair.min_by(|a, b| a.cost.mean.total_cmp(&b.cost.mean))
+}
+
+pub(crate) fn scenario(page: Page, runs: &ScenarioRuns, figures: &ScenarioFigures) -> Page {
+    let page = page
+        .section(&format!(
+            "{}: {} nodes, {:.0} pods, {:.1} days",
+            figures.scenario, figures.nodes, figures.pods, figures.days
+        ))
+        .table(&table(figures))
+        .chart("What the cost is made of, per 1,000 node-minutes", cost_chart(figures))
+        .chart("Node-minutes over 80 % CPU in each bin of time, mean over the seeds", hot_chart(runs, figures))
+        .chart("Share of node-time at each CPU utilization, mean over the seeds", distribution(runs, figures));
+    let page = if figures.rows.iter().any(|row| row.gap_closed.is_some()) {
+        page.chart("Share of the oracle's gap closed (%)", gap_chart(figures))
+    } else {
+        page
+    };
+    let page = heat_maps(page, runs, figures);
+    notes(page, figures)
+}
+
+/// The assumptions and counts behind a scenario.
+pub(crate) fn notes(mut page: Page, figures: &ScenarioFigures) -> Page {
+    for sentence in &figures.notes.assumptions {
+        page = page.note(sentence, Tone::Plain);
+    }
+    if !figures.notes.counts.is_empty() {
+        let mut counts = Table::new(["what was left out, put right or stands out", "how many"]);
+        for (reason, count) in &figures.notes.counts {
+            counts.row([reason.clone(), count.to_string()]);
+        }
+        page = page.folded_table("Counts", &counts);
+    }
+    page
+}
+
+/// The base, the oracle, and the best of the others.
+fn shown<'a>(runs: &'a ScenarioRuns, figures: &ScenarioFigures) -> Vec<(String, &'a [Outcome])> {
+    let mut order: Vec<usize> = (0..figures.rows.len()).collect();
+    let special = |at: &usize| {
+        let policy = &figures.rows[*at].policy;
+        *policy == figures.base || *policy == PolicyKind::Oracle.name() || *policy == PolicyKind::Random.name()
+    };
+    order.sort_by(|a, b| {
+        special(b).cmp(&special(a)).then(figures.rows[*a].cost.mean.total_cmp(&figures.rows[*b].cost.mean))
+    });
+    order.into_iter().take(CURVES).map(|at| (figures.rows[at].policy.clone(), runs.outcomes[at].1.as_slice())).collect()
+}
+
+fn cost_chart(figures: &ScenarioFigures) -> report::Chart {
+    let names: Vec<&str> = figures.rows.iter().map(|row| row.policy.as_str()).collect();
+    let parts = figures.rows.first().map_or(&[] as &[_], |row| row.parts.as_slice());
+    // Parts that are nothing everywhere would only fill the legend.
+    let matters = |at: &usize| figures.rows.iter().any(|row| row.parts[*at].cost > 0.0);
+    let values: Vec<(&str, Vec<f64>)> = (0..parts.len())
+        .filter(matters)
+        .map(|at| (parts[at].name, figures.rows.iter().map(|row| row.parts[at].cost).collect()))
+        .collect();
+    let series: Vec<(&str, &[f64])> = values.iter().map(|(name, values)| (*name, values.as_slice())).collect();
+    chart::bars(&Bars { y_label: "cost", categories: &names, series: &series })
+}
+
+fn gap_chart(figures: &ScenarioFigures) -> report::Chart {
+    let fair = || figures.rows.iter().filter(|row| row.policy != figures.base);
+    let names: Vec<&str> = fair().map(|row| row.policy.as_str()).collect();
+    let shares: Vec<f64> =
+        fair().map(|row| row.gap_closed.map_or(f64::NAN, |gap| 100.0 * gap.mean.max(-1.0))).collect();
+    chart::bars(&Bars { y_label: "% of the gap", categories: &names, series: &[("gap closed", &shares)] })
+}
+
+fn mean_of(outcomes: &[Outcome], values: impl Fn(&Outcome) -> &[f64]) -> Vec<f64> {
+    let length = outcomes.iter().map(|outcome| values(outcome).len()).min().unwrap_or(0);
+    let mean = |at: usize| outcomes.iter().map(|outcome| values(outcome)[at]).sum::<f64>() / outcomes.len() as f64;
+    (0..length).map(mean).collect()
+}
+
+fn hot_chart(runs: &ScenarioRuns, figures: &ScenarioFigures) -> report::Chart {
+    let line = |(name, outcomes): (String, &[Outcome])| {
+        let bin = outcomes.first().map_or(1, |outcome| outcome.series.bin_ms);
+        let values = mean_of(outcomes, |outcome| &outcome.series.hot_80);
+        let points = values.into_iter().enumerate();
+        let points = points.map(|(at, value)| ((runs.origin_ms + at as i64 * bin) as f64, value)).collect();
+        Line { name, points, ..Line::default() }
+    };
+    let lines = shown(runs, figures).into_iter().map(line).collect();
+    chart::lines(&Lines { y_label: "node-minutes", axis: Axis::Time, lines, ..Lines::default() })
+}
+
+fn distribution(runs: &ScenarioRuns, figures: &ScenarioFigures) -> report::Chart {
+    let line = |(name, outcomes): (String, &[Outcome])| {
+        let values = mean_of(outcomes, |outcome| &outcome.series.utilization);
+        // Bins of two points: single ones flicker.
+        let points = values.chunks(2).enumerate();
+        let points = points.map(|(at, pair)| (at as f64 * 2.0 + 1.0, 100.0 * pair.iter().sum::<f64>())).collect();
+        Line { name, points, ..Line::default() }
+    };
+    let lines = shown(runs, figures).into_iter().map(line).collect();
+    chart::lines(&Lines {
+        y_label: "% of node-time",
+        x_label: "CPU utilization (%)",
+        axis: Axis::Number,
+        lines,
+        ..Lines::default()
+    })
+}
+
+/// Per-node heat maps of the base, the best policy and the oracle, first seed, on the same scale.
+fn heat_maps(mut page: Page, runs: &ScenarioRuns, figures: &ScenarioFigures) -> Page {
+    let best = best_row(figures).map(|row| row.policy.clone());
+    let wanted = [Some(figures.base.clone()), best, Some(PolicyKind::Oracle.name())];
+    for policy in wanted.into_iter().flatten() {
+        let Some((_, outcomes)) = runs.outcomes.iter().find(|(kind, _)| kind.name() == policy) else { continue };
+        let Some(outcome) = outcomes.first() else { continue };
+        let caption = format!(
+            "{policy}: mean CPU utilization by node and time, first seed, {} nodes",
+            if runs.nodes.len() > HEAT_ROWS {
+                format!("the {HEAT_ROWS} hottest of {}", runs.nodes.len())
+            } else {
+                "all".to_owned()
+            }
+        );
+        page = page.chart(&caption, heat_map(runs, outcome));
+    }
+    page
+}
+
+fn heat_map(runs: &ScenarioRuns, outcome: &Outcome) -> report::Chart {
+    let hottest = |row: &[f32]| {
+        row.iter()
+            .copied()
+            .filter(|value| value.is_finite())
+            .map(f64::from)
+            .fold((0.0, 0.0), |(sum, most): (f64, f64), value| (sum + value, most.max(value)))
+    };
+    let mut order: Vec<usize> = (0..outcome.series.nodes.len()).collect();
+    order.sort_by(|a, b| {
+        let (a, b) = (hottest(&outcome.series.nodes[*a]), hottest(&outcome.series.nodes[*b]));
+        b.0.total_cmp(&a.0)
+    });
+    order.truncate(HEAT_ROWS);
+    // At most as many columns as have room.
+    let bins = outcome.series.hot_80.len();
+    let group = bins.div_ceil(84).max(1);
+    let mean = |values: &[f32]| {
+        let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).map(f64::from).collect();
+        if finite.is_empty() { f64::NAN } else { 100.0 * finite.iter().sum::<f64>() / finite.len() as f64 }
+    };
+    let values: Vec<Vec<f64>> =
+        order.iter().map(|node| outcome.series.nodes[*node].chunks(group).map(mean).collect()).collect();
+    let rows: Vec<String> = order.iter().map(|node| runs.nodes.get(*node).cloned().unwrap_or_default()).collect();
+    let hours = |at: usize| (at * group) as f64 * outcome.series.bin_ms as f64 / 3_600_000.0;
+    let columns = bins.div_ceil(group);
+    let named = columns.div_ceil(8).max(1);
+    let columns: Vec<String> =
+        (0..columns).map(|at| if at % named == 0 { format!("{:.0} h", hours(at)) } else { String::new() }).collect();
+    chart::heatmap(&Heatmap {
+        rows: &rows,
+        columns: &columns,
+        values: &values,
+        limits: Some((0.0, 100.0)),
+        numbers: false,
+        legend: "CPU utilization, 0 to 100 %",
+    })
+}

@@ -1,0 +1,57 @@
+//! Placement policies behind one trait.
+//!
+//! A policy scores the nodes that passed the filters, as a score plugin of kube-scheduler does: the same filters, the same
+//! candidate sampling and the same random choice among the best hold for all of them, so that only scores differ.
+
+mod allocation;
+mod kube_scheduler;
+mod least_used;
+mod oracle;
+mod plain;
+mod recorded;
+mod registry;
+mod spread;
+mod trimaran;
+
+pub use allocation::{BestFit, DotProduct, MostAllocated};
+pub use kube_scheduler::KubeScheduler;
+pub use least_used::{Coldest, LeastUsed};
+pub use oracle::{Foresight, Oracle};
+pub use plain::{Random, RoundRobin};
+pub use recorded::Recorded;
+pub use registry::PolicyKind;
+pub use trimaran::{LoadVariationRiskBalancing, TargetLoadPacking};
+
+use crate::engine::{Ask, Release, View};
+use crate::world::{NodeId, PodId};
+
+/// Which of the feasible nodes are scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reach {
+    /// The sample that kube-scheduler takes by percentageOfNodesToScore.
+    #[default]
+    Sampled,
+    /// All of them.
+    All,
+}
+
+/// Chooses nodes for pods.
+pub trait Policy: Send {
+    /// Its name in tables, such as `most-allocated`.
+    fn name(&self) -> &'static str;
+
+    /// Which of the feasible nodes it wants to score.
+    fn reach(&self) -> Reach {
+        Reach::Sampled
+    }
+
+    /// Scores the candidates: `scores[i]` is that of `candidates[i]`, higher is better, on any scale. The best is chosen,
+    /// by chance among equals; equal scores for all are a neutral answer. `scores` comes filled with zeros.
+    fn score(&mut self, ask: &Ask<'_>, view: &View<'_>, candidates: &[NodeId], scores: &mut [f64]);
+
+    /// A pod was bound at `now_ms`, in ms from the start.
+    fn bound(&mut self, _pod: PodId, _node: NodeId, _now_ms: i64) {}
+
+    /// A pod has left its node since the last decision: it ended, was killed, or its node vanished.
+    fn released(&mut self, _release: &Release) {}
+}

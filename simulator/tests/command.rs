@@ -1,0 +1,105 @@
+//! The command as a user runs it: results, pages, messages, exit codes.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn simulator(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_simulator"))
+        .current_dir(folder)
+        .env_remove("BERTH_TRACES")
+        .env_remove("BERTH_DATA")
+        .args(arguments)
+        .output()
+        .expect("the command runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const SMALL: [&str; 6] = ["--size", "9", "--days", "0.25", "--seeds", "2"];
+
+#[test]
+fn compare_prints_a_table_and_writes_one_page_that_fetches_nothing() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let arguments = ["compare", "--scenario", "mixed,pools", "--html-out", "page.html", "--json-out", "figures.json"];
+    let output = simulator(folder.path(), &[&arguments[..], &SMALL].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let table = text(&output.stdout);
+    for word in ["## mixed", "## pools", "kube-scheduler", "load-variation-risk-balancing", "oracle", "gap closed"] {
+        assert!(table.contains(word), "{word} in {table}");
+    }
+    let page = std::fs::read_to_string(folder.path().join("page.html")).expect("the page");
+    for word in ["<svg", "CPU utilization", "hot_80", "Weights of the cost", "oracle"] {
+        assert!(page.contains(word), "{word} in the page");
+    }
+    assert!(!page.contains("https://") && !page.contains("<script"), "nothing is fetched");
+    let figures: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("figures.json")).expect("figures")).expect("JSON");
+    assert_eq!(figures[0]["rows"].as_array().map(Vec::len), Some(11));
+    let again = simulator(folder.path(), &[&arguments[..3], &SMALL].concat());
+    let first: Vec<&str> = table.lines().filter(|line| line.starts_with('|')).collect();
+    let second = text(&again.stdout);
+    let second: Vec<&str> = second.lines().filter(|line| line.starts_with('|')).collect();
+    assert_eq!(first, second, "the same seeds give the same table");
+}
+
+#[test]
+fn what_if_answers_with_more_nodes_and_with_fewer() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let costs: Vec<(f64, f64)> = ["+3", "-3"]
+        .into_iter()
+        .map(|nodes| {
+            let arguments = ["what-if", "--policy", "least-used", "--nodes", nodes, "--load", "0.9", "--json"];
+            let output = simulator(folder.path(), &[&arguments[..], &SMALL].concat());
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            assert_eq!(answer["nodes_now"], 9);
+            let cost = |moment: &str| answer["lines"][0][moment].as_f64().expect("a cost");
+            (cost("now"), cost("then"))
+        })
+        .collect();
+    assert!(costs[0].1 < costs[0].0, "three more nodes cost less: {costs:?}");
+    assert!(costs[1].1 > costs[1].0, "three fewer cost more: {costs:?}");
+}
+
+#[test]
+fn wrong_use_ends_with_2_and_a_failure_with_1() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    for (arguments, code, named) in [
+        (vec!["compare", "--scenario", "openb"], 2, "--trace DIR or BERTH_TRACES"),
+        (vec!["compare", "--scenario", "openb", "--trace", "nowhere"], 1, "nowhere"),
+        (vec!["compare", "--size", "0"], 2, "--size is 0"),
+        (vec!["compare", "--days=-1"], 2, "--days is -1"),
+        (vec!["compare", "--seeds", "0"], 2, "--seeds is 0"),
+        (vec!["compare", "--telemetry-step", "0s"], 2, "--telemetry-step is 0s"),
+        (vec!["compare", "--pending=-1"], 2, "`pending` is -1"),
+        (vec!["compare", "--policies", "recorded"], 2, "`recorded`"),
+        (vec!["compare", "--policies", "best"], 2, "best"),
+        (vec!["what-if", "--nodes", "two"], 2, "`two`"),
+        (vec!["what-if", "--nodes", "1", "--scenario", "mixed,pools"], 2, "names 2 scenarios"),
+        (vec!["what-if", "--nodes", "-60", "--seeds", "1", "--days", "0.1"], 1, "has no node"),
+        (vec!["replay"], 1, "collector collect"),
+        (vec!["replay", "--price=-1"], 2, "--price is -1"),
+    ] {
+        let output = simulator(folder.path(), &arguments);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
+        assert!(message.contains(named), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn the_configuration_file_fills_what_no_flag_says() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let file = "[simulator.scenario]\nscenario = [\"bursts\"]\nsize = 6\ndays = 0.1\n[simulator.cost]\npending = 0.0\n";
+    std::fs::write(folder.path().join("berth.toml"), file).expect("fixture");
+    let output = simulator(folder.path(), &["compare", "--seeds", "1", "--policies", "random"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("## bursts: 6 nodes"), "{}", text(&output.stdout));
+    std::fs::write(folder.path().join("berth.toml"), "[simulator.engine]\ntelemetry_dealy = \"1m\"\n")
+        .expect("fixture");
+    let output = simulator(folder.path(), &["compare", "--seeds", "1"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("telemetry_dealy"), "{}", text(&output.stderr));
+}
