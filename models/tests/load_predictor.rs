@@ -180,7 +180,9 @@ fn selection_rows_stop_and_choose() {
         calibration: Some(FitRows::new(&calibration, &calibration_y)),
     };
     let fitted = fit_head(cpu(), &settings, &data, &FitOptions::seeded(3)).expect("it fits");
-    assert_eq!((fitted.evidence.selection_rows, fitted.evidence.calibration_rows), (800, 800));
+    let evidence = &fitted.evidence;
+    assert_eq!(evidence.selection_rows, 1600, "the calibration rows choose too");
+    assert_eq!(evidence.calibration_rows, 800);
     let (booster, _) = fitted.head.booster(Quantile::P50).expect("it has skill");
     let trees = booster.trees().expect("it is made of trees");
     assert!((2..400).contains(&trees), "{trees}");

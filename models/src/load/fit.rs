@@ -66,7 +66,7 @@ impl Default for HeadSettings {
 pub struct HeadData<'a> {
     /// Rows to learn from.
     pub train: FitRows<'a>,
-    /// Later rows that stop the boosters early and choose the blend. None: the calibration rows choose the blend.
+    /// Later rows that stop the boosters early and, with the calibration rows, choose the blend.
     pub selection: Option<FitRows<'a>>,
     /// The latest rows, which choose the shift of the upper quantile. None: no shift, no promise of coverage.
     pub calibration: Option<FitRows<'a>>,
