@@ -1,6 +1,7 @@
 //! Training the load predictor: one head per resource and horizon, fitted, tested, cross-validated.
 
 mod artifact;
+mod charts;
 mod log;
 mod page;
 mod settings;
