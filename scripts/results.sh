@@ -35,6 +35,8 @@ one synthetic 7
 
 {
   cat scripts/results/preface.md
+  echo && python3 scripts/results/targets.py "$work"
+  echo && cat scripts/results/reading.md
   for set in alibaba2018-nodes bitbrains-rnd synthetic; do
     [ -f "$work/$set.md" ] || continue
     echo && cat "$work/$set.md"

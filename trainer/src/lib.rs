@@ -22,3 +22,4 @@ pub mod rows;
 mod text_table;
 pub mod train;
 pub mod validate;
+mod workers;
