@@ -141,10 +141,8 @@ pub fn evaluate(timeline: &Timeline<'_>, window: Window, threshold: f32) -> Alar
     let flags = timeline.flags(window, threshold);
     let odd = history.odd();
     let of = |pick: &dyn Fn(usize) -> bool| -> Vec<bool> { flags.iter().map(|(row, _)| pick(*row)).collect() };
-    let votes: Vec<f32> = flags
-        .iter()
-        .map(|(row, _)| if timeline.certain[*row] { f32::MAX } else { timeline.votes[*row] })
-        .collect();
+    let votes: Vec<f32> =
+        flags.iter().map(|(row, _)| if timeline.certain[*row] { f32::MAX } else { timeline.votes[*row] }).collect();
     let flagged: Vec<bool> = flags.iter().map(|(_, flagged)| *flagged).collect();
     let node_days = flags.len() as f64 * GRID_STEP_MS as f64 / DAY_MS as f64;
     AlarmScores {
@@ -166,8 +164,7 @@ pub fn evaluate(timeline: &Timeline<'_>, window: Window, threshold: f32) -> Alar
 impl AlarmScores {
     /// What the missed incidents and the false alarms cost.
     pub fn cost(&self, missed_cost: f64, false_alarm_cost: f64) -> f64 {
-        (self.incidents - self.found) as f64 * missed_cost
-            + (self.alarms - self.right_alarms) as f64 * false_alarm_cost
+        (self.incidents - self.found) as f64 * missed_cost + (self.alarms - self.right_alarms) as f64 * false_alarm_cost
     }
 
     /// Every figure by name; those that are not defined are left out.

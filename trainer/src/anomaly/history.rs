@@ -3,8 +3,8 @@
 use crate::folds::Window;
 use anyhow::Context;
 use cluster::{GRID_STEP_MS, HOUR_MS};
-use features::{FeatureTable, Selection};
 use features::labels::{self, Label};
+use features::{FeatureTable, Selection};
 use models::FeatureMatrix;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -38,8 +38,8 @@ impl History {
         let plain: Vec<String> = super::zscore::COLUMNS.iter().map(|column| (*column).to_owned()).collect();
         let further = plain.iter().filter(|column| !own.contains(column)).cloned();
         let selection = Selection::new(&own.iter().cloned().chain(further).collect::<Vec<_>>())?;
-        let table =
-            FeatureTable::load(&store.open_version(&dataset.id).with_context(doing)?, &selection).with_context(doing)?;
+        let table = FeatureTable::load(&store.open_version(&dataset.id).with_context(doing)?, &selection)
+            .with_context(doing)?;
         let mut labels = BTreeMap::new();
         for input in dataset.inputs.iter().filter(|input| input.kind == "dataset") {
             match store.open_version(&input.name) {
@@ -88,9 +88,8 @@ impl History {
     /// For each row whether it may teach what is usual: no incident, and none within `aftermath_hours` before.
     pub fn usual(&self, aftermath_hours: f64) -> Vec<bool> {
         let aftermath = (aftermath_hours * HOUR_MS as f64) as i64;
-        let near = self.mark(|label, ts| {
-            ts > label.started_at && ts - GRID_STEP_MS < label.ended_at.saturating_add(aftermath)
-        });
+        let near = self
+            .mark(|label, ts| ts > label.started_at && ts - GRID_STEP_MS < label.ended_at.saturating_add(aftermath));
         near.into_iter().map(|near| !near).collect()
     }
 

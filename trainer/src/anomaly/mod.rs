@@ -21,6 +21,7 @@ pub use gate::{AnomalyCheck, AnomalyGate, AnomalyVerdict, judge};
 pub use history::History;
 pub use log::{EXPERIMENT, log_run};
 pub use page::page;
+pub(crate) use page::{figures, points as point_figures};
 pub use points::{PointScores, precision_recall, roc_auc};
 pub use settings::AnomalySettings;
 pub use threshold::{CostCurve, CostPoint, cheapest};

@@ -179,9 +179,7 @@ fn exceeded_by(votes: &[f32], history: &History, window: Window, share: f64) -> 
 
 /// Train, validation and test, one after the other.
 fn cut(span: Window, settings: &AnomalySettings) -> Result<(Window, Window, Window), TooShort> {
-    let before = |until: i64, share: f64| {
-        grid_floor(until - ((until - span.from) as f64 * share) as i64, GRID_STEP_MS)
-    };
+    let before = |until: i64, share: f64| grid_floor(until - ((until - span.from) as f64 * share) as i64, GRID_STEP_MS);
     let test_from = before(span.until, settings.test_share);
     let validation_from = before(test_from, settings.validation_share);
     let windows = [(span.from, validation_from), (validation_from, test_from), (test_from, span.until)]
