@@ -83,12 +83,19 @@ pub static ANOMALY_PATTERNS: [Pattern; 8] = [
     Pattern {
         name: "network-short",
         subject: Subject::Network,
-        columns: &["network / network_mean_1h", "network_mean_1h / network_mean_24h", "cpu_utilization - cpu_mean_1h"],
+        columns: &[
+            "network / network_mean_24h - cpu_utilization / cpu_mean_24h",
+            "network / network_mean_1h - cpu_utilization / cpu_mean_1h",
+        ],
     },
     Pattern {
         name: "network-long",
         subject: Subject::Network,
-        columns: &["network / network_mean_24h", "network / network_max_24h", "cpu_utilization / cpu_mean_24h"],
+        columns: &[
+            "network / network_mean_24h",
+            "network_mean_1h / network_mean_24h - cpu_mean_1h / cpu_mean_24h",
+            "network / network_mean_24h - cpu_utilization / cpu_mean_24h",
+        ],
     },
     Pattern {
         name: "disk-short",

@@ -2,8 +2,9 @@
 //!
 //! A forecast relative to the present level learns best from features relative to it, so `cpu_lag_30m - cpu_mean_1h` is
 //! as good a column as `cpu_lag_30m`. Where nodes differ by factors, as in bytes per second, `network / network_mean_24h`
-//! compares them: the binary logarithm of the ratio, so that half and double lie equally far from 0. Both are computed
-//! here, once, for training and serving alike.
+//! compares them: the binary logarithm of the ratio, so that half and double lie equally far from 0. Two such ratios have
+//! a difference: `network / network_mean_24h - cpu_utilization / cpu_mean_24h` is traffic that CPU does not explain. All are
+//! computed here, once, for training and serving alike.
 
 use crate::catalogue;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,8 @@ pub(crate) enum Term {
     Difference(usize, usize),
     /// Binary logarithm of the first over the second.
     Ratio(usize, usize),
+    /// One such ratio less another.
+    RatioDifference([usize; 4]),
 }
 
 /// Ratios beyond 2^±10 are as good as this: a rate that fell to 0 is far away, not infinitely far.
@@ -28,18 +31,18 @@ impl Term {
         match self {
             Self::Plain(place) => at(place),
             Self::Difference(first, second) => at(first) - at(second),
-            Self::Ratio(first, second) => match (at(first).max(0.0), at(second).max(0.0)) {
-                _ if at(first).is_nan() || at(second).is_nan() => f32::NAN,
-                (0.0, 0.0) => 0.0,
-                (first, second) => (first / second).log2().clamp(-FARTHEST_RATIO, FARTHEST_RATIO),
-            },
+            Self::Ratio(first, second) => ratio(at(first), at(second)),
+            Self::RatioDifference([first, second, third, fourth]) => {
+                ratio(at(first), at(second)) - ratio(at(third), at(fourth))
+            }
         }
     }
 
-    fn places(self) -> [Option<usize>; 2] {
+    fn places(self) -> Vec<usize> {
         match self {
-            Self::Plain(place) => [Some(place), None],
-            Self::Difference(first, second) | Self::Ratio(first, second) => [Some(first), Some(second)],
+            Self::Plain(place) => vec![place],
+            Self::Difference(first, second) | Self::Ratio(first, second) => vec![first, second],
+            Self::RatioDifference(places) => places.to_vec(),
         }
     }
 
@@ -48,7 +51,17 @@ impl Term {
             Self::Plain(place) => Self::Plain(to(place)),
             Self::Difference(first, second) => Self::Difference(to(first), to(second)),
             Self::Ratio(first, second) => Self::Ratio(to(first), to(second)),
+            Self::RatioDifference(places) => Self::RatioDifference(places.map(to)),
         }
+    }
+}
+
+/// Binary logarithm of the ratio, within [`FARTHEST_RATIO`]; NaN where one is missing.
+fn ratio(first: f32, second: f32) -> f32 {
+    match (first.max(0.0), second.max(0.0)) {
+        _ if first.is_nan() || second.is_nan() => f32::NAN,
+        (0.0, 0.0) => 0.0,
+        (first, second) => (first / second).log2().clamp(-FARTHEST_RATIO, FARTHEST_RATIO),
     }
 }
 
@@ -63,7 +76,7 @@ pub struct Selection {
 /// A column that the catalogue does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "unknown feature `{name}`. `features list` shows the catalogue; a column is a name, `one - other` or `one / other`"
+    "unknown feature `{name}`. `features list` shows the catalogue; a column is a name, `one - other`, `one / other` or a difference of two ratios"
 )]
 pub struct UnknownFeature {
     /// What was asked for.
@@ -84,7 +97,14 @@ impl Selection {
             let column = column.as_ref();
             let all = catalogue::all();
             let name = |place: usize| all[place].name.as_str();
-            let term = if let Some((first, second)) = column.split_once('-') {
+            let ratio = |text: &str| match text.split_once('/') {
+                Some((first, second)) => Ok((find(first)?, find(second)?)),
+                None => Err(UnknownFeature { name: text.trim().to_owned() }),
+            };
+            let term = if let Some((left, right)) = column.split_once('-').filter(|_| column.contains('/')) {
+                let ((first, second), (third, fourth)) = (ratio(left)?, ratio(right)?);
+                Term::RatioDifference([first, second, third, fourth])
+            } else if let Some((first, second)) = column.split_once('-') {
                 Term::Difference(find(first)?, find(second)?)
             } else if let Some((first, second)) = column.split_once('/') {
                 Term::Ratio(find(first)?, find(second)?)
@@ -95,6 +115,9 @@ impl Selection {
                 Term::Plain(place) => name(place).to_owned(),
                 Term::Difference(first, second) => format!("{} - {}", name(first), name(second)),
                 Term::Ratio(first, second) => format!("{} / {}", name(first), name(second)),
+                Term::RatioDifference([first, second, third, fourth]) => {
+                    format!("{} / {} - {} / {}", name(first), name(second), name(third), name(fourth))
+                }
             });
             terms.push(term);
         }
@@ -134,7 +157,7 @@ impl Selection {
 
     /// The places in the catalogue that the selection reads, each once, ascending.
     pub(crate) fn sources(&self) -> Vec<usize> {
-        let mut sources: Vec<usize> = self.terms.iter().flat_map(|term| term.places()).flatten().collect();
+        let mut sources: Vec<usize> = self.terms.iter().flat_map(|term| term.places()).collect();
         sources.sort_unstable();
         sources.dedup();
         sources
@@ -183,8 +206,13 @@ mod tests {
         assert_eq!([of(8.0, 2.0), of(2.0, 8.0), of(3.0, 3.0)], [2.0, -2.0, 0.0]);
         assert_eq!([of(0.0, 5.0), of(5.0, 0.0), of(0.0, 0.0)], [-10.0, 10.0, 0.0]);
         assert!(of(f32::NAN, 1.0).is_nan() && of(1.0, f32::NAN).is_nan());
-        let selection = Selection::new(&["network/network_mean_24h"]).expect("known");
-        assert_eq!(selection.names(), ["network / network_mean_24h"]);
+        // Traffic fell to a quarter, CPU to half: one halving is unexplained.
+        let of = Term::RatioDifference([0, 1, 2, 3]).value(|place| [2.0, 8.0, 0.2, 0.4][place]);
+        assert_eq!(of, -1.0);
+        let columns = ["network / network_mean_24h", "network / network_mean_24h - cpu_utilization / cpu_mean_24h"];
+        assert_eq!(Selection::new(&columns).expect("known").names(), columns);
+        let error = Selection::new(&["network / network_mean_24h - cpu_mean_1h"]).expect_err("half a ratio");
+        assert!(error.to_string().contains("`cpu_mean_1h`"), "{error}");
     }
 
     #[test]

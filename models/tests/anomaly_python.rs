@@ -61,9 +61,8 @@ fn rows(count: usize, seed: u64) -> (Vec<f32>, Vec<u8>) {
 }
 
 fn auc(scores: &[f32], odd: &[u8]) -> f64 {
-    let of = |wanted: u8| -> Vec<f32> {
-        (0..odd.len()).filter(|row| odd[*row] == wanted).map(|row| scores[row]).collect()
-    };
+    let of =
+        |wanted: u8| -> Vec<f32> { (0..odd.len()).filter(|row| odd[*row] == wanted).map(|row| scores[row]).collect() };
     let (high, mut low) = (of(1), of(0));
     low.sort_by(f32::total_cmp);
     let below = |score: &f32| {

@@ -90,8 +90,8 @@ impl Detector {
         if document.normal.len() != features.len() {
             return damaged(format!("{} normal ranges for {} features", document.normal.len(), features.len()));
         }
-        if matches!(&document.vote, Vote::Weighted(weights) if weights.len() != count) {
-            return damaged(format!("its vote does not have one weight for each of {count} members"));
+        if !document.vote.is_sound(count) {
+            return damaged(format!("its vote does not have one finite number for each of {count} members"));
         }
         if !document.threshold.is_finite() {
             return damaged("its threshold is not finite".to_owned());

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub enum Vote {
     /// The most surprised member decides. It needs no labels.
     Largest,
+    /// The member whose surprise, times its own factor, is the most decides: members that err often get small factors, those
+    /// that see what others miss get large ones. One factor per member.
+    Scaled(Vec<f32>),
     /// A weighted sum, the weights learned from labelled incidents; one weight per member.
     Weighted(Vec<f32>),
 }
@@ -24,6 +27,9 @@ impl Vote {
     pub fn of(&self, surprises: &[f32]) -> f32 {
         match self {
             Self::Largest => surprises.iter().copied().fold(0.0, f32::max),
+            Self::Scaled(factors) => {
+                factors.iter().zip(surprises).map(|(factor, surprise)| factor * surprise).fold(0.0, f32::max)
+            }
             Self::Weighted(weights) => weights.iter().zip(surprises).map(|(weight, surprise)| weight * surprise).sum(),
         }
     }
@@ -33,7 +39,21 @@ impl Vote {
         match self {
             // Nearly as surprised members count too, so that the one that is a hair ahead does not hide them.
             Self::Largest => (surprises[member] - 0.5 * self.of(surprises)).max(0.0),
+            Self::Scaled(factors) => {
+                let own = factors.get(member).map_or(0.0, |factor| factor * surprises[member]);
+                (own - 0.5 * self.of(surprises)).max(0.0)
+            }
             Self::Weighted(weights) => weights.get(member).map_or(0.0, |weight| weight * surprises[member]),
+        }
+    }
+
+    /// Whether it fits so many members and holds numbers only.
+    pub(super) fn is_sound(&self, members: usize) -> bool {
+        match self {
+            Self::Largest => true,
+            Self::Scaled(numbers) | Self::Weighted(numbers) => {
+                numbers.len() == members && numbers.iter().all(|number| number.is_finite())
+            }
         }
     }
 
@@ -96,6 +116,9 @@ mod tests {
     #[test]
     fn votes_by_hand() {
         assert_eq!(Vote::Largest.of(&[0.2, 3.0, 1.0]), 3.0);
+        let scaled = Vote::Scaled(vec![1.0, 0.5, 2.0]);
+        assert_eq!(scaled.of(&[0.2, 3.0, 1.0]), 2.0);
+        assert_eq!([0, 1, 2].map(|member| scaled.share(&[0.2, 3.0, 1.0], member)), [0.0, 0.5, 1.0]);
         assert!((Vote::Weighted(vec![0.25, 0.75]).of(&[2.0, 1.0]) - 1.25).abs() < 1e-6);
     }
 }

@@ -107,7 +107,12 @@ class AnomalyDetector:
             axis=1,
         )
         vote = self.document["vote"]
-        votes = surprises.max(axis=1) if vote == "largest" else surprises @ np.array(vote["weighted"])
+        if vote == "largest":
+            votes = surprises.max(axis=1)
+        elif "scaled" in vote:
+            votes = (surprises * np.array(vote["scaled"])).max(axis=1)
+        else:
+            votes = surprises @ np.array(vote["weighted"])
         certain, threshold = self.certain(x), self.document["threshold"]
         score = np.where(certain, 1.0, votes / (votes + threshold))
         return pd.DataFrame({"vote": votes, "score": score, "alarm": certain | (votes >= threshold)})

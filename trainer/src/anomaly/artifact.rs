@@ -58,14 +58,15 @@ pub fn seal_detector(
     Ok(Artifact::of_anomaly_detector(&trained.detector, draft)?)
 }
 
-/// The members by their weight in a learned vote, since features have none of their own.
+/// The members by their share of the weights or factors of a learned vote, since features have none of their own.
 fn weights(detector: &Detector) -> Vec<Importance> {
-    let Vote::Weighted(weights) = detector.vote() else { return Vec::new() };
+    let (Vote::Weighted(weights) | Vote::Scaled(weights)) = detector.vote() else { return Vec::new() };
+    let sum: f32 = weights.iter().sum();
     let mut shares: Vec<Importance> = detector
         .members()
         .iter()
         .zip(weights)
-        .map(|(member, weight)| Importance { feature: member.name.clone(), share: f64::from(*weight) })
+        .map(|(member, weight)| Importance { feature: member.name.clone(), share: f64::from(*weight / sum) })
         .collect();
     shares.sort_by(|left, right| right.share.total_cmp(&left.share));
     shares

@@ -3,6 +3,7 @@
 use super::{History, PointScores};
 use crate::folds::Window;
 use cluster::{DAY_MS, GRID_STEP_MS};
+use features::labels::Label;
 use models::anomaly::{AlarmSettings, AlarmState, Severity};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ pub struct Timeline<'a> {
     pub votes: &'a [f32],
     /// Whether a rule makes each row certain.
     pub certain: &'a [bool],
+    /// Whether each row is part of an incident: [`History::odd`].
+    pub odd: &'a [bool],
     /// When readings become alarms.
     pub alarms: AlarmSettings,
 }
@@ -91,9 +94,9 @@ impl Timeline<'_> {
         flags
     }
 
-    /// The alarms of each node within `window`.
-    pub fn alarms(&self, window: Window, threshold: f32) -> Vec<Vec<Alarm>> {
-        let mut flags = self.flags(window, threshold).into_iter();
+    /// The alarms of each node within `window`, whose [`Timeline::flags`] are `flags`.
+    pub fn alarms(&self, window: Window, flags: &[(usize, bool)]) -> Vec<Vec<Alarm>> {
+        let mut flags = flags.iter().copied();
         let of_node = |rows: std::ops::Range<usize>| {
             let mut alarms: Vec<Alarm> = Vec::new();
             for (row, flagged) in flags.by_ref().take(rows.len()) {
@@ -110,37 +113,55 @@ impl Timeline<'_> {
     }
 }
 
-/// Judges the alarms within `window`. An alarm is right if it meets an incident of its node; an incident counts if it
-/// meets the window, also where its node gave no reading.
-pub fn evaluate(timeline: &Timeline<'_>, window: Window, threshold: f32) -> AlarmScores {
-    let history = timeline.history;
-    let alarms = timeline.alarms(window, threshold);
-    let (mut kinds, mut delays): (BTreeMap<String, KindScores>, Vec<i64>) = Default::default();
-    let (mut count, mut right, mut critical) = (0, 0, KindScores::default());
-    for (alarms, labels) in alarms.iter().zip(&history.labels) {
-        let meets = |alarm: &&Alarm, from: i64, until: i64| alarm.from <= until && alarm.until >= from;
-        count += alarms.len();
-        right += alarms
-            .iter()
-            .filter(|alarm| labels.iter().any(|label| meets(alarm, label.started_at, label.ended_at)))
-            .count();
-        for label in labels.iter().filter(|label| label.started_at < window.until && label.ended_at >= window.from) {
-            let found = alarms.iter().find(|alarm| meets(alarm, label.started_at, label.ended_at));
-            let kind = kinds.entry(label.kind.clone()).or_default();
-            let is_critical = label.severity == Severity::Critical.as_str();
-            for scores in [Some(kind), is_critical.then_some(&mut critical)].into_iter().flatten() {
-                scores.incidents += 1;
-                scores.found += usize::from(found.is_some());
+/// Alarms and incidents within a window, counted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counts {
+    pub alarms: usize,
+    pub right: usize,
+    pub kinds: BTreeMap<String, KindScores>,
+    pub critical: KindScores,
+    /// From the first moment of each found incident to its first alarm.
+    delays: Vec<i64>,
+}
+
+impl Counts {
+    pub fn of(timeline: &Timeline<'_>, window: Window, flags: &[(usize, bool)]) -> Self {
+        let mut counts = Self::default();
+        for (alarms, labels) in timeline.alarms(window, flags).iter().zip(&timeline.history.labels) {
+            let meets = |alarm: &Alarm, label: &Label| alarm.from <= label.ended_at && alarm.until >= label.started_at;
+            counts.alarms += alarms.len();
+            counts.right += alarms.iter().filter(|alarm| labels.iter().any(|label| meets(alarm, label))).count();
+            let here = |label: &&Label| label.started_at < window.until && label.ended_at >= window.from;
+            for label in labels.iter().filter(here) {
+                let found = alarms.iter().find(|alarm| meets(alarm, label));
+                let kind = counts.kinds.entry(label.kind.clone()).or_default();
+                let is_critical = label.severity == Severity::Critical.as_str();
+                for scores in [Some(kind), is_critical.then_some(&mut counts.critical)].into_iter().flatten() {
+                    scores.incidents += 1;
+                    scores.found += usize::from(found.is_some());
+                }
+                counts.delays.extend(found.map(|alarm| (alarm.raised - label.started_at).max(0)));
             }
-            delays.extend(found.map(|alarm| (alarm.raised - label.started_at).max(0)));
         }
+        counts.delays.sort_unstable();
+        counts
     }
-    let (incidents, found) = kinds.values().fold((0, 0), |sum, kind| (sum.0 + kind.incidents, sum.1 + kind.found));
-    let share = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
-    delays.sort_unstable();
+
+    /// Incidents, and those that an alarm met.
+    pub fn incidents(&self) -> (usize, usize) {
+        self.kinds.values().fold((0, 0), |sum, kind| (sum.0 + kind.incidents, sum.1 + kind.found))
+    }
+}
+
+/// Judges the alarms within `window`. An alarm is right if it meets an incident of its node; an incident counts if it
+/// meets the window, also where its node gave no reading. An alarm that never ends is right by this definition: the
+/// false-positive rate of the readings says so, and is limited wherever something is chosen or judged.
+pub fn evaluate(timeline: &Timeline<'_>, window: Window, threshold: f32) -> AlarmScores {
     let flags = timeline.flags(window, threshold);
-    let odd = history.odd();
-    let of = |pick: &dyn Fn(usize) -> bool| -> Vec<bool> { flags.iter().map(|(row, _)| pick(*row)).collect() };
+    let Counts { alarms: count, right, kinds, critical, delays } = Counts::of(timeline, window, &flags);
+    let share = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
+    let (incidents, found) = kinds.values().fold((0, 0), |sum, kind| (sum.0 + kind.incidents, sum.1 + kind.found));
+    let odd: Vec<bool> = flags.iter().map(|(row, _)| timeline.odd[*row]).collect();
     let votes: Vec<f32> =
         flags.iter().map(|(row, _)| if timeline.certain[*row] { f32::MAX } else { timeline.votes[*row] }).collect();
     let flagged: Vec<bool> = flags.iter().map(|(_, flagged)| *flagged).collect();
@@ -157,7 +178,7 @@ pub fn evaluate(timeline: &Timeline<'_>, window: Window, threshold: f32) -> Alar
         false_alarms_per_node_day: (node_days > 0.0).then(|| (count - right) as f64 / node_days),
         delay_minutes: delays.get(delays.len() / 2).map(|delay| *delay as f64 / 60_000.0),
         kinds,
-        points: PointScores::of(&votes, &flagged, &of(&|row| odd[row])),
+        points: PointScores::of(&votes, &flagged, &odd),
     }
 }
 

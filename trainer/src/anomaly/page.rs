@@ -215,7 +215,8 @@ fn members(trained: &TrainedDetector) -> Table {
     for (place, member) in trained.detector.members().iter().enumerate() {
         let weight = match trained.detector.vote() {
             Vote::Largest => "the largest surprise decides".to_owned(),
-            Vote::Weighted(weights) => format!("{:.3}", weights[place]),
+            Vote::Scaled(factors) => format!("factor {:.2}, the largest decides", factors[place]),
+            Vote::Weighted(weights) => format!("{:.3} of the sum", weights[place]),
         };
         let names: Vec<&str> =
             member.columns.iter().map(|column| trained.detector.features()[*column].as_str()).collect();

@@ -43,9 +43,9 @@ fn figures_of_alarms_agree_with_a_calculation_by_hand() {
     for reading in [12, 13, 22, 40] {
         votes[reading - 1] = 2.0;
     }
-    let certain = vec![false; 288];
-    let timeline = Timeline { history: &history, votes: &votes, certain: &certain, alarms: AT_ONCE };
-    let alarms = timeline.alarms(ALL, 1.0);
+    let (certain, odd) = (vec![false; 288], history.odd());
+    let timeline = Timeline { history: &history, votes: &votes, certain: &certain, odd: &odd, alarms: AT_ONCE };
+    let alarms = timeline.alarms(ALL, &timeline.flags(ALL, 1.0));
     let spans: Vec<(i64, i64)> = alarms[0].iter().map(|alarm| (alarm.from / SLOT, alarm.until / SLOT)).collect();
     assert_eq!((spans, alarms[1].len()), (vec![(11, 22), (39, 40)], 0));
 
@@ -67,7 +67,7 @@ fn figures_of_alarms_agree_with_a_calculation_by_hand() {
         votes[reading - 1] = 2.0;
     }
     let timeline = Timeline { votes: &votes, ..timeline };
-    assert_eq!(timeline.alarms(ALL, 1.0)[0].len(), 2);
+    assert_eq!(timeline.alarms(ALL, &timeline.flags(ALL, 1.0))[0].len(), 2);
 }
 
 #[test]
@@ -84,8 +84,10 @@ fn the_cheapest_threshold_follows_the_costs() {
     for lone in 0..12 {
         votes[200 + 30 * lone] = 3.0;
     }
-    let certain = vec![false; 1_200];
-    let timeline = Timeline { history: &history, votes: &votes, certain: &certain, alarms: AT_ONCE };
+    let (certain, odd) = (vec![false; 1_200], history.odd());
+    let timeline = Timeline { history: &history, votes: &votes, certain: &certain, odd: &odd, alarms: AT_ONCE };
+    // A threshold of 0.5 would be one endless alarm per node that meets every incident: it flags too much to be tried.
+    assert_eq!(evaluate(&timeline, ALL, 0.5).cost(10.0, 1.0), 0.0);
     // Finding the faint one costs twelve false alarms: too dear at 10 each, worth it at 20.
     for (missed_cost, threshold, cost) in [(10.0, 3.0..=5.0, 10.0), (20.0, 0.5..=2.0, 12.0)] {
         let choice = cheapest(&timeline, ALL, missed_cost, 1.0).expect("labels").choice().expect("a choice");

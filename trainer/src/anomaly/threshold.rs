@@ -1,6 +1,7 @@
 //! The threshold that costs least on a slice of history.
 
-use super::{Timeline, evaluate};
+use super::Timeline;
+use super::evaluate::Counts;
 use crate::folds::Window;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,10 @@ pub struct CostCurve {
 /// Thresholds that are tried, spread over the upper half of the votes by rarity: more would fall between the same alarms.
 const TRIED: usize = 80;
 
+/// Thresholds that flag a larger share of the readings outside incidents are not tried: an alarm that never ends meets
+/// every incident and would look free.
+const MOST_FLAGGED: f64 = 0.08;
+
 /// Tries thresholds on the votes within `window` and picks the cheapest; of several equally cheap neighbours the middle
 /// one, which has the most room on both sides. `None` where the window has no labelled incident or no reading: nothing
 /// tells a good threshold from a bad one then.
@@ -50,16 +55,23 @@ pub fn cheapest(timeline: &Timeline<'_>, window: Window, missed_cost: f64, false
         .filter(|vote| *vote > 0.0)
         .collect();
     tried.dedup();
-    let point = |threshold: f32| {
-        let scores = evaluate(timeline, window, threshold);
-        (scores.incidents > 0).then(|| CostPoint {
-            threshold,
-            missed: scores.incidents - scores.found,
-            false_alarms: scores.alarms - scores.right_alarms,
-            cost: scores.cost(missed_cost, false_alarm_cost),
-        })
-    };
-    let points = tried.into_iter().map(point).collect::<Option<Vec<_>>>()?;
+    let mut points = Vec::with_capacity(tried.len());
+    for threshold in tried {
+        let flags = timeline.flags(window, threshold);
+        let outside = flags.iter().filter(|(row, _)| !timeline.odd[*row]).count();
+        let wrong = flags.iter().filter(|(row, flagged)| *flagged && !timeline.odd[*row]).count();
+        if wrong as f64 > MOST_FLAGGED * outside as f64 {
+            continue;
+        }
+        let counts = Counts::of(timeline, window, &flags);
+        let (incidents, found) = counts.incidents();
+        if incidents == 0 {
+            return None;
+        }
+        let (missed, false_alarms) = (incidents - found, counts.alarms - counts.right);
+        let cost = missed as f64 * missed_cost + false_alarms as f64 * false_alarm_cost;
+        points.push(CostPoint { threshold, missed, false_alarms, cost });
+    }
     let least = points.iter().map(|point| point.cost).min_by(f64::total_cmp)?;
     // The longest run of cheapest neighbours.
     let mut best = 0..0;

@@ -51,21 +51,20 @@ pub(super) struct Votes {
 }
 
 impl Votes {
-    pub fn of(detector: &Detector, x: &FeatureMatrix) -> anyhow::Result<Self> {
-        let surprises = detector.surprises(x)?;
-        let count = detector.members().len();
-        let rows = surprises.chunks_exact(count).enumerate();
+    /// The votes of a detector on rows whose surprises are known.
+    pub fn of(detector: &Detector, x: &FeatureMatrix, surprises: &[f32]) -> Self {
+        let rows = surprises.chunks_exact(detector.members().len()).enumerate();
         let (votes, certain) = rows
             .map(|(row, surprises)| {
                 let reading = detector.reading(x.row(row), surprises);
                 (reading.vote, reading.certain)
             })
             .unzip();
-        Ok(Self { votes, certain })
+        Self { votes, certain }
     }
 
-    pub fn timeline<'a>(&'a self, history: &'a History, detector: &Detector) -> Timeline<'a> {
-        Timeline { history, votes: &self.votes, certain: &self.certain, alarms: *detector.alarms() }
+    pub fn timeline<'a>(&'a self, history: &'a History, odd: &'a [bool], detector: &Detector) -> Timeline<'a> {
+        Timeline { history, votes: &self.votes, certain: &self.certain, odd, alarms: *detector.alarms() }
     }
 }
 
@@ -85,10 +84,11 @@ impl Judged {
     /// When the history lacks one of its features.
     pub fn of(detector: &Detector, history: &History, window: Window) -> anyhow::Result<Self> {
         let x = history.x.select_columns(detector.features())?;
-        let votes = Votes::of(detector, &x)?;
+        let votes = Votes::of(detector, &x, &detector.surprises(&x)?);
         let rows = history.rows_in(window).into_iter().flatten();
         let insane = rows.filter(|row| !votes.votes[*row].is_finite()).count();
-        let scores = evaluate(&votes.timeline(history, detector), window, detector.threshold());
+        let odd = history.odd();
+        let scores = evaluate(&votes.timeline(history, &odd, detector), window, detector.threshold());
         Ok(Self { scores, insane })
     }
 }
@@ -108,13 +108,15 @@ pub fn train_detector(history: &History, settings: &AnomalySettings) -> anyhow::
     let labelled = LabelledRows { x: &x, odd: &train_odd, usual: &train_usual };
     let fitted = fit_detector(&labelled, &settings.detector(), settings.seed)?;
 
-    let (detector, choice) = choose(fitted, history, validation, settings)?;
-    let votes = Votes::of(&detector, &history.x)?;
-    let scores = evaluate(&votes.timeline(history, &detector), test, detector.threshold());
+    let surprises = fitted.surprises(&history.x)?;
+    let known = Known { history, odd: &odd, surprises: &surprises, settings };
+    let (detector, choice) = known.choose(fitted, train, validation);
+    let votes = Votes::of(&detector, &history.x, &surprises);
+    let scores = evaluate(&votes.timeline(history, &odd, &detector), test, detector.threshold());
 
     let may_teach: Vec<bool> = (0..usual.len()).map(|row| usual[row] && train.contains(history.ts[row])).collect();
     let z = Votes { votes: ZScore::learn(history, &may_teach).votes(history), certain: vec![false; usual.len()] };
-    let timeline = z.timeline(history, &detector);
+    let timeline = z.timeline(history, &odd, &detector);
     let z_threshold = cheapest(&timeline, validation, settings.missed_cost, settings.false_alarm_cost)
         .and_then(|curve| curve.choice())
         .map_or_else(|| exceeded_by(&z.votes, history, validation, settings.expected_share), |choice| choice.threshold);
@@ -138,35 +140,63 @@ pub fn train_detector(history: &History, settings: &AnomalySettings) -> anyhow::
     })
 }
 
-/// Tries the learned vote and the largest surprise, each with its cheapest threshold.
-fn choose(
-    fitted: Detector,
-    history: &History,
-    validation: Window,
-    settings: &AnomalySettings,
-) -> anyhow::Result<(Detector, VoteChoice)> {
-    let mut best: Option<(Detector, CostCurve)> = None;
-    for vote in [fitted.vote().clone(), Vote::Largest] {
-        let candidate = fitted.clone().with_vote(vote, fitted.threshold());
-        let votes = Votes::of(&candidate, &history.x)?;
-        let timeline = votes.timeline(history, &candidate);
-        let Some(curve) = cheapest(&timeline, validation, settings.missed_cost, settings.false_alarm_cost) else {
-            // Nothing is labelled here: the threshold of the fit stands.
-            return Ok((fitted, VoteChoice::ByShare(settings.expected_share)));
-        };
-        let cost = |curve: &CostCurve| curve.choice().map_or(f64::INFINITY, |choice| choice.cost);
-        if best.as_ref().is_none_or(|(_, known)| cost(&curve) < cost(known)) {
-            best = Some((candidate, curve));
+/// What a vote is chosen on.
+struct Known<'a> {
+    history: &'a History,
+    odd: &'a [bool],
+    surprises: &'a [f32],
+    settings: &'a AnomalySettings,
+}
+
+/// Factors that a member's surprise may get, beside the one that it has.
+const FACTORS: [f32; 4] = [0.6, 0.8, 1.25, 1.6];
+
+impl Known<'_> {
+    /// The cheapest threshold of a vote within a window; `None` where nothing is labelled.
+    fn curve(&self, detector: &Detector, vote: &Vote, window: Window) -> Option<CostCurve> {
+        let candidate = detector.clone().with_vote(vote.clone(), detector.threshold());
+        let votes = Votes::of(&candidate, &self.history.x, self.surprises);
+        let timeline = votes.timeline(self.history, self.odd, &candidate);
+        cheapest(&timeline, window, self.settings.missed_cost, self.settings.false_alarm_cost)
+    }
+
+    fn cost(&self, detector: &Detector, vote: &Vote, window: Window) -> Option<f64> {
+        self.curve(detector, vote, window)?.choice().map(|choice| choice.cost)
+    }
+
+    /// Factors that make the largest surprise cheaper on the training slice: one member after the other, twice.
+    fn scaled(&self, detector: &Detector, train: Window) -> Option<Vote> {
+        let mut factors = vec![1.0_f32; detector.members().len()];
+        let mut least = self.cost(detector, &Vote::Scaled(factors.clone()), train)?;
+        for _ in 0..2 {
+            for member in 0..factors.len() {
+                for factor in FACTORS {
+                    let mut changed = factors.clone();
+                    changed[member] *= factor;
+                    let cost = self.cost(detector, &Vote::Scaled(changed.clone()), train)?;
+                    if cost < least {
+                        (least, factors) = (cost, changed);
+                    }
+                }
+            }
+        }
+        Some(Vote::Scaled(factors))
+    }
+
+    /// Tries the votes that there are, each with its cheapest threshold on the validation slice.
+    fn choose(&self, fitted: Detector, train: Window, validation: Window) -> (Detector, VoteChoice) {
+        let candidates = [Some(Vote::Largest), Some(fitted.vote().clone()), self.scaled(&fitted, train)];
+        let tried = candidates.into_iter().flatten().filter_map(|vote| {
+            let curve = self.curve(&fitted, &vote, validation)?;
+            let choice = curve.choice()?;
+            Some((vote, choice, curve))
+        });
+        match tried.min_by(|left, right| left.1.cost.total_cmp(&right.1.cost)) {
+            Some((vote, choice, curve)) => (fitted.with_vote(vote, choice.threshold), VoteChoice::ByCost(curve)),
+            // Nothing is labelled there: the threshold of the fit stands.
+            None => (fitted, VoteChoice::ByShare(self.settings.expected_share)),
         }
     }
-    let chosen = best.and_then(|(detector, curve)| Some((detector, curve.choice()?.threshold, curve)));
-    Ok(match chosen {
-        Some((detector, threshold, curve)) => {
-            let vote = detector.vote().clone();
-            (detector.with_vote(vote, threshold), VoteChoice::ByCost(curve))
-        }
-        None => (fitted, VoteChoice::ByShare(settings.expected_share)),
-    })
 }
 
 /// The vote that a share of the readings within a window exceeds.
