@@ -140,7 +140,8 @@ fn the_road_from_labelled_incidents_to_champion() {
     assert!(text.contains("champion of anomaly-detector is version 1 again"), "{text}");
 
     // A gate that asks for more says no, and a refused detector is not registered.
-    let (_, complaint) = root.ends(3, &[&train[..], &["--max-false-positive-rate", "0", "--raise-after", "1"]].concat());
+    let (_, complaint) =
+        root.ends(3, &[&train[..], &["--max-false-positive-rate", "0", "--raise-after", "1"]].concat());
     assert!(complaint.contains("flags: "), "{complaint}");
     let (_, complaint) = root.ends(3, &register);
     assert!(complaint.contains("refused this model"), "{complaint}");
