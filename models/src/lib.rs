@@ -6,8 +6,10 @@
 //! - [`FeatureMatrix`], [`FitData`], [`Learner`], [`Regressor`]: what every algorithm reads and gives.
 //! - [`learners`]: the algorithms behind these traits, from persistence to gradient-boosted trees.
 //! - [`load`]: the load predictor, which bundles one booster per resource, horizon and quantile.
+//! - [`anomaly`]: the anomaly detector, isolation forests over groups of features.
 //! - [`artifact`]: the files of a model with their metadata, as bytes.
 
+pub mod anomaly;
 pub mod artifact;
 mod error;
 mod learner;

@@ -83,6 +83,10 @@ fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Resul
         }
         writeln!(card)?;
     }
+    if metadata.name == super::ANOMALY_DETECTOR {
+        write_anomaly_limits(card)?;
+        return write_files(card, metadata, ANOMALY_FILES);
+    }
     writeln!(
         card,
         "## Limits\n\n\
@@ -92,14 +96,37 @@ fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Resul
          - A node without recent samples gets no forecast rather than a low one.\n\
          - Where a head has no skill over its baseline, the baseline answers, and the table above says so.\n"
     )?;
+    write_files(
+        card,
+        metadata,
+        "The `.ubj` files are XGBoost models of the residual `target − baseline`; `heads.json` says how to add them up, and \
+         `code/berth_load_predictor.py` does it in Python.",
+    )
+}
+
+const ANOMALY_FILES: &str = "The `.bin` files are isolation forests; `detector.json` says how they are calibrated and vote, and \
+                             `code/berth_anomaly_detector.py` computes votes in Python.";
+
+fn write_files(card: &mut String, metadata: &ArtifactMetadata, words: &str) -> std::fmt::Result {
     writeln!(card, "## Files\n\n| file | bytes | SHA-256 |\n|---|---|---|")?;
     for (name, digest) in &metadata.files {
         writeln!(card, "| `{}` | {} | `{}` |", cell(name), digest.bytes, digest.sha256)?;
     }
+    writeln!(card, "\n{words}")
+}
+
+fn write_anomaly_limits(card: &mut String) -> std::fmt::Result {
     writeln!(
         card,
-        "\nThe `.ubj` files are XGBoost models of the residual `target − baseline`; `heads.json` says how to add them up, and \
-         `code/berth_load_predictor.py` does it in Python."
+        "## Use\n\nTells when a node behaves unlike its own past and unlike the cluster: a vote over isolation forests on CPU, \
+         memory, network and disk, over minutes and over days. One half is the threshold of an alarm. Made to warn people and \
+         to keep new pods away from troubled nodes. Not made to find the cause, to judge single pods, or to tell attacks.\n\n\
+         ## Limits\n\n\
+         - Unlike is not bad: a new workload, a load test or a rollout may raise an alarm.\n\
+         - What was going on all the time while it learned is usual to it, good or bad.\n\
+         - A slow change, such as a small memory leak, is seen when it has gone some way, not when it begins.\n\
+         - Blame says which values this model went by, not what caused the trouble.\n\
+         - Within its first day a node has no long windows, and only the short patterns and the rules see it.\n"
     )
 }
 

@@ -69,6 +69,35 @@ pub fn mlmodel(metadata: &ArtifactMetadata, predictor: &LoadPredictor) -> Result
     Ok(text)
 }
 
+/// Where the text of the anomaly detector's loader lies.
+pub const ANOMALY_LOADER_FILE: &str = "code/berth_anomaly_detector.py";
+
+pub(super) fn anomaly_loader() -> &'static str {
+    include_str!("berth_anomaly_detector.py")
+}
+
+pub(super) fn anomaly_requirements() -> &'static str {
+    "mlflow\nnumpy\npandas\n"
+}
+
+/// [`mlmodel`] of an anomaly detector: vote, score and alarm per row.
+pub(super) fn anomaly_mlmodel(metadata: &ArtifactMetadata) -> Result<String, ModelError> {
+    let failed = |reason| ModelError::library("anomaly-detector", "write its signature", reason);
+    let column = |kind: &str, name: &str| json!({"type": kind, "name": name, "required": true});
+    let inputs: Vec<_> = metadata.features.iter().map(|name| column("float", name)).collect();
+    let inputs = serde_json::to_string(&inputs).map_err(failed)?;
+    let outputs = json!([column("double", "vote"), column("double", "score"), column("boolean", "alarm")]).to_string();
+    Ok(format!(
+        "flavors:\n  python_function:\n    code: code\n    env:\n      virtualenv: requirements.txt\n    loader_module: \
+         berth_anomaly_detector\nmodel_uuid: {}\nsignature:\n  inputs: '{}'\n  outputs: '{}'\n  params: null\n\
+         utc_time_created: '{}'\n",
+        model_id(metadata),
+        quoted(&inputs),
+        quoted(&outputs),
+        quoted(&metadata.trained_at)
+    ))
+}
+
 /// A single quote inside a single-quoted YAML text is written twice.
 fn quoted(text: &str) -> String {
     text.replace('\'', "''")

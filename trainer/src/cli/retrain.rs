@@ -23,7 +23,7 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
     commands::refuse(&verdict)?;
     let registered =
         context.with_tracker(async |tracker| registry::register(tracker, &folder, &verdict, true).await)?;
-    print(commands::registered_text(&registered));
+    print(commands::registered_text(registry::MODEL, &registered));
     Ok(())
 }
 
