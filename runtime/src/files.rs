@@ -1,6 +1,7 @@
 //! A file is whole or absent: everything is written to a temporary name and renamed.
 
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -84,6 +85,29 @@ pub fn read_text(path: &Path) -> Result<String, FileError> {
     std::fs::read_to_string(path).map_err(|source| FileError::new("read", path, source))
 }
 
+/// The bytes of every file in a folder and below it, by its path from there, with `/`.
+///
+/// # Errors
+/// When a file or folder cannot be read.
+pub fn read_folder(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, FileError> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![(folder.to_owned(), String::new())];
+    while let Some((path, prefix)) = folders.pop() {
+        let fail = |source| FileError::new("read", &path, source);
+        for entry in std::fs::read_dir(&path).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            if entry.path().is_dir() {
+                folders.push((entry.path(), format!("{name}/")));
+            } else {
+                let fail = |source| FileError::new("read", &entry.path(), source);
+                files.insert(name, std::fs::read(entry.path()).map_err(fail)?);
+            }
+        }
+    }
+    Ok(files)
+}
+
 /// The SHA-256 of a file's bytes, in lower-case hex.
 ///
 /// # Errors
@@ -164,6 +188,17 @@ mod tests {
         write_text(&folder.path().join("file"), "not a folder").expect("written");
         let error = write_text(&folder.path().join("file/report.html"), "page").expect_err("no folder");
         assert!(error.to_string().contains("file/report.html"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_is_read_with_what_is_below_it() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        write_text(&folder.path().join("a"), "1").expect("written");
+        write_text(&folder.path().join("deep/er/b"), "2").expect("written");
+        let files = read_folder(folder.path()).expect("read");
+        let names: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+        assert_eq!(names, [("a", b"1".as_slice()), ("deep/er/b", b"2")]);
+        assert!(read_folder(&folder.path().join("absent")).expect_err("absent").to_string().contains("absent"));
     }
 
     #[test]

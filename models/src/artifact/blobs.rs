@@ -1,9 +1,10 @@
 //! Packing and checking.
 
 use super::metadata::{ArtifactDraft, ArtifactMetadata, FORMAT_VERSION, FileDigest, schema_hash};
-use super::{ArtifactError, LOAD_PREDICTOR};
+use super::{ArtifactError, LOAD_PREDICTOR, PLACEMENT_AGENT};
 use crate::ModelError;
 use crate::load::LoadPredictor;
+use crate::placement::{NETWORK_FILE, PlacementNetwork};
 use std::collections::BTreeMap;
 
 /// Where the metadata lies among the blobs.
@@ -43,6 +44,38 @@ impl Artifact {
         text(&mut files, super::MLMODEL_FILE, super::mlmodel(&metadata, predictor)?);
         text(&mut files, super::MODEL_CARD_FILE, super::model_card(&metadata));
         Ok(Self::new(draft, files))
+    }
+
+    /// Seals a placement agent with everything that other programs need to read it. Name and features are filled in.
+    ///
+    /// # Errors
+    /// A signature that JSON cannot hold.
+    pub fn of_placement_agent(network: &PlacementNetwork, mut draft: ArtifactDraft) -> Result<Self, ArtifactError> {
+        draft.name = PLACEMENT_AGENT.to_owned();
+        draft.features = network.features().to_vec();
+        let mut files = BTreeMap::from([(NETWORK_FILE.to_owned(), network.to_bytes())]);
+        files.insert(super::PLACEMENT_LOADER_FILE.to_owned(), super::mlmodel::placement_loader().into());
+        files.insert(super::REQUIREMENTS_FILE.to_owned(), super::mlmodel::placement_requirements().into());
+        let metadata = ArtifactMetadata::new(draft.clone(), &files);
+        files.insert(super::MLMODEL_FILE.to_owned(), super::mlmodel::placement_mlmodel(&metadata)?.into_bytes());
+        files.insert(super::MODEL_CARD_FILE.to_owned(), super::model_card(&metadata).into_bytes());
+        Ok(Self::new(draft, files))
+    }
+
+    /// The placement agent's network in it.
+    ///
+    /// # Errors
+    /// Another model, a file from which no network comes, a network with other features than the metadata says.
+    pub fn placement_agent(&self) -> Result<PlacementNetwork, ArtifactError> {
+        if self.metadata.name != PLACEMENT_AGENT {
+            return Err(ArtifactError::Name { expected: PLACEMENT_AGENT.to_owned(), got: self.metadata.name.clone() });
+        }
+        let file = self.files.get(NETWORK_FILE).ok_or_else(|| ArtifactError::MissingFile { file: NETWORK_FILE.into() })?;
+        let network = PlacementNetwork::from_bytes(file)?;
+        if network.features() != &self.metadata.features[..] {
+            return Err(ModelError::damaged(NETWORK_FILE, "its features are not those of the metadata").into());
+        }
+        Ok(network)
     }
 
     /// What it is.

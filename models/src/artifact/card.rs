@@ -85,6 +85,10 @@ fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Resul
         }
         writeln!(card)?;
     }
+    if metadata.name == super::PLACEMENT_AGENT {
+        write_placement_limits(card)?;
+        return write_files(card, metadata, PLACEMENT_FILES);
+    }
     writeln!(
         card,
         "## Limits\n\n\
@@ -94,14 +98,35 @@ fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Resul
          - A node without recent samples gets no forecast rather than a low one.\n\
          - Where a head has no skill over its baseline, the baseline answers, and the table above says so.\n"
     )?;
+    write_files(
+        card,
+        metadata,
+        "The `.ubj` files are XGBoost models of the residual `target − baseline`; `heads.json` says how to add them up, and \
+         `code/berth_load_predictor.py` does it in Python.",
+    )
+}
+
+const PLACEMENT_FILES: &str = "`network.safetensors` is a network of fully connected layers with a linear part beside them; \
+                               `code/berth_placement_agent.py` computes its values in Python.";
+
+fn write_files(card: &mut String, metadata: &ArtifactMetadata, words: &str) -> std::fmt::Result {
     writeln!(card, "## Files\n\n| file | bytes | SHA-256 |\n|---|---|---|")?;
     for (name, digest) in &metadata.files {
         writeln!(card, "| `{}` | {} | `{}` |", cell(name), digest.bytes, digest.sha256)?;
     }
+    writeln!(card, "\n{words}")
+}
+
+fn write_placement_limits(card: &mut String) -> std::fmt::Result {
     writeln!(
         card,
-        "\nThe `.ubj` files are XGBoost models of the residual `target − baseline`; `heads.json` says how to add them up, and \
-         `code/berth_load_predictor.py` does it in Python."
+        "## Use\n\nScores the nodes that passed the filters for one pod: the higher the value, the less cost the pod is expected \
+         to add there over its life. Values compare nodes for the same pod at the same moment and mean nothing else.\n\n\
+         ## Limits\n\n\
+         - It learned in a simulator, whose contention model is stated in the documentation and simpler than a kernel.\n\
+         - It knows a workload by its history. For the first pods of a new workload it goes by requests.\n\
+         - It never saw GPUs, taints or affinity: filters and other score plugins have to care for them.\n\
+         - It learned that cost whose weights are among the settings. Other weights want another training.\n"
     )
 }
 

@@ -1,6 +1,6 @@
 //! `simulator compare`.
 
-use super::{OutputArgs, SeedArgs, checked_policies, input_error};
+use super::{AgentArgs, OutputArgs, SeedArgs, checked_policies, input_error};
 use crate::compare::{CompareSettings, LEGEND, ScenarioFigures, compare, figures, page, table};
 use crate::engine::EngineSettings;
 use crate::input::{ScenarioArgs, ScenarioKind};
@@ -25,6 +25,9 @@ pub struct CompareArgs {
     /// Which scenarios.
     #[command(flatten)]
     pub scenario: ScenarioArgs,
+    /// Where the learned network is.
+    #[command(flatten)]
+    pub agent: AgentArgs,
     /// How the cluster behaves.
     #[command(flatten, next_help_heading = "Cluster")]
     pub engine: EngineSettings,
@@ -46,9 +49,10 @@ pub(super) fn run(args: &CompareArgs, config: &ConfigFile, given: &ArgMatches, s
         return Err(WrongUse("--scenario names none".to_owned()).into());
     }
     let has_record = scenario.scenario == [ScenarioKind::History];
-    let policies = if args.policies.is_empty() { PolicyKind::COMPARED.to_vec() } else { args.policies.clone() };
-    let policies = checked_policies(&policies, has_record)?;
-    let settings = CompareSettings { policies, seeds: args.seeds.list()?, engine, weights };
+    let agent = args.agent.load()?;
+    let policies = if args.policies.is_empty() { default_policies(agent.is_some()) } else { args.policies.clone() };
+    let policies = checked_policies(&policies, has_record, agent.is_some())?;
+    let settings = CompareSettings { policies, seeds: args.seeds.list()?, engine, weights, agent };
     let sources = scenario.open(store).map_err(input_error)?;
     let runs = compare(&sources, &scenario.scenario, &settings).map_err(input_error)?;
     let all: Vec<_> = runs
@@ -77,6 +81,17 @@ pub(super) fn run(args: &CompareArgs, config: &ConfigFile, given: &ArgMatches, s
         println!("page: {}", path.display());
     }
     Ok(())
+}
+
+/// All that need no history; those that need a network when there is one, before the oracle.
+fn default_policies(has_agent: bool) -> Vec<PolicyKind> {
+    let mut policies = PolicyKind::COMPARED.to_vec();
+    if has_agent {
+        let oracle = policies.pop();
+        policies.extend([PolicyKind::Agent, PolicyKind::Combined]);
+        policies.extend(oracle);
+    }
+    policies
 }
 
 pub(super) fn print(figures: &ScenarioFigures) {

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::compare::{self, CompareSettings};
 use crate::list::Listing;
+use crate::placement::PlacementVerdict;
 use crate::recipe::Recipe;
 use crate::registry::{self, Registered};
 use crate::results::{self, Peer, ResultsSettings};
@@ -21,6 +22,7 @@ use runtime::GateRefused;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use store::DatasetVersion;
+use tracking::Tracker;
 
 pub(super) fn train_load(context: &Context, args: &TrainLoadArgs, matches: &ArgMatches) -> anyhow::Result<()> {
     let settings: LoadSettings = context.config.resolve("trainer.load", &args.settings, matches)?;
@@ -168,34 +170,46 @@ pub(super) fn verdict_text(verdict: &Verdict) -> String {
 }
 
 pub(super) fn register(context: &Context, args: &RegisterArgs) -> anyhow::Result<()> {
-    let verdict: Verdict =
-        runtime::files::read_json(&args.validation).context("that is no verdict of `trainer validate`")?;
-    let registered = context
-        .with_tracker(async |tracker| registry::register(tracker, &args.model, &verdict, !args.keep_champion).await)?;
-    print_or_json(args.output.json, &serde_json::to_value(&registered)?, || registered_text(&registered));
+    let promote = !args.keep_champion;
+    let text: serde_json::Value =
+        runtime::files::read_json(&args.validation).context("that is no verdict on a model")?;
+    let (name, registered) = if text.get("model").is_some_and(|model| model == registry::PLACEMENT_MODEL) {
+        let verdict: PlacementVerdict =
+            serde_json::from_value(text).context("that is no verdict of `trainer train placement`")?;
+        let register = async |tracker: &dyn Tracker| {
+            registry::register_placement(tracker, &args.model, &verdict, promote).await
+        };
+        (registry::PLACEMENT_MODEL, context.with_tracker(register)?)
+    } else {
+        let verdict: Verdict = serde_json::from_value(text).context("that is no verdict of `trainer validate`")?;
+        let register = async |tracker: &dyn Tracker| registry::register(tracker, &args.model, &verdict, promote).await;
+        (registry::MODEL, context.with_tracker(register)?)
+    };
+    print_or_json(args.output.json, &serde_json::to_value(&registered)?, || registered_text(name, &registered));
     Ok(())
 }
 
-pub(super) fn registered_text(registered: &Registered) -> String {
+pub(super) fn registered_text(name: &str, registered: &Registered) -> String {
     let Registered { version, semver, is_new, is_champion, previous } = registered;
     match (is_new, is_champion, previous) {
         (false, ..) => format!("this very model is version {version} ({semver}) and champion already\n"),
         (true, true, Some(previous)) => format!(
-            "registered version {version} ({semver}) of {}; it is champion, version {previous} is `previous`\n",
-            registry::MODEL
+            "registered version {version} ({semver}) of {name}; it is champion, version {previous} is `previous`\n"
         ),
         (true, true, None) => {
-            format!("registered version {version} ({semver}) of {}; it is the first champion\n", registry::MODEL)
+            format!("registered version {version} ({semver}) of {name}; it is the first champion\n")
         }
-        (true, false, _) => format!("registered version {version} ({semver}) of {} as challenger\n", registry::MODEL),
+        (true, false, _) => format!("registered version {version} ({semver}) of {name} as challenger\n"),
     }
 }
 
 pub(super) fn rollback(context: &Context, args: &RollbackArgs) -> anyhow::Result<()> {
     let done =
-        context.with_tracker(async |tracker| registry::rollback(tracker, args.to.as_deref(), &args.reason).await)?;
+        context.with_tracker(async |tracker| {
+            registry::rollback(tracker, &args.name, args.to.as_deref(), &args.reason).await
+        })?;
     print_or_json(args.output.json, &serde_json::to_value(&done)?, || {
-        format!("champion of {} is version {} again, version {} was taken back\n", registry::MODEL, done.to, done.from)
+        format!("champion of {} is version {} again, version {} was taken back\n", args.name, done.to, done.from)
     });
     Ok(())
 }

@@ -2,8 +2,10 @@
 
 mod commands;
 mod inputs;
+mod placement;
 mod retrain;
 
+use crate::placement::{PlacementGate, PlacementSettings};
 use crate::recipe::Recipe;
 use crate::train::LoadSettings;
 use crate::validate::GateSettings;
@@ -11,6 +13,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use models::load::{HeadKey, Quantile};
 use runtime::ConfigFile;
 use runtime::settings::{ConfigArgs, innermost};
+use simulator::outcome::CostWeights;
 use runtime::telemetry::TelemetryArgs;
 use std::path::PathBuf;
 use store::StoreArgs;
@@ -38,6 +41,7 @@ pub struct Cli {
 const EXAMPLES: &str = "Examples:
   trainer                                                  retrain everything from the newest features
   trainer train load --features features.json --model-out model
+  trainer train placement --model-out agent --json-out verdict.json
   trainer validate --model model --features features.json --json-out validation.json
   trainer register --model model --validation validation.json
   trainer rollback --reason 'P90 too low on gpu nodes'
@@ -76,6 +80,8 @@ enum Command {
 enum TrainCommand {
     /// The load predictor: P50 and P90 of CPU and memory at 1h, 2h and 4h
     Load(Box<TrainLoadArgs>),
+    /// The placement agent, in simulated clusters; judged in others, exit code 3 when it must not be registered
+    Placement(Box<TrainPlacementArgs>),
 }
 
 /// A features dataset: a manifest file, a dataset id, or the newest.
@@ -104,6 +110,33 @@ struct TrainLoadArgs {
     settings: LoadSettings,
     #[command(flatten)]
     recipe: Recipe,
+    #[command(flatten)]
+    output: JsonArgs,
+}
+
+#[derive(Debug, Args)]
+struct TrainPlacementArgs {
+    /// Folder to write the model to; it is replaced whole
+    #[arg(long, value_name = "DIR")]
+    model_out: PathBuf,
+    /// Where to write the verdict as JSON
+    #[arg(long, value_name = "FILE")]
+    json_out: Option<PathBuf>,
+    /// Where to write learning curves and verdict as a page
+    #[arg(long, value_name = "FILE")]
+    html_out: Option<PathBuf>,
+    /// File that a killed training goes on from [default: checkpoints/placement-agent below the data folder]
+    #[arg(long, env = "BERTH_PLACEMENT_CHECKPOINT", value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Begin anew, whatever the checkpoint holds
+    #[arg(long)]
+    restart: bool,
+    #[command(flatten)]
+    settings: PlacementSettings,
+    #[command(flatten)]
+    gate: PlacementGate,
+    #[command(flatten, next_help_heading = "Cost")]
+    weights: CostWeights,
     #[command(flatten)]
     output: JsonArgs,
 }
@@ -144,6 +177,9 @@ struct RegisterArgs {
 
 #[derive(Debug, Args)]
 struct RollbackArgs {
+    /// Which registered model: load-predictor or placement-agent
+    #[arg(long, default_value = crate::registry::MODEL, value_name = "NAME")]
+    name: String,
     /// Go back to this version instead of the previous champion
     #[arg(long, value_name = "VERSION")]
     to: Option<String>,
@@ -344,6 +380,7 @@ pub fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
     match cli.command {
         None => retrain::run(&context),
         Some(Command::Train(TrainCommand::Load(args))) => commands::train_load(&context, &args, inner),
+        Some(Command::Train(TrainCommand::Placement(args))) => placement::train(&context, &args, inner),
         Some(Command::Validate(args)) => commands::validate(&context, &args, inner),
         Some(Command::Register(args)) => commands::register(&context, &args),
         Some(Command::Rollback(args)) => commands::rollback(&context, &args),

@@ -1,21 +1,26 @@
-//! The registered model `load-predictor`: versions, aliases, and the way back. Nothing becomes champion except through a
+//! The registered models `load-predictor` and `placement-agent`: versions, aliases, and the way back. Nothing becomes champion except through a
 //! passed validation, and every move is kept with who and why.
 
 mod register;
 mod rollback;
 mod semver;
 
-pub use register::{Registered, register};
+pub use register::{Registered, register, register_placement};
 pub use rollback::{RolledBack, rollback};
 pub use semver::{Lineage, NoSemanticVersion, SemanticVersion};
 
-use crate::train::{ModelFolder, read_model};
+use crate::placement::{PlacementFolder, read_placement};
+use crate::train::read_model;
 use crate::validate::Champion;
 use anyhow::Context;
+use models::artifact::ArtifactMetadata;
+use std::path::Path;
 use tracking::{ModelVersion, Tracker, TrackingError};
 
-/// The registered model's name.
+/// The load predictor's registered name.
 pub const MODEL: &str = models::artifact::LOAD_PREDICTOR;
+/// The placement agent's registered name.
+pub const PLACEMENT_MODEL: &str = models::artifact::PLACEMENT_AGENT;
 /// Serves.
 pub const CHAMPION: &str = "champion";
 /// Is compared with the champion.
@@ -45,9 +50,9 @@ pub mod tags {
 ///
 /// # Errors
 /// When the store cannot be asked.
-pub async fn by_alias(tracker: &dyn Tracker, alias: &str) -> anyhow::Result<Option<ModelVersion>> {
-    optional(tracker.version_by_alias(MODEL, alias).await)
-        .with_context(|| format!("failed to look up `{MODEL}@{alias}`"))
+pub async fn by_alias(tracker: &dyn Tracker, model: &str, alias: &str) -> anyhow::Result<Option<ModelVersion>> {
+    optional(tracker.version_by_alias(model, alias).await)
+        .with_context(|| format!("failed to look up `{model}@{alias}`"))
 }
 
 fn optional<T>(result: Result<T, TrackingError>) -> Result<Option<T>, TrackingError> {
@@ -59,22 +64,38 @@ fn optional<T>(result: Result<T, TrackingError>) -> Result<Option<T>, TrackingEr
 /// # Errors
 /// When the store cannot be asked, or the champion's files are damaged: then it must be rolled back first.
 pub async fn fetch_champion(tracker: &dyn Tracker) -> anyhow::Result<Option<Champion>> {
-    let Some(version) = by_alias(tracker, CHAMPION).await? else { return Ok(None) };
+    let fetched = fetch(tracker, MODEL, |folder| read_model(folder)).await?;
+    Ok(fetched.map(|(version, model)| Champion { version, model }))
+}
+
+/// The same for the placement agent: version and model.
+///
+/// # Errors
+/// See [`fetch_champion`].
+pub async fn fetch_placement_champion(tracker: &dyn Tracker) -> anyhow::Result<Option<(String, PlacementFolder)>> {
+    fetch(tracker, PLACEMENT_MODEL, |folder| read_placement(folder)).await
+}
+
+async fn fetch<T>(
+    tracker: &dyn Tracker,
+    model: &str,
+    read: impl FnOnce(&Path) -> anyhow::Result<T>,
+) -> anyhow::Result<Option<(String, T)>> {
+    let Some(version) = by_alias(tracker, model, CHAMPION).await? else { return Ok(None) };
     let folder = tempfile::tempdir().context("failed to make a temporary folder for the champion")?;
     let doing = || {
         format!(
-            "failed to fetch champion version {} of `{MODEL}`. `trainer rollback` goes back to the one before",
+            "failed to fetch champion version {} of `{model}`. `trainer rollback` goes back to the one before",
             version.version
         )
     };
-    tracker.fetch_version(MODEL, &version.version, folder.path()).await.with_context(doing)?;
-    let model = read_model(folder.path()).with_context(doing)?;
-    Ok(Some(Champion { version: version.version.clone(), model }))
+    tracker.fetch_version(model, &version.version, folder.path()).await.with_context(doing)?;
+    let read = read(folder.path()).with_context(doing)?;
+    Ok(Some((version.version.clone(), read)))
 }
 
 /// What a model's place in the line of versions depends on.
-pub fn lineage(model: &ModelFolder) -> Lineage {
-    let metadata = &model.metadata;
+pub fn lineage(metadata: &ArtifactMetadata) -> Lineage {
     // What follows from the data is no hyper-parameter: a retrain on newer days must stay a patch.
     let chosen = metadata
         .hyper_parameters

@@ -1,10 +1,14 @@
 //! `trainer register`: a validated model becomes a version, and champion.
 
 use super::semver::Lineage;
-use super::{CHALLENGER, CHAMPION, MODEL, PREVIOUS, SemanticVersion, by_alias, lineage, tags, who};
-use crate::train::{ModelFolder, RUN_FILE, RunReference, read_model};
+use super::{
+    CHALLENGER, CHAMPION, MODEL, PLACEMENT_MODEL, PREVIOUS, SemanticVersion, by_alias, lineage, tags, who,
+};
+use crate::placement::{self, PlacementVerdict, read_placement};
+use crate::train::{RUN_FILE, RunReference, read_model};
 use crate::validate::Verdict;
 use anyhow::Context;
+use models::artifact::ArtifactMetadata;
 use runtime::GateRefused;
 use serde::Serialize;
 use std::path::Path;
@@ -38,22 +42,98 @@ pub async fn register(
     promote: bool,
 ) -> anyhow::Result<Registered> {
     let model = read_model(folder)?;
+    let candidate = Candidate {
+        name: MODEL,
+        words: "forecasts CPU and memory utilization of each node, P50 and P90 at 1h, 2h and 4h",
+        experiment: crate::train::EXPERIMENT,
+        hash: model.hash,
+        metadata: model.metadata,
+    };
+    let judged = Judged {
+        passed: verdict.passed,
+        model_hash: &verdict.model_hash,
+        reasons: verdict.reasons(),
+        champion: verdict.champion.as_deref(),
+        saw_champion: verdict.champion_note.is_some(),
+        evidence: evidence(verdict),
+    };
+    register_judged(tracker, folder, &candidate, &judged, promote).await
+}
+
+/// The same for a placement agent.
+///
+/// # Errors
+/// See [`register`].
+pub async fn register_placement(
+    tracker: &dyn Tracker,
+    folder: &Path,
+    verdict: &PlacementVerdict,
+    promote: bool,
+) -> anyhow::Result<Registered> {
+    let model = read_placement(folder)?;
+    let candidate = Candidate {
+        name: PLACEMENT_MODEL,
+        words: "scores candidate nodes for a pod by the cost that it is expected to add there",
+        experiment: placement::EXPERIMENT,
+        hash: model.hash,
+        metadata: model.metadata,
+    };
+    let judged = Judged {
+        passed: verdict.passed,
+        model_hash: &verdict.model_hash,
+        reasons: verdict.reasons(),
+        champion: verdict.champion.as_deref(),
+        saw_champion: false,
+        evidence: serde_json::json!({ "at": verdict.at, "champion": verdict.champion, "costs": verdict.costs }),
+    };
+    register_judged(tracker, folder, &candidate, &judged, promote).await
+}
+
+/// A model that may become a version.
+struct Candidate {
+    name: &'static str,
+    words: &'static str,
+    experiment: &'static str,
+    hash: String,
+    metadata: ArtifactMetadata,
+}
+
+/// What a registration reads of a verdict.
+struct Judged<'a> {
+    passed: bool,
+    model_hash: &'a str,
+    reasons: Vec<String>,
+    /// The champion that it was compared with.
+    champion: Option<&'a str>,
+    /// There was one that it could not be compared with.
+    saw_champion: bool,
+    evidence: serde_json::Value,
+}
+
+async fn register_judged(
+    tracker: &dyn Tracker,
+    folder: &Path,
+    model: &Candidate,
+    verdict: &Judged<'_>,
+    promote: bool,
+) -> anyhow::Result<Registered> {
+    let name = model.name;
     if verdict.model_hash != model.hash {
         return Err(GateRefused(format!(
             "the validation is of model {}, the folder holds {}. Run `trainer validate` on this folder",
-            short(&verdict.model_hash),
+            short(verdict.model_hash),
             short(&model.hash)
         ))
         .into());
     }
     if !verdict.passed {
-        return Err(GateRefused(format!("the validation refused this model: {}", verdict.reasons().join("; "))).into());
+        return Err(GateRefused(format!("the validation refused this model: {}", verdict.reasons.join("; "))).into());
     }
     tracker
-        .register_model(MODEL, "forecasts CPU and memory utilization of each node, P50 and P90 at 1h, 2h and 4h")
+        .register_model(name, model.words)
         .await
         .context("failed to register the model's name")?;
-    let champion = by_alias(tracker, CHAMPION).await?;
+    let champion = by_alias(tracker, name, CHAMPION).await?;
     if let Some(same) = champion.as_ref().filter(|champion| champion.tags.get(tags::MODEL_HASH) == Some(&model.hash)) {
         return Ok(Registered {
             version: same.version.clone(),
@@ -65,8 +145,7 @@ pub async fn register(
     }
     let judged = verdict
         .champion
-        .as_deref()
-        .or_else(|| verdict.champion_note.as_ref().and(champion.as_ref()).map(|champion| champion.version.as_str()));
+        .or_else(|| champion.as_ref().filter(|_| verdict.saw_champion).map(|champion| champion.version.as_str()));
     if promote && judged != champion.as_ref().map(|champion| champion.version.as_str()) {
         let now = champion.as_ref().map_or("none", |champion| champion.version.as_str());
         return Err(GateRefused(format!(
@@ -75,12 +154,12 @@ pub async fn register(
         ))
         .into());
     }
-    let newest = newest(tracker).await?;
-    let own = lineage(&model);
+    let newest = newest(tracker, name).await?;
+    let own = lineage(&model.metadata);
     let semver = next_version(newest.as_ref(), &own);
-    let run = run_of(tracker, folder, &model).await?;
+    let run = run_of(tracker, folder, model).await?;
     let version = NewVersion {
-        model: MODEL.to_owned(),
+        model: name.to_owned(),
         run_id: run.run_id,
         artifact_path: "model".to_owned(),
         description: format!("trained on {} at {}", model.metadata.dataset.id, model.metadata.trained_at),
@@ -94,16 +173,16 @@ pub async fn register(
         ]),
     };
     let version = tracker.create_version(version).await.context("failed to create the version")?;
-    let decision = |why: String| Decision { who: who(), why, evidence: evidence(verdict) };
+    let decision = |why: String| Decision { who: who(), why, evidence: verdict.evidence.clone() };
     tracker
-        .set_alias(MODEL, CHALLENGER, &version.version, &decision("passed validation".into()))
+        .set_alias(name, CHALLENGER, &version.version, &decision("passed validation".into()))
         .await
         .context("failed to set `challenger`")?;
     if promote {
         if let Some(former) = &champion {
             tracker
                 .set_alias(
-                    MODEL,
+                    name,
                     PREVIOUS,
                     &former.version,
                     &decision(format!("was champion until version {} passed validation", version.version)),
@@ -116,11 +195,11 @@ pub async fn register(
             |former| format!("passed validation against champion {}", former.version),
         );
         tracker
-            .set_alias(MODEL, CHAMPION, &version.version, &decision(why))
+            .set_alias(name, CHAMPION, &version.version, &decision(why))
             .await
             .context("failed to set `champion`")?;
         tracker
-            .delete_alias(MODEL, CHALLENGER, &decision("became champion".into()))
+            .delete_alias(name, CHALLENGER, &decision("became champion".into()))
             .await
             .context("failed to take `challenger` away")?;
     }
@@ -156,8 +235,8 @@ fn evidence(verdict: &Verdict) -> serde_json::Value {
 }
 
 /// The version that was registered last, whatever became of it: numbers are not used twice.
-async fn newest(tracker: &dyn Tracker) -> anyhow::Result<Option<ModelVersion>> {
-    Ok(tracker.versions(MODEL).await.context("failed to list versions")?.into_iter().next())
+async fn newest(tracker: &dyn Tracker, name: &str) -> anyhow::Result<Option<ModelVersion>> {
+    Ok(tracker.versions(name).await.context("failed to list versions")?.into_iter().next())
 }
 
 fn next_version(before: Option<&ModelVersion>, own: &Lineage) -> SemanticVersion {
@@ -169,7 +248,7 @@ fn next_version(before: Option<&ModelVersion>, own: &Lineage) -> SemanticVersion
 
 /// The run that trained the model; where this store does not have it (trained elsewhere, or without a store), a run
 /// that holds the files.
-async fn run_of(tracker: &dyn Tracker, folder: &Path, model: &ModelFolder) -> anyhow::Result<RunReference> {
+async fn run_of(tracker: &dyn Tracker, folder: &Path, model: &Candidate) -> anyhow::Result<RunReference> {
     let file = folder.join(RUN_FILE);
     if file.exists() {
         let reference: RunReference = runtime::files::read_json(&file)?;
@@ -181,7 +260,7 @@ async fn run_of(tracker: &dyn Tracker, folder: &Path, model: &ModelFolder) -> an
             "the training was logged elsewhere, its files are logged here again"
         );
     }
-    let experiment = tracker.experiment(crate::train::EXPERIMENT).await.context("failed to open the experiment")?;
+    let experiment = tracker.experiment(model.experiment).await.context("failed to open the experiment")?;
     let run = NewRun::new(experiment.id, format!("register {}", model.metadata.dataset.id))
         .tag("step", "register")
         .tag("dataset", &model.metadata.dataset.id);

@@ -1,6 +1,6 @@
 //! `trainer rollback`: the way back, in one command.
 
-use super::{CHAMPION, MODEL, PREVIOUS, by_alias, tags, who};
+use super::{CHAMPION, PREVIOUS, by_alias, tags, who};
 use anyhow::Context;
 use runtime::WrongUse;
 use serde::Serialize;
@@ -22,17 +22,22 @@ pub struct RolledBack {
 ///
 /// # Errors
 /// When there is no champion or nothing to go back to.
-pub async fn rollback(tracker: &dyn Tracker, to: Option<&str>, reason: &str) -> anyhow::Result<RolledBack> {
-    let Some(champion) = by_alias(tracker, CHAMPION).await? else {
-        return Err(WrongUse(format!("`{MODEL}` has no champion to take back")).into());
+pub async fn rollback(
+    tracker: &dyn Tracker,
+    model: &str,
+    to: Option<&str>,
+    reason: &str,
+) -> anyhow::Result<RolledBack> {
+    let Some(champion) = by_alias(tracker, model, CHAMPION).await? else {
+        return Err(WrongUse(format!("`{model}` has no champion to take back")).into());
     };
     let target = match to {
         Some(version) => {
-            tracker.version(MODEL, version).await.with_context(|| format!("`{MODEL}` has no version `{version}`"))?
+            tracker.version(model, version).await.with_context(|| format!("`{model}` has no version `{version}`"))?
         }
-        None => by_alias(tracker, PREVIOUS).await?.ok_or_else(|| {
+        None => by_alias(tracker, model, PREVIOUS).await?.ok_or_else(|| {
             WrongUse(format!(
-                "`{MODEL}` has no previous champion. `trainer models` lists the versions; name one with --to"
+                "`{model}` has no previous champion. `trainer models` lists the versions; name one with --to"
             ))
         })?,
     };
@@ -48,18 +53,18 @@ pub async fn rollback(tracker: &dyn Tracker, to: Option<&str>, reason: &str) -> 
     }
     let decision = Decision::new(who(), format!("rolled back from version {}: {reason}", champion.version));
     // First the alias that serves: a kill after this line leaves the right champion.
-    tracker.set_alias(MODEL, CHAMPION, &target.version, &decision).await.context("failed to move `champion`")?;
+    tracker.set_alias(model, CHAMPION, &target.version, &decision).await.context("failed to move `champion`")?;
     tracker
-        .set_version_tag(MODEL, &champion.version, tags::WITHDRAWN, reason)
+        .set_version_tag(model, &champion.version, tags::WITHDRAWN, reason)
         .await
         .context("failed to tag the version that was taken back")?;
-    let history = tracker.alias_history(MODEL).await.context("failed to read the history of aliases")?;
+    let history = tracker.alias_history(model).await.context("failed to read the history of aliases")?;
     let previous = champion_before(&history, &target.version, &champion.version);
     match &previous {
         Some(version) => {
-            tracker.set_alias(MODEL, PREVIOUS, version, &decision).await.context("failed to move `previous`")?
+            tracker.set_alias(model, PREVIOUS, version, &decision).await.context("failed to move `previous`")?
         }
-        None => tracker.delete_alias(MODEL, PREVIOUS, &decision).await.context("failed to take `previous` away")?,
+        None => tracker.delete_alias(model, PREVIOUS, &decision).await.context("failed to take `previous` away")?,
     }
     Ok(RolledBack { from: champion.version, to: target.version, previous })
 }

@@ -124,8 +124,7 @@ fn open_to_all(folder: &Path) -> std::io::Result<()> {
 /// # Errors
 /// When the folder is no artifact, is damaged, or holds another model.
 pub fn read_model(folder: &Path) -> anyhow::Result<ModelFolder> {
-    let mut blobs = BTreeMap::new();
-    collect(folder, "", &mut blobs)?;
+    let blobs = runtime::files::read_folder(folder)?;
     let artifact = Artifact::from_blobs(blobs).with_context(|| format!("`{}` is no usable model", folder.display()))?;
     let predictor =
         artifact.load_predictor().with_context(|| format!("`{}` is no usable load predictor", folder.display()))?;
@@ -135,23 +134,6 @@ pub fn read_model(folder: &Path) -> anyhow::Result<ModelFolder> {
     })?;
     let hash = model_hash(&metadata);
     Ok(ModelFolder { metadata, predictor, trained_until, hash })
-}
-
-fn collect(folder: &Path, prefix: &str, blobs: &mut BTreeMap<String, Vec<u8>>) -> anyhow::Result<()> {
-    let entries =
-        std::fs::read_dir(folder).with_context(|| format!("failed to read model folder `{}`", folder.display()))?;
-    for entry in entries {
-        let entry = entry.with_context(|| format!("failed to read model folder `{}`", folder.display()))?;
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if entry.path().is_dir() {
-            collect(&entry.path(), &format!("{name}/"), blobs)?;
-        } else {
-            let bytes =
-                std::fs::read(entry.path()).with_context(|| format!("failed to read `{}`", entry.path().display()))?;
-            blobs.insert(name, bytes);
-        }
-    }
-    Ok(())
 }
 
 /// SHA-256 over the files that forecast (boosters and how they belong together): two models with the same hash answer

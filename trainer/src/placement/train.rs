@@ -1,0 +1,209 @@
+//! The loop: play two episodes side by side, take in what they came to, update, look, write a checkpoint.
+
+use super::state::{CurvePoint, Look, State};
+use super::{PlacementSettings, REWARD_UNIT, clusters};
+use agent::{End, Explorer, LearnError, Learner, Step, Transition, n_step};
+use anyhow::Context;
+use models::placement::PlacementNetwork;
+use rayon::prelude::*;
+use simulator::command::Network;
+use simulator::engine::EngineSettings;
+use simulator::learning::{Chooser, Episode, Experience, Played, Scores};
+use simulator::outcome::CostWeights;
+use simulator::policy::PolicyKind;
+use simulator::world::Scenario;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Episodes that are played side by side with the same network. Part of the algorithm, not of the machine: the result does
+/// not depend on how many cores there are.
+const SIDE_BY_SIDE: u64 = 2;
+
+/// A training that is over.
+#[derive(Debug, Clone)]
+pub struct Trained {
+    /// The best network at the looks.
+    pub network: PlacementNetwork,
+    /// By episode.
+    pub curve: Vec<CurvePoint>,
+    /// The looks.
+    pub looks: Vec<Look>,
+    /// Rows of decisions, for what mattered.
+    pub sample: Vec<f32>,
+    /// Updates of the network.
+    pub updates: u64,
+    /// Wall time, that before an interruption included.
+    pub seconds: f64,
+}
+
+/// Trains. With a `checkpoint` it goes on from there, if there is one, and keeps it up to date; a run that was killed and
+/// goes on ends with the same network as one that was not.
+///
+/// # Errors
+/// A setting out of range, a checkpoint of another training, or a loss that is no number.
+pub fn train(
+    settings: &PlacementSettings,
+    weights: &CostWeights,
+    checkpoint: Option<&Path>,
+    mut told: impl FnMut(&CurvePoint),
+) -> anyhow::Result<Trained> {
+    settings.check()?;
+    let began = Instant::now();
+    let resumed = checkpoint.map(|path| State::read(path, settings)).transpose()?.flatten();
+    let mut state = match resumed {
+        Some(state) => {
+            tracing::info!(episodes = state.learner.episodes(), "goes on from the checkpoint");
+            state
+        }
+        None => State::new(settings)?,
+    };
+    let before = state.seconds;
+    let looked_at = clusters::to_look_at(settings)?;
+    let mut sample = Vec::new();
+    while state.learner.episodes() < settings.episodes {
+        let first = state.learner.episodes();
+        let round: Vec<u64> = (first..settings.episodes.min(first + SIDE_BY_SIDE)).collect();
+        let network = state.learner.network();
+        let played: Vec<Played> =
+            round.par_iter().map(|episode| play(settings, weights, network, *episode)).collect::<anyhow::Result<_>>()?;
+        for (episode, played) in round.iter().zip(&played) {
+            take_in(&mut state.learner, settings, &played.experience)?;
+            let (loss, value) = update(&mut state.learner, settings.updates)?;
+            let point = point(*episode, settings, weights, played, (loss, value));
+            told(&point);
+            state.curve.push(point);
+            state.learner.end_episode();
+        }
+        let done = state.learner.episodes();
+        if first / settings.look_every != done / settings.look_every || done == settings.episodes {
+            let cost = look(state.learner.network(), &looked_at, weights);
+            if state.looks.iter().all(|look| cost < look.cost) {
+                state.best = state.learner.network().clone();
+            }
+            state.looks.push(Look { episode: done, cost });
+            tracing::info!(episodes = done, cost, "looked at clusters that are not learned in");
+            state.seconds = before + began.elapsed().as_secs_f64();
+            if let Some(path) = checkpoint {
+                state.write(path, settings)?;
+            }
+        }
+        sample = played.into_iter().flat_map(|played| played.experience).take(500).flat_map(|seen| seen.row).collect();
+    }
+    let seconds = before + began.elapsed().as_secs_f64();
+    let State { learner, curve, looks, best, .. } = state;
+    Ok(Trained { network: best, curve, looks, sample, updates: learner.updates(), seconds })
+}
+
+fn play(
+    settings: &PlacementSettings,
+    weights: &CostWeights,
+    network: &PlacementNetwork,
+    episode: u64,
+) -> anyhow::Result<Played> {
+    let scenario = clusters::of_episode(settings, episode)?;
+    let epsilon = settings.learner().epsilon_at(episode);
+    let mut curious = Curious { explorer: Explorer::new(network, epsilon, settings.seed, episode), failed: None };
+    let (engine, how) = (EngineSettings::default(), settings.episode());
+    let played =
+        Episode { scenario: &scenario, engine: &engine, weights, settings: &how }.play(&mut curious, episode);
+    match curious.failed {
+        None => Ok(played),
+        Some(error) => Err(error).context("failed to choose among candidates"),
+    }
+}
+
+/// The explorer as the simulator sees it. The simulator cannot fail, so the first error is kept for later.
+struct Curious<'a> {
+    explorer: Explorer<'a>,
+    failed: Option<LearnError>,
+}
+
+impl Chooser for Curious<'_> {
+    fn choose(&mut self, rows: &[f32], _count: usize) -> usize {
+        self.explorer.choose(rows).unwrap_or_else(|error| {
+            self.failed.get_or_insert(error);
+            0
+        })
+    }
+
+    fn others(&mut self, chosen: usize, wanted: usize, count: usize) -> Vec<usize> {
+        self.explorer.others(chosen, wanted, count)
+    }
+}
+
+/// Hourly costs into transitions. What was cut off before anything was seen teaches nothing.
+fn take_in(learner: &mut Learner, settings: &PlacementSettings, experience: &[Experience]) -> Result<(), LearnError> {
+    for seen in experience {
+        if let Some(transition) = transition(settings, seen) {
+            learner.observe(transition)?;
+        }
+    }
+    Ok(())
+}
+
+fn transition(settings: &PlacementSettings, seen: &Experience) -> Option<Transition> {
+    let last = seen.hours.len().checked_sub(1)?;
+    let steps: Vec<Step> = seen
+        .hours
+        .iter()
+        .enumerate()
+        .map(|(hour, parts)| {
+            let is_last = hour == last;
+            Step {
+                reward: (-parts.sum() / REWARD_UNIT) as f32,
+                discount: settings.discount as f32,
+                next: if is_last { seen.after.clone() } else { Vec::new() },
+                end: End { terminated: is_last && seen.terminated, truncated: is_last && seen.truncated },
+            }
+        })
+        .collect();
+    n_step(&seen.row, &steps, steps.len()).ok()
+}
+
+/// Mean loss and value over `count` updates; 0 while there is too little to learn from.
+fn update(learner: &mut Learner, count: u64) -> Result<(f64, f64), LearnError> {
+    let (mut loss, mut value, mut done) = (0.0, 0.0, 0_u32);
+    for _ in 0..count {
+        if let Some(update) = learner.update()? {
+            (loss, value, done) = (loss + update.loss, value + update.value, done + 1);
+        }
+    }
+    let done = f64::from(done.max(1));
+    Ok((loss / done, value / done))
+}
+
+fn point(
+    episode: u64,
+    settings: &PlacementSettings,
+    weights: &CostWeights,
+    played: &Played,
+    (loss, value): (f64, f64),
+) -> CurvePoint {
+    let each = |cost: f64| -cost / REWARD_UNIT / played.decisions.max(1) as f64;
+    CurvePoint {
+        episode,
+        scenario: played.outcome.scenario.clone(),
+        cost: weights.cost(&played.outcome),
+        reward: each(played.cost.sum()),
+        parts: played.cost.list().map(each),
+        loss,
+        value,
+        epsilon: settings.learner().epsilon_at(episode),
+    }
+}
+
+/// Mean cost of the network alone, without random choices.
+fn look(network: &PlacementNetwork, scenarios: &[Scenario], weights: &CostWeights) -> f64 {
+    let agent: Arc<dyn Scores> = Arc::new(Network(network.clone()));
+    let engine = EngineSettings::default();
+    let costs: Vec<f64> = scenarios
+        .par_iter()
+        .map(|scenario| weights.cost(&PolicyKind::Agent.run(scenario, &engine, weights, Some(&agent), 1)))
+        .collect();
+    costs.iter().sum::<f64>() / costs.len().max(1) as f64
+}
+
+#[cfg(test)]
+#[path = "train_tests.rs"]
+mod tests;
