@@ -16,9 +16,9 @@ pub struct CompareArgs {
     /// Which policies, separated by commas [default: all that need no history]
     #[arg(long, env = "BERTH_SIMULATOR_POLICIES", value_delimiter = ',', value_name = "NAMES")]
     pub policies: Vec<PolicyKind>,
-    /// What the others are compared with
-    #[arg(long, default_value = "kube-scheduler", value_name = "POLICY")]
-    pub base: PolicyKind,
+    /// What the others are compared with; several give one table each, the page shows the first
+    #[arg(long, value_delimiter = ',', default_value = "kube-scheduler", value_name = "POLICIES")]
+    pub base: Vec<PolicyKind>,
     /// Which seeds.
     #[command(flatten)]
     pub seeds: SeedArgs,
@@ -55,14 +55,13 @@ pub(super) fn run(args: &CompareArgs, config: &ConfigFile, given: &ArgMatches, s
     let settings = CompareSettings { policies, seeds: args.seeds.list()?, engine, weights, agent };
     let sources = scenario.open(store).map_err(input_error)?;
     let runs = compare(&sources, &scenario.scenario, &settings).map_err(input_error)?;
-    let all: Vec<_> = runs
-        .into_iter()
-        .map(|runs| {
-            let figures = figures(&runs, &settings.weights, args.base);
-            (runs, figures)
-        })
+    let bases = if args.base.is_empty() { &[PolicyKind::KubeScheduler][..] } else { &args.base };
+    let figures: Vec<ScenarioFigures> = runs
+        .iter()
+        .flat_map(|runs| bases.iter().map(|base| figures(runs, &settings.weights, *base)))
         .collect();
-    let figures: Vec<&ScenarioFigures> = all.iter().map(|(_, figures)| figures).collect();
+    let first = figures.iter().step_by(bases.len()).cloned();
+    let all: Vec<_> = runs.into_iter().zip(first).collect();
     if let Some(path) = &args.output.html_out {
         runtime::files::write_text(path, &page(&all, &settings.weights).html())?;
     }
@@ -73,7 +72,7 @@ pub(super) fn run(args: &CompareArgs, config: &ConfigFile, given: &ArgMatches, s
         println!("{}", serde_json::to_string_pretty(&figures)?);
         return Ok(());
     }
-    for figures in figures {
+    for figures in &figures {
         print(figures);
     }
     println!("{LEGEND}");

@@ -57,6 +57,8 @@ const STEP_MS: i64 = 5 * MINUTE_MS;
 /// A limit is taken for a ramp of this half-width around it: what came within a hair of it would as likely have crossed
 /// it, so that near misses teach too.
 const RAMP: f64 = 0.03;
+/// A kill sends one pod elsewhere, which mostly is enough; while memory stays short, there is another one after so long.
+const KILLED_AGAIN_MS: i64 = HOUR_MS;
 /// Shorter waits are those of the queue itself.
 const LEAST_WAIT_MS: i64 = MINUTE_MS;
 
@@ -153,20 +155,22 @@ impl<'a> Hindsight<'a> {
         let mut hours = vec![Parts::default(); (until_ms - from_ms).max(1).unsigned_abs().div_ceil(HOUR_MS as u64) as usize];
         let own = stay.map(|at| self.stays[at]);
         let span = Stay { pod, node, from_ms, until_ms };
+        let mut killed_ms = None;
         for slot in slots_of(&span, self.slots) {
             // A slot counts as far as the stay covers it.
             let (start, end) = (slot as i64 * STEP_MS, (slot as i64 + 1) * STEP_MS);
             let covered = (end.min(until_ms) - start.max(from_ms)).max(0) as f64;
             let counted = own.is_some_and(|own| start < own.until_ms);
-            let added = self.in_slot(pod, node, slot, counted);
+            let (mut added, over_memory) = self.in_slot(pod, node, slot, counted);
             let hour = ((start.max(from_ms) - from_ms) / HOUR_MS) as usize;
             let minutes = covered / MINUTE_MS as f64;
+            added = Parts { performance: added.performance * minutes, stability: added.stability * minutes, efficiency: 0.0 };
+            if over_memory && killed_ms.is_none_or(|at| start - at >= KILLED_AGAIN_MS) {
+                killed_ms = Some(start);
+                added.performance += self.weights.eviction;
+            }
             if let Some(parts) = hours.get_mut(hour) {
-                parts.add(Parts {
-                    performance: added.performance * minutes,
-                    stability: added.stability * minutes,
-                    efficiency: 0.0,
-                });
+                parts.add(added);
             }
         }
         if let (Some(at), Some(first)) = (stay, hours.first_mut()) {
@@ -175,8 +179,9 @@ impl<'a> Hindsight<'a> {
         hours
     }
 
-    /// Cost per minute that `pod` adds on `node`; `counted` says whether the node's load has it in it.
-    fn in_slot(&self, pod: PodId, node: NodeId, slot: usize, counted: bool) -> Parts {
+    /// Cost per minute that `pod` adds on `node` by CPU, and whether memory is short because of it. `counted` says whether the
+    /// node's load has it in it.
+    fn in_slot(&self, pod: PodId, node: NodeId, slot: usize, counted: bool) -> (Parts, bool) {
         let usage_slot = usage_slot(self.scenario, slot);
         let shape = self.scenario.node(node);
         let (cpu, memory) = (shape.cpu.millicores() as f64, shape.memory.as_f64());
@@ -202,11 +207,8 @@ impl<'a> Hindsight<'a> {
             let after = self.throttled(node, slot, cpu, skipped, Some(pod));
             performance += self.weights.throttled * (f64::from(after) - f64::from(before));
         }
-        if with_memory > memory && without_memory <= memory {
-            // One kill in each slot: the delay between restarts grows to as much.
-            performance += self.weights.eviction * MINUTE_MS as f64 / STEP_MS as f64;
-        }
-        Parts { performance, stability, efficiency: 0.0 }
+        let over_memory = with_memory > memory && without_memory <= memory;
+        (Parts { performance, stability, efficiency: 0.0 }, over_memory)
     }
 
     /// Pods that get less CPU than they want on `node`, without `skipped` and with `more`.

@@ -45,12 +45,11 @@ fn throttling_counts_all_who_suffer() {
 }
 
 #[test]
-fn memory_over_allocatable_is_a_kill_in_every_slot() {
+fn memory_over_allocatable_is_a_kill_an_hour() {
     let pods = vec![pod("base", "1", 1).uses(100.0, 6.0), pod("more", "1", 1).uses(100.0, 3.0)];
     hindsight_of(pods, &[(0, 0), (1, 1)], |hindsight| {
         let cost = hindsight.added(PodId(1), NodeId(0), None, 0, HOUR_MS)[0];
-        // Twelve slots of five minutes, 30 each.
-        assert!((cost.performance - 360.0).abs() < 1e-9, "{cost:?}");
+        assert!((cost.performance - 30.0).abs() < 1e-9, "{cost:?}");
         assert_eq!(hindsight.added(PodId(1), NodeId(1), Some(1), 0, HOUR_MS)[0].performance, 0.0);
     });
 }

@@ -22,6 +22,9 @@ pub struct PlacementGate {
     /// Clusters of each kind that it is judged in; intervals need two, a claim five
     #[arg(long, env = "BERTH_PLACEMENT_GATE_SEEDS", default_value_t = 5, value_name = "COUNT")]
     pub gate_seeds: u64,
+    /// Share of kube-scheduler's cost by which the upper end of the interval of the difference may be above 0
+    #[arg(long, env = "BERTH_PLACEMENT_GATE_ABOVE_KUBE", default_value_t = 0.0, value_name = "SHARE")]
+    pub above_kube: f64,
     /// Least share by which its cost is below that of random placement, over all clusters
     #[arg(long, env = "BERTH_PLACEMENT_GATE_BELOW_RANDOM", default_value_t = 0.34, value_name = "SHARE")]
     pub below_random: f64,
@@ -32,7 +35,7 @@ pub struct PlacementGate {
 
 impl Default for PlacementGate {
     fn default() -> Self {
-        Self { gate_seeds: 5, below_random: 0.34, champion_slack: 0.02 }
+        Self { gate_seeds: 5, above_kube: 0.0, below_random: 0.34, champion_slack: 0.02 }
     }
 }
 
@@ -44,6 +47,9 @@ impl PlacementGate {
     pub fn check(&self) -> Result<(), WrongUse> {
         if !(2..=100).contains(&self.gate_seeds) {
             return Err(WrongUse(format!("--gate-seeds is {}, want 2 to 100", self.gate_seeds)));
+        }
+        if !(self.above_kube >= 0.0 && self.above_kube.is_finite()) {
+            return Err(WrongUse(format!("--above-kube is {}, want a number of at least 0", self.above_kube)));
         }
         for (name, share) in [("below-random", self.below_random), ("champion-slack", self.champion_slack)] {
             if !(0.0..1.0).contains(&share) {
@@ -157,11 +163,12 @@ impl Figures<'_> {
         };
         let mut checks = Vec::new();
         let below = paired_difference(self.own, self.kube);
+        let limit = limits.above_kube * mean(self.kube);
         checks.push(check(
             "kube-scheduler",
-            below.is_below_zero(),
+            below.high < limit,
             format!(
-                "cost differs from kube-scheduler's {:.1} by {}; the whole interval must be below 0",
+                "cost differs from kube-scheduler's {:.1} by {}; the whole interval must be below {limit:.1}",
                 mean(self.kube),
                 words(below)
             ),
