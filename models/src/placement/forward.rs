@@ -60,8 +60,11 @@ fn apply(weights: &[f32], bias: &[f32], input: &[f32], inputs: usize, output: &m
             let mut sums = [0.0_f32; LANES];
             sums.copy_from_slice(&bias[from..from + LANES]);
             for (value, of_input) in row.iter().zip(weights.chunks_exact(outputs)) {
-                for (sum, weight) in sums.iter_mut().zip(&of_input[from..from + LANES]) {
-                    *sum += value * weight;
+                // A length that the compiler knows keeps the sums in registers.
+                if let Some(lanes) = of_input[from..].first_chunk::<LANES>() {
+                    for (sum, weight) in sums.iter_mut().zip(lanes) {
+                        *sum += value * weight;
+                    }
                 }
             }
             out[from..from + LANES].copy_from_slice(&sums);

@@ -5,7 +5,7 @@ mod compare;
 mod replay;
 mod what_if;
 
-pub use agent::AgentArgs;
+pub use agent::{AgentArgs, Network};
 
 use crate::input::InputError;
 use crate::policy::PolicyKind;

@@ -1,7 +1,7 @@
 //! One run of a scenario under a chooser that learns, and what its choices came to.
 
 use super::observer::{Observer, ROW};
-use super::reward::{Hindsight, Parts, Stay};
+use super::reward::{Hindsight, Parts, Smoothing, Stay};
 use crate::engine::{Ask, EngineSettings, Release, Simulation, View};
 use crate::outcome::{CostWeights, Outcome};
 use crate::policy::{Policy, Reach};
@@ -25,6 +25,8 @@ pub struct EpisodeSettings {
     pub others: usize,
     /// Hours after which a placement is looked at again: what it cost until then is known, what follows is estimated.
     pub hours: u32,
+    /// How limits and evenness count in what a choice came to.
+    pub smoothing: Smoothing,
     /// Of so many decisions one is looked at, so that long episodes give no more than short ones.
     pub every: usize,
 }
@@ -51,7 +53,7 @@ pub struct Experience {
 pub struct Played {
     /// The run's figures.
     pub outcome: Outcome,
-    /// What was learned, by decision.
+    /// What was learned, by decision: of each the chosen candidate first.
     pub experience: Vec<Experience>,
     /// Decisions that were looked at.
     pub decisions: usize,
@@ -88,7 +90,7 @@ impl Episode<'_> {
     }
 
     fn judge(&self, decisions: Vec<Decision>, stays: Vec<Stay>, outcome: Outcome) -> Played {
-        let hindsight = Hindsight::new(self.scenario, self.weights.clone(), stays);
+        let hindsight = Hindsight::new(self.scenario, self.weights.clone(), self.settings.smoothing, stays);
         let (mut experience, mut cost) = (Vec::new(), Parts::default());
         let count = decisions.len();
         for decision in decisions {
@@ -259,7 +261,7 @@ mod tests {
 
     fn played(seed: u64, hours: u32) -> Played {
         let scenario = Synthetic::small(seed).build().expect("a scenario");
-        let settings = EpisodeSettings { others: 2, hours, every: 1 };
+        let settings = EpisodeSettings { others: 2, hours, smoothing: Smoothing::default(), every: 1 };
         let (engine, weights) = (EngineSettings::default(), CostWeights::default());
         Episode { scenario: &scenario, engine: &engine, weights: &weights, settings: &settings }.play(&mut First, 1)
     }

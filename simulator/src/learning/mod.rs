@@ -11,7 +11,7 @@ mod reward;
 pub use episode::{Chooser, Episode, EpisodeSettings, Experience, Played};
 pub use observer::Observer;
 pub(crate) use observer::expected_cpu;
-pub use reward::{Hindsight, PARTS, Parts};
+pub use reward::{Hindsight, PARTS, Parts, Smoothing};
 
 /// Scores candidates from their rows. Implemented by whoever knows the model.
 pub trait Scores: Send + Sync + std::fmt::Debug {

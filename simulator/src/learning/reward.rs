@@ -43,6 +43,23 @@ impl Parts {
     }
 }
 
+/// What makes the steps of the cost teachable. The cost of a hot minute is a step: a pod on a node that is hot already adds
+/// nothing, so a learner that took it at its word would pile up on nodes that it believes lost. But what came is one of
+/// many things that could have come, and what is even leaves room for what may come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Smoothing {
+    /// A limit is taken for a ramp of this half-width around it, in utilization: near misses teach too.
+    pub ramp: f64,
+    /// Cost of squared utilization of CPU per node-minute (the oracle weighs evenness in the same way).
+    pub even: f64,
+}
+
+impl Default for Smoothing {
+    fn default() -> Self {
+        Self { ramp: 0.1, even: 1.0 }
+    }
+}
+
 /// A pod on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stay {
@@ -54,9 +71,6 @@ pub(super) struct Stay {
 
 /// Distance of the moments that are looked at.
 const STEP_MS: i64 = 5 * MINUTE_MS;
-/// A limit is taken for a ramp of this half-width around it: what came within a hair of it would as likely have crossed
-/// it, so that near misses teach too.
-const RAMP: f64 = 0.03;
 /// A kill sends one pod elsewhere, which mostly is enough; while memory stays short, there is another one after so long.
 const KILLED_AGAIN_MS: i64 = HOUR_MS;
 /// Shorter waits are those of the queue itself.
@@ -66,6 +80,7 @@ const LEAST_WAIT_MS: i64 = MINUTE_MS;
 pub struct Hindsight<'a> {
     scenario: &'a Scenario,
     weights: CostWeights,
+    smoothing: Smoothing,
     slots: usize,
     stays: Vec<Stay>,
     /// Places in `stays` by node.
@@ -79,7 +94,12 @@ pub struct Hindsight<'a> {
 }
 
 impl<'a> Hindsight<'a> {
-    pub(super) fn new(scenario: &'a Scenario, weights: CostWeights, stays: Vec<Stay>) -> Self {
+    pub(super) fn new(
+        scenario: &'a Scenario,
+        weights: CostWeights,
+        smoothing: Smoothing,
+        stays: Vec<Stay>,
+    ) -> Self {
         let slots = (scenario.span_ms as u64).div_ceil(STEP_MS as u64) as usize;
         let mut load = vec![(0.0, 0.0); slots * scenario.nodes.len()];
         let mut by_node = vec![Vec::new(); scenario.nodes.len()];
@@ -93,8 +113,9 @@ impl<'a> Hindsight<'a> {
                 *sum = (sum.0 + cpu as f32, sum.1 + memory as f32);
             }
         }
+        let waits = vec![0.0; stays.len()];
         let mut hindsight =
-            Self { scenario, weights, slots, by_node, load, spread: Vec::new(), waits: vec![0.0; stays.len()], stays };
+            Self { scenario, weights, smoothing, slots, by_node, load, spread: Vec::new(), waits, stays };
         hindsight.spread = (0..slots).map(|slot| hindsight.spread_in(slot)).collect();
         hindsight.charge_waits();
         hindsight
@@ -192,11 +213,14 @@ impl<'a> Hindsight<'a> {
         let (with, with_memory) = (all + sign * own, all_memory + sign * own_memory);
         let (without, without_memory) = ((with - own).max(0.0), (with_memory - own_memory).max(0.0));
 
-        let over = |share: f64, limit: f64| ((share - limit + RAMP) / (2.0 * RAMP)).clamp(0.0, 1.0);
+        let Smoothing { ramp, even } = self.smoothing;
+        let over = |share: f64, limit: f64| ((share - limit + ramp) / (2.0 * ramp)).clamp(0.0, 1.0);
         let hot = |share: f64| self.weights.hot_80 * over(share, 0.8) + self.weights.hot_90 * over(share, 0.9);
         let (mean, deviation) = self.spread[slot];
         // The deviation over N nodes changes by (u − mean) du ÷ (N deviation) and costs as much for each of them.
-        let uneven = |share: f64| self.weights.imbalance * (share.min(1.0) - mean).powi(2) / (2.0 * deviation.max(0.02));
+        let uneven = |share: f64| {
+            self.weights.imbalance * (share.min(1.0) - mean).powi(2) / (2.0 * deviation.max(0.02)) + even * share * share
+        };
         let (share_with, share_without) = (with / cpu, without / cpu);
         let stability = hot(share_with) - hot(share_without) + uneven(share_with) - uneven(share_without);
 

@@ -12,7 +12,8 @@ fn hindsight_of(pods: Vec<Pod>, stays: &[(u32, u32)], test: impl FnOnce(&Hindsig
         until_ms: HOUR_MS,
     });
     let weights = CostWeights { imbalance: 0.0, ..CostWeights::default() };
-    test(&Hindsight::new(&scenario, weights, stays.collect()));
+    let smoothing = Smoothing { ramp: 0.03, even: 0.0 };
+    test(&Hindsight::new(&scenario, weights, smoothing, stays.collect()));
 }
 
 #[test]
@@ -29,6 +30,18 @@ fn a_pod_costs_what_would_not_have_been_without_it() {
         // On the empty node neither would have cost anything.
         assert_eq!(cost(1, 1, None).sum(), 0.0);
     });
+}
+
+#[test]
+fn evenness_is_the_growth_of_the_square() {
+    let scenario = scenario(vec![node("a", "4", 8)], vec![pod("one", "1", 1).uses(1_000.0, 1.0), pod("two", "1", 1).uses(1_000.0, 1.0)]);
+    let scenario = scenario.checked().expect("a scenario");
+    let stay = |pod: u32| Stay { pod: PodId(pod), node: NodeId(0), from_ms: 0, until_ms: HOUR_MS };
+    let weights = CostWeights { imbalance: 0.0, ..CostWeights::default() };
+    let hindsight = Hindsight::new(&scenario, weights, Smoothing { ramp: 0.03, even: 2.0 }, vec![stay(0), stay(1)]);
+    // 60 minutes × 2 × (0.5² − 0.25²).
+    let cost = hindsight.added(PodId(1), NodeId(0), Some(1), 0, HOUR_MS)[0];
+    assert!((cost.stability - 60.0 * 2.0 * (0.25 - 0.0625)).abs() < 1e-6, "{cost:?}");
 }
 
 #[test]

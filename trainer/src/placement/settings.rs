@@ -4,7 +4,7 @@ use agent::{DqnSettings, Priority};
 use clap::Args;
 use runtime::WrongUse;
 use serde::{Deserialize, Serialize};
-use simulator::learning::EpisodeSettings;
+use simulator::learning::{EpisodeSettings, Smoothing};
 
 /// How the placement agent is trained.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
@@ -37,6 +37,12 @@ pub struct PlacementSettings {
     /// Candidates beside the chosen one whose outcome is worked out for each decision
     #[arg(long, env = "BERTH_PLACEMENT_OTHERS", default_value_t = 4, value_name = "COUNT")]
     pub others: usize,
+    /// Half-width of the ramp that a limit of utilization is taken for when a choice is judged
+    #[arg(long, env = "BERTH_PLACEMENT_RAMP", default_value_t = 0.1, value_name = "RATIO")]
+    pub ramp: f64,
+    /// Cost of squared utilization per node-minute when a choice is judged, for what may come
+    #[arg(long, env = "BERTH_PLACEMENT_EVEN", default_value_t = 1.0, value_name = "WEIGHT")]
+    pub even: f64,
     /// Share of random choices at the start; a tenth of it at the end
     #[arg(long, env = "BERTH_PLACEMENT_EPSILON", default_value_t = 0.2, value_name = "SHARE")]
     pub epsilon: f64,
@@ -63,6 +69,8 @@ impl Default for PlacementSettings {
             discount: 0.95,
             hours: 8,
             others: 4,
+            ramp: 0.1,
+            even: 1.0,
             epsilon: 0.2,
             prioritised: false,
             look_every: 10,
@@ -100,6 +108,12 @@ impl PlacementSettings {
         if !(1..=48).contains(&self.hours) {
             return wrong("hours", self.hours.to_string(), "1 to 48");
         }
+        if !(self.ramp > 0.0 && self.ramp <= 0.5) {
+            return wrong("ramp", self.ramp.to_string(), "above 0, at most 0.5");
+        }
+        if !(self.even >= 0.0 && self.even.is_finite()) {
+            return wrong("even", self.even.to_string(), "at least 0");
+        }
         if self.updates == 0 || self.look_every == 0 {
             return wrong("updates", format!("{} and --look-every {}", self.updates, self.look_every), "at least 1 each");
         }
@@ -125,7 +139,8 @@ impl PlacementSettings {
 
     /// The environment's part.
     pub fn episode(&self) -> EpisodeSettings {
-        EpisodeSettings { others: self.others, hours: self.hours, every: 2 }
+        let smoothing = Smoothing { ramp: self.ramp, even: self.even };
+        EpisodeSettings { others: self.others, hours: self.hours, smoothing, every: 2 }
     }
 }
 

@@ -132,11 +132,16 @@ impl Chooser for Curious<'_> {
     }
 }
 
-/// Hourly costs into transitions. What was cut off before anything was seen teaches nothing.
+/// Hourly costs into transitions, each relative to the mean of the candidates of its decision that were looked at: what all
+/// of them would have cost says nothing about which is best, and differs far more from pod to pod than from node to node.
+/// What was cut off before anything was seen teaches nothing.
 fn take_in(learner: &mut Learner, settings: &PlacementSettings, experience: &[Experience]) -> Result<(), LearnError> {
-    for seen in experience {
-        if let Some(transition) = transition(settings, seen) {
-            learner.observe(transition)?;
+    for decision in experience.chunk_by(|_, next| !next.chosen) {
+        let made: Vec<Transition> = decision.iter().filter_map(|seen| transition(settings, seen)).collect();
+        let mean = made.iter().map(|transition| transition.reward).sum::<f32>() / made.len().max(1) as f32;
+        for transition in made {
+            let reward = transition.reward - mean;
+            learner.observe(Transition { reward, ..transition })?;
         }
     }
     Ok(())
