@@ -27,7 +27,9 @@ pub enum CheckpointError {
         problem: String,
     },
     /// Of another training.
-    #[error("the checkpoint is of another training: its {what} is {got}, this one's is {expected}. Remove it to start anew, or train with the same settings")]
+    #[error(
+        "the checkpoint is of another training: its {what} is {got}, this one's is {expected}. Remove it to start anew, or train with the same settings"
+    )]
     Other {
         /// What differs.
         what: &'static str,
@@ -154,7 +156,8 @@ impl Learner {
             let skip = body.floats(header.features.len())?;
             let mut layers = Vec::new();
             for (inputs, outputs) in header.layers.iter().copied() {
-                let weights = body.floats(inputs.checked_mul(outputs).ok_or_else(|| damaged("a layer is too large"))?)?;
+                let weights =
+                    body.floats(inputs.checked_mul(outputs).ok_or_else(|| damaged("a layer is too large"))?)?;
                 layers.push(Layer { inputs, outputs, weights, bias: body.floats(outputs)? });
             }
             Ok(PlacementNetwork::new(header.features.clone(), skip, layers).map_err(LearnError::from)?)
@@ -186,7 +189,8 @@ impl Learner {
             priorities.into_iter().enumerate().for_each(|(place, value)| learner.replay.tree.set(place, value));
         }
         learner.replay.tree.highest = body.double()?;
-        (learner.replay.next, learner.updates, learner.episodes) = (header.replay_next, header.updates, header.episodes);
+        (learner.replay.next, learner.updates, learner.episodes) =
+            (header.replay_next, header.updates, header.episodes);
         if body.0.is_empty() { Ok(learner) } else { Err(damaged(format!("{} bytes are left over", body.0.len()))) }
     }
 }

@@ -179,7 +179,12 @@ mod tests {
         let drawn = replay.draw(8_000, &mut chance);
         let count = |wanted: usize| drawn.iter().filter(|drawn| drawn.place == wanted).count();
         // Shares 1/8, 1/8, 1/4, 1/2; drawing by parts keeps them nearly exact.
-        assert!((count(3) as i64 - 4_000).abs() < 20 && (count(0) as i64 - 1_000).abs() < 20, "{} {}", count(3), count(0));
+        assert!(
+            (count(3) as i64 - 4_000).abs() < 20 && (count(0) as i64 - 1_000).abs() < 20,
+            "{} {}",
+            count(3),
+            count(0)
+        );
         let weight = |wanted: usize| drawn.iter().find(|drawn| drawn.place == wanted).map_or(0.0, |drawn| drawn.weight);
         assert!((weight(3) - 0.25).abs() < 1e-3 && (weight(0) - 1.0).abs() < 1e-3, "{} {}", weight(3), weight(0));
     }

@@ -62,7 +62,10 @@ pub fn n_step(row: &[f32], steps: &[Step], n: usize) -> Result<Transition, NoRet
     let usable = |step: &Step| step.end.terminated || !step.next.is_empty();
     let within = steps.len().min(n.max(1));
     // A terminated step is the last, so nothing of value is skipped.
-    let last = (0..within).rev().find(|at| usable(&steps[*at])).or_else(|| (within..steps.len()).find(|at| usable(&steps[*at])));
+    let last = (0..within)
+        .rev()
+        .find(|at| usable(&steps[*at]))
+        .or_else(|| (within..steps.len()).find(|at| usable(&steps[*at])));
     let last = last.ok_or(NoReturn::NoNext)?;
     let (mut reward, mut discount) = (0.0, 1.0);
     for step in &steps[..=last] {

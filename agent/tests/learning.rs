@@ -115,8 +115,19 @@ fn terminated_and_truncated_are_two_things() {
     let value = |end: End| {
         let mut learner = fresh(settings());
         for _ in 0..40 {
-            let after = Transition { row: vec![1.0, 0.0, 1.0], reward: 1.0, end: End { terminated: true, truncated: false }, ..Transition::default() };
-            let step = Transition { row: vec![0.0, 1.0, 1.0], discount: 0.9, next: vec![1.0, 0.0, 1.0], end, ..Transition::default() };
+            let after = Transition {
+                row: vec![1.0, 0.0, 1.0],
+                reward: 1.0,
+                end: End { terminated: true, truncated: false },
+                ..Transition::default()
+            };
+            let step = Transition {
+                row: vec![0.0, 1.0, 1.0],
+                discount: 0.9,
+                next: vec![1.0, 0.0, 1.0],
+                end,
+                ..Transition::default()
+            };
             learner.observe(after).expect("taken in");
             learner.observe(step).expect("taken in");
         }

@@ -111,10 +111,22 @@ const ENTRIES: [Entry; 38] = [
     ("pod_hours_known", Topic::Pods, "ratio", "24h", "share of the day's hours at which its workload was seen"),
     ("pod_low_priority", Topic::Pods, "0/1", "now", "the pod's priority is below 0, as that of batch work"),
     ("pod_life_known", Topic::Pods, "0/1", "history", "a pod of the workload has ended before"),
-    ("pod_life", Topic::Pods, "ratio", "history", "mean life of the workload's pods, hours ÷ (hours + 6); 1 where unknown"),
+    (
+        "pod_life",
+        Topic::Pods,
+        "ratio",
+        "history",
+        "mean life of the workload's pods, hours ÷ (hours + 6); 1 where unknown",
+    ),
     ("cpu_requested_after", Topic::Pods, "ratio", "now", "requested share of CPU with the pod"),
     ("memory_requested_after", Topic::Pods, "ratio", "now", "requested share of memory with the pod"),
-    ("requests_skew_after", Topic::Pods, "ratio", "now", "difference of the requested shares of CPU and memory with the pod"),
+    (
+        "requests_skew_after",
+        Topic::Pods,
+        "ratio",
+        "now",
+        "difference of the requested shares of CPU and memory with the pod",
+    ),
     ("room_for_large_after", Topic::Pods, "ratio", "now", "large pods of this cluster that still fit, n ÷ (n + 1)"),
     ("room_for_large_taken", Topic::Pods, "ratio", "now", "share of that room which the pod takes away"),
     ("same_workload_share", Topic::Pods, "ratio", "now", "pods of the same workload ÷ (these + 3)"),
@@ -122,21 +134,57 @@ const ENTRIES: [Entry; 38] = [
     ("cpu_seen", Topic::Cpu, "ratio", "30s", "CPU utilization of the newest sample"),
     ("cpu_mean_15m", Topic::Cpu, "ratio", "15m", "mean CPU utilization"),
     ("cpu_deviation_15m", Topic::Cpu, "ratio", "15m", "standard deviation of CPU utilization"),
-    ("cpu_in_flight", Topic::Cpu, "ratio", "since sample", "expected CPU share of pods that the newest sample does not show"),
+    (
+        "cpu_in_flight",
+        Topic::Cpu,
+        "ratio",
+        "since sample",
+        "expected CPU share of pods that the newest sample does not show",
+    ),
     ("cpu_after", Topic::Cpu, "ratio", "now", "CPU seen, in flight and expected of the pod"),
     ("cpu_after_over_target", Topic::Cpu, "ratio", "now", "cpu_after over 0.65"),
     ("cpu_after_hot", Topic::Cpu, "ratio", "now", "cpu_after over 0.8"),
-    ("cpu_course_now", Topic::Cpu, "ratio", "history", "expected CPU share of its pods in this hour, by their workloads"),
+    (
+        "cpu_course_now",
+        Topic::Cpu,
+        "ratio",
+        "history",
+        "expected CPU share of its pods in this hour, by their workloads",
+    ),
     ("cpu_course_mean_after", Topic::Cpu, "ratio", "next 24h", "mean over the next 24 hours with the pod"),
     ("cpu_course_peak_after", Topic::Cpu, "ratio", "next 24h", "highest hour of the next 24 with the pod"),
-    ("cpu_course_hot_after", Topic::Cpu, "ratio", "next 24h", "share of the next 24 hours over 0.8 with the pod, smoothed"),
+    (
+        "cpu_course_hot_after",
+        Topic::Cpu,
+        "ratio",
+        "next 24h",
+        "share of the next 24 hours over 0.8 with the pod, smoothed",
+    ),
     ("cpu_course_hot_added", Topic::Cpu, "ratio", "next 24h", "what the pod adds to that"),
-    ("cpu_course_over_after", Topic::Cpu, "ratio", "next 24h", "mean excess over 0.65 in the next 24 hours with the pod"),
+    (
+        "cpu_course_over_after",
+        Topic::Cpu,
+        "ratio",
+        "next 24h",
+        "mean excess over 0.65 in the next 24 hours with the pod",
+    ),
     ("cpu_course_over_added", Topic::Cpu, "ratio", "next 24h", "what the pod adds to that"),
     ("memory_seen", Topic::Memory, "ratio", "now", "memory utilization of the newest sample"),
     ("memory_after", Topic::Memory, "ratio", "now", "memory seen, in flight and expected of the pod"),
-    ("memory_peak_after", Topic::Memory, "ratio", "history", "highest memory seen of each workload, over its pods, with the pod"),
-    ("memory_tight_after", Topic::Memory, "ratio", "history", "the larger of memory_after and memory_peak_after, over 0.9"),
+    (
+        "memory_peak_after",
+        Topic::Memory,
+        "ratio",
+        "history",
+        "highest memory seen of each workload, over its pods, with the pod",
+    ),
+    (
+        "memory_tight_after",
+        Topic::Memory,
+        "ratio",
+        "history",
+        "the larger of memory_after and memory_peak_after, over 0.9",
+    ),
     ("cluster_cpu_mean", Topic::Cluster, "ratio", "now", "mean CPU utilization of the nodes"),
     ("cluster_cpu_deviation", Topic::Cluster, "ratio", "now", "standard deviation of CPU utilization over the nodes"),
     ("hour_sin", Topic::Calendar, "ratio", "now", "sine of the hour of the day"),
@@ -146,7 +194,8 @@ const ENTRIES: [Entry; 38] = [
 static CATALOGUE: LazyLock<Vec<Feature>> = LazyLock::new(|| {
     let entry = |(name, topic, unit, window, formula): &Entry| {
         let feature = Feature::new(*topic, *name, unit, *window, *formula);
-        let feature = Feature { group: "cluster_state", knowable: "at the decision, from samples that have arrived", ..feature };
+        let feature =
+            Feature { group: "cluster_state", knowable: "at the decision, from samples that have arrived", ..feature };
         if matches!(topic, Topic::Calendar) { feature.knowable(AHEAD) } else { feature }
     };
     ENTRIES.iter().map(entry).collect()
@@ -236,7 +285,8 @@ pub fn row(pod: &PodFacts, course: &PodCourse, node: &NodeFacts, cluster: &Clust
 fn room(cluster: &ClusterFacts, node: &NodeFacts, own: f32, pod: &PodFacts) -> f32 {
     let share = |free: f32, asked: f32| if asked > 0.0 { (free / asked).max(0.0).floor() } else { 1e3 };
     let cpu = share(node.allocatable.cpu - node.requested.cpu - own * pod.request.cpu, cluster.large.cpu);
-    let memory = share(node.allocatable.memory - node.requested.memory - own * pod.request.memory, cluster.large.memory);
+    let memory =
+        share(node.allocatable.memory - node.requested.memory - own * pod.request.memory, cluster.large.memory);
     cpu.min(memory)
 }
 
@@ -312,11 +362,7 @@ mod tests {
     fn a_row_by_hand() {
         let mut course = PodCourse { hours: [0.4; 24], memory_peak: GIB };
         course.hours[3] = 1.4; // 3.4 of 4 cores in that hour: 85 %
-        let cluster = ClusterFacts {
-            hour: 6.0,
-            large: Amount { cpu: 1.0, memory: GIB },
-            ..ClusterFacts::default()
-        };
+        let cluster = ClusterFacts { hour: 6.0, large: Amount { cpu: 1.0, memory: GIB }, ..ClusterFacts::default() };
         let row = row(&one_core(), &course, &four_cores(), &cluster);
         for (name, expected) in [
             ("cpu_requested_after", 0.5),

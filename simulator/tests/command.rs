@@ -69,7 +69,8 @@ fn an_agent_is_compared_and_one_that_does_not_fit_is_refused() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let agent = folder.path().join("agent");
     write_agent(&agent, features::cluster_state::names());
-    let arguments = ["compare", "--agent", "agent", "--policies", "random,agent,combined", "--base", "random", "--json"];
+    let arguments =
+        ["compare", "--agent", "agent", "--policies", "random,agent,combined", "--base", "random", "--json"];
     let output = simulator(folder.path(), &[&arguments[..], &SMALL].concat());
     assert!(output.status.success(), "{}", text(&output.stderr));
     let figures: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");

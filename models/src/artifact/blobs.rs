@@ -70,7 +70,8 @@ impl Artifact {
         if self.metadata.name != PLACEMENT_AGENT {
             return Err(ArtifactError::Name { expected: PLACEMENT_AGENT.to_owned(), got: self.metadata.name.clone() });
         }
-        let file = self.files.get(NETWORK_FILE).ok_or_else(|| ArtifactError::MissingFile { file: NETWORK_FILE.into() })?;
+        let file =
+            self.files.get(NETWORK_FILE).ok_or_else(|| ArtifactError::MissingFile { file: NETWORK_FILE.into() })?;
         let network = PlacementNetwork::from_bytes(file)?;
         if network.features() != &self.metadata.features[..] {
             return Err(ModelError::damaged(NETWORK_FILE, "its features are not those of the metadata").into());

@@ -13,7 +13,9 @@ pub use blobs::{Artifact, METADATA_FILE};
 pub use card::{MODEL_CARD_FILE, model_card};
 pub use error::ArtifactError;
 pub use metadata::{ArtifactDraft, ArtifactMetadata, DatasetReference, FileDigest, schema_hash};
-pub use mlmodel::{PLACEMENT_LOADER_FILE, MLMODEL_FILE, PYTHON_LOADER_FILE, REQUIREMENTS_FILE, mlmodel, python_loader, requirements};
+pub use mlmodel::{
+    MLMODEL_FILE, PLACEMENT_LOADER_FILE, PYTHON_LOADER_FILE, REQUIREMENTS_FILE, mlmodel, python_loader, requirements,
+};
 
 /// The name of the placement agent in metadata and registry.
 pub const PLACEMENT_AGENT: &str = "placement-agent";

@@ -58,7 +58,11 @@ impl PlacementNetwork {
         let tensor = |name: &str| -> Result<(Vec<usize>, Vec<f32>), ModelError> {
             let entry = header.get(name).ok_or_else(|| damaged(&format!("it lacks `{name}`")))?;
             let sizes = |key: &str| -> Option<Vec<usize>> {
-                entry[key].as_array()?.iter().map(|value| value.as_u64().and_then(|size| size.try_into().ok())).collect()
+                entry[key]
+                    .as_array()?
+                    .iter()
+                    .map(|value| value.as_u64().and_then(|size| size.try_into().ok()))
+                    .collect()
             };
             let (Some(shape), Some(offsets)) = (sizes("shape"), sizes("data_offsets")) else {
                 return Err(damaged(&format!("`{name}` has no shape or place")));
@@ -69,8 +73,11 @@ impl PlacementNetwork {
             };
             let count = shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
             match place {
-                Some(place) if entry["dtype"] == "F32" && count.and_then(|count| count.checked_mul(4)) == Some(place.len()) => {
-                    let values = place.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
+                Some(place)
+                    if entry["dtype"] == "F32" && count.and_then(|count| count.checked_mul(4)) == Some(place.len()) =>
+                {
+                    let values =
+                        place.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
                     Ok((shape, values.collect()))
                 }
                 _ => Err(damaged(&format!("`{name}` does not fit its place"))),
@@ -82,7 +89,9 @@ impl PlacementNetwork {
             let at = layers.len();
             let (shape, weights) = tensor(&format!("layers.{at}.weight"))?;
             let (_, bias) = tensor(&format!("layers.{at}.bias"))?;
-            let [inputs, outputs] = shape[..] else { return Err(damaged(&format!("`layers.{at}.weight` is no matrix"))) };
+            let [inputs, outputs] = shape[..] else {
+                return Err(damaged(&format!("`layers.{at}.weight` is no matrix")));
+            };
             layers.push(Layer { inputs, outputs, weights, bias });
         }
         Self::new(features.split(',').map(str::to_owned).collect(), skip, layers).map_err(|error| damaged(&error))

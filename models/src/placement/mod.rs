@@ -117,7 +117,8 @@ impl PlacementNetwork {
             moves.push(base.iter().zip(&after).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>());
         }
         let total = moves.iter().sum::<f64>().max(f64::MIN_POSITIVE);
-        let entry = |(feature, moved): (&String, f64)| crate::Importance { feature: feature.clone(), share: moved / total };
+        let entry =
+            |(feature, moved): (&String, f64)| crate::Importance { feature: feature.clone(), share: moved / total };
         let mut list: Vec<_> = self.features.iter().zip(moves).map(entry).collect();
         list.sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.feature.cmp(&b.feature)));
         Ok(list)

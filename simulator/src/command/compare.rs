@@ -56,10 +56,8 @@ pub(super) fn run(args: &CompareArgs, config: &ConfigFile, given: &ArgMatches, s
     let sources = scenario.open(store).map_err(input_error)?;
     let runs = compare(&sources, &scenario.scenario, &settings).map_err(input_error)?;
     let bases = if args.base.is_empty() { &[PolicyKind::KubeScheduler][..] } else { &args.base };
-    let figures: Vec<ScenarioFigures> = runs
-        .iter()
-        .flat_map(|runs| bases.iter().map(|base| figures(runs, &settings.weights, *base)))
-        .collect();
+    let figures: Vec<ScenarioFigures> =
+        runs.iter().flat_map(|runs| bases.iter().map(|base| figures(runs, &settings.weights, *base))).collect();
     let first = figures.iter().step_by(bases.len()).cloned();
     let all: Vec<_> = runs.into_iter().zip(first).collect();
     if let Some(path) = &args.output.html_out {

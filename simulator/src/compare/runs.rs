@@ -1,8 +1,8 @@
 //! Runs policies × seeds in parallel.
 
 use crate::engine::EngineSettings;
-use crate::learning::Scores;
 use crate::input::{InputError, ScenarioKind, Sources};
+use crate::learning::Scores;
 use crate::outcome::{CostWeights, Outcome};
 use crate::policy::PolicyKind;
 use crate::world::{Notes, Scenario};

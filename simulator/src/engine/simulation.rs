@@ -2,8 +2,8 @@
 
 use super::account::{Account, Gpus, Room};
 use super::contention::CpuClaim;
-use super::habits::Habits;
 use super::filter::{Admitted, repelled_by, visiting_order};
+use super::habits::Habits;
 use super::node_run::NodeRun;
 use super::presence::Presence;
 use super::queue::{Timer, Timers, Waiting};

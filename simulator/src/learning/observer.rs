@@ -79,7 +79,14 @@ impl Observer {
     }
 
     /// The rows as they would be now, if the pod came again; on `there` it runs already.
-    pub fn revisit(&mut self, pod: PodId, there: Option<NodeId>, view: &View<'_>, nodes: &[NodeId], rows: &mut Vec<f32>) {
+    pub fn revisit(
+        &mut self,
+        pod: PodId,
+        there: Option<NodeId>,
+        view: &View<'_>,
+        nodes: &[NodeId],
+        rows: &mut Vec<f32>,
+    ) {
         self.look(&view.ask_of(pod), view, nodes, there, rows);
     }
 

@@ -50,7 +50,7 @@ impl Parts {
 pub struct Smoothing {
     /// A limit is taken for a ramp of this half-width around it, in utilization: near misses teach too.
     pub ramp: f64,
-    /// Cost of squared utilization of CPU per node-minute (the oracle weighs evenness in the same way).
+    /// Cost of squared utilization of CPU and memory per node-minute (the oracle weighs evenness in the same way).
     pub even: f64,
 }
 
@@ -94,12 +94,7 @@ pub struct Hindsight<'a> {
 }
 
 impl<'a> Hindsight<'a> {
-    pub(super) fn new(
-        scenario: &'a Scenario,
-        weights: CostWeights,
-        smoothing: Smoothing,
-        stays: Vec<Stay>,
-    ) -> Self {
+    pub(super) fn new(scenario: &'a Scenario, weights: CostWeights, smoothing: Smoothing, stays: Vec<Stay>) -> Self {
         let slots = (scenario.span_ms as u64).div_ceil(STEP_MS as u64) as usize;
         let mut load = vec![(0.0, 0.0); slots * scenario.nodes.len()];
         let mut by_node = vec![Vec::new(); scenario.nodes.len()];
@@ -172,8 +167,16 @@ impl<'a> Hindsight<'a> {
 
     /// What `pod` added, or would have added, on `node` from `from_ms` to `until_ms`, by hours. `stay` is the place of its
     /// own stay, if it was on that node.
-    pub(super) fn added(&self, pod: PodId, node: NodeId, stay: Option<usize>, from_ms: i64, until_ms: i64) -> Vec<Parts> {
-        let mut hours = vec![Parts::default(); (until_ms - from_ms).max(1).unsigned_abs().div_ceil(HOUR_MS as u64) as usize];
+    pub(super) fn added(
+        &self,
+        pod: PodId,
+        node: NodeId,
+        stay: Option<usize>,
+        from_ms: i64,
+        until_ms: i64,
+    ) -> Vec<Parts> {
+        let mut hours =
+            vec![Parts::default(); (until_ms - from_ms).max(1).unsigned_abs().div_ceil(HOUR_MS as u64) as usize];
         let own = stay.map(|at| self.stays[at]);
         let span = Stay { pod, node, from_ms, until_ms };
         let mut killed_ms = None;
@@ -185,7 +188,11 @@ impl<'a> Hindsight<'a> {
             let (mut added, over_memory) = self.in_slot(pod, node, slot, counted);
             let hour = ((start.max(from_ms) - from_ms) / HOUR_MS) as usize;
             let minutes = covered / MINUTE_MS as f64;
-            added = Parts { performance: added.performance * minutes, stability: added.stability * minutes, efficiency: 0.0 };
+            added = Parts {
+                performance: added.performance * minutes,
+                stability: added.stability * minutes,
+                efficiency: 0.0,
+            };
             if over_memory && killed_ms.is_none_or(|at| start - at >= KILLED_AGAIN_MS) {
                 killed_ms = Some(start);
                 added.performance += self.weights.eviction;
@@ -219,10 +226,12 @@ impl<'a> Hindsight<'a> {
         let (mean, deviation) = self.spread[slot];
         // The deviation over N nodes changes by (u − mean) du ÷ (N deviation) and costs as much for each of them.
         let uneven = |share: f64| {
-            self.weights.imbalance * (share.min(1.0) - mean).powi(2) / (2.0 * deviation.max(0.02)) + even * share * share
+            self.weights.imbalance * (share.min(1.0) - mean).powi(2) / (2.0 * deviation.max(0.02))
+                + even * share * share
         };
         let (share_with, share_without) = (with / cpu, without / cpu);
-        let stability = hot(share_with) - hot(share_without) + uneven(share_with) - uneven(share_without);
+        let mut stability = hot(share_with) - hot(share_without) + uneven(share_with) - uneven(share_without);
+        stability += even * ((with_memory / memory).powi(2) - (without_memory / memory).powi(2));
 
         let mut performance = 0.0;
         if with > cpu {

@@ -5,12 +5,8 @@ use crate::world::Pod;
 /// Two nodes of 4 cores and 8 GiB for an hour.
 fn hindsight_of(pods: Vec<Pod>, stays: &[(u32, u32)], test: impl FnOnce(&Hindsight<'_>)) {
     let scenario = scenario(vec![node("a", "4", 8), node("b", "4", 8)], pods).checked().expect("a scenario");
-    let stays = stays.iter().map(|(pod, node)| Stay {
-        pod: PodId(*pod),
-        node: NodeId(*node),
-        from_ms: 0,
-        until_ms: HOUR_MS,
-    });
+    let stays =
+        stays.iter().map(|(pod, node)| Stay { pod: PodId(*pod), node: NodeId(*node), from_ms: 0, until_ms: HOUR_MS });
     let weights = CostWeights { imbalance: 0.0, ..CostWeights::default() };
     let smoothing = Smoothing { ramp: 0.03, even: 0.0 };
     test(&Hindsight::new(&scenario, weights, smoothing, stays.collect()));
@@ -21,9 +17,8 @@ fn a_pod_costs_what_would_not_have_been_without_it() {
     // On a: 3.1 cores (77.5 %... outside the ramp of 77 to 83 %: 3.0 = 75 %) and 0.45 more: 86.25 % of 4 cores, for an hour.
     let pods = vec![pod("base", "1", 1).uses(3_000.0, 1.0), pod("more", "1", 1).uses(450.0, 1.0)];
     hindsight_of(pods, &[(0, 0), (1, 0)], |hindsight| {
-        let cost = |pod: u32, node: u32, stay: Option<usize>| {
-            hindsight.added(PodId(pod), NodeId(node), stay, 0, HOUR_MS)[0]
-        };
+        let cost =
+            |pod: u32, node: u32, stay: Option<usize>| hindsight.added(PodId(pod), NodeId(node), stay, 0, HOUR_MS)[0];
         // Either pod is one without which the node would not be hot: 60 minutes at weight 1.
         assert!((cost(1, 0, Some(1)).stability - 60.0).abs() < 1e-9);
         assert!((cost(0, 0, Some(0)).stability - 60.0).abs() < 1e-9);
@@ -34,7 +29,10 @@ fn a_pod_costs_what_would_not_have_been_without_it() {
 
 #[test]
 fn evenness_is_the_growth_of_the_square() {
-    let scenario = scenario(vec![node("a", "4", 8)], vec![pod("one", "1", 1).uses(1_000.0, 1.0), pod("two", "1", 1).uses(1_000.0, 1.0)]);
+    let scenario = scenario(
+        vec![node("a", "4", 8)],
+        vec![pod("one", "1", 1).uses(1_000.0, 0.0), pod("two", "1", 1).uses(1_000.0, 0.0)],
+    );
     let scenario = scenario.checked().expect("a scenario");
     let stay = |pod: u32| Stay { pod: PodId(pod), node: NodeId(0), from_ms: 0, until_ms: HOUR_MS };
     let weights = CostWeights { imbalance: 0.0, ..CostWeights::default() };

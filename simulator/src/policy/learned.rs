@@ -82,7 +82,9 @@ fn forecast_p90(node: &NodeFacts) -> Option<f64> {
 
 /// Scores into 0..1 over the candidates, keeping distances. Equal scores all become 1.
 fn unit(values: &[f32]) -> impl Iterator<Item = f64> {
-    let (low, high) = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)));
+    let (low, high) = values
+        .iter()
+        .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)));
     let span = f64::from(high - low);
     values.iter().map(move |value| if span > 0.0 { f64::from(value - low) / span } else { 1.0 })
 }

@@ -1,8 +1,8 @@
 //! The policies by name.
 
 use super::{
-    BestFit, Coldest, DotProduct, Foresight, KubeScheduler, LeastUsed, Learned, LoadVariationRiskBalancing, MostAllocated,
-    Oracle, PartWeights, Policy, Random, Recorded, RoundRobin, TargetLoadPacking,
+    BestFit, Coldest, DotProduct, Foresight, KubeScheduler, Learned, LeastUsed, LoadVariationRiskBalancing,
+    MostAllocated, Oracle, PartWeights, Policy, Random, Recorded, RoundRobin, TargetLoadPacking,
 };
 use crate::engine::{EngineSettings, run};
 use crate::learning::Scores;

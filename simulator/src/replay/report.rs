@@ -153,7 +153,8 @@ fn spare_nodes(scenario: &Scenario, settings: &ReplaySettings, policy: PolicyKin
     let cores = |scenario: &Scenario| scenario.total_cpu() as f64 / 1_000.0;
     let without = |count: usize| -> Option<Spare> {
         let fewer = change_nodes(scenario, NodeChange(-(count as i64))).ok()?;
-        let outcome = policy.run(&fewer, &settings.engine, &settings.weights, settings.agent.as_ref(), settings.seeds[0]);
+        let outcome =
+            policy.run(&fewer, &settings.engine, &settings.weights, settings.agent.as_ref(), settings.seeds[0]);
         no_worse(&outcome, recorded, &settings.weights)
             .then(|| Spare { nodes: count, cores: cores(scenario) - cores(&fewer) })
     };

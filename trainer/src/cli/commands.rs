@@ -176,9 +176,8 @@ pub(super) fn register(context: &Context, args: &RegisterArgs) -> anyhow::Result
     let (name, registered) = if text.get("model").is_some_and(|model| model == registry::PLACEMENT_MODEL) {
         let verdict: PlacementVerdict =
             serde_json::from_value(text).context("that is no verdict of `trainer train placement`")?;
-        let register = async |tracker: &dyn Tracker| {
-            registry::register_placement(tracker, &args.model, &verdict, promote).await
-        };
+        let register =
+            async |tracker: &dyn Tracker| registry::register_placement(tracker, &args.model, &verdict, promote).await;
         (registry::PLACEMENT_MODEL, context.with_tracker(register)?)
     } else {
         let verdict: Verdict = serde_json::from_value(text).context("that is no verdict of `trainer validate`")?;
@@ -204,10 +203,9 @@ pub(super) fn registered_text(name: &str, registered: &Registered) -> String {
 }
 
 pub(super) fn rollback(context: &Context, args: &RollbackArgs) -> anyhow::Result<()> {
-    let done =
-        context.with_tracker(async |tracker| {
-            registry::rollback(tracker, &args.name, args.to.as_deref(), &args.reason).await
-        })?;
+    let done = context.with_tracker(async |tracker| {
+        registry::rollback(tracker, &args.name, args.to.as_deref(), &args.reason).await
+    })?;
     print_or_json(args.output.json, &serde_json::to_value(&done)?, || {
         format!("champion of {} is version {} again, version {} was taken back\n", args.name, done.to, done.from)
     });

@@ -13,8 +13,8 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use models::load::{HeadKey, Quantile};
 use runtime::ConfigFile;
 use runtime::settings::{ConfigArgs, innermost};
-use simulator::outcome::CostWeights;
 use runtime::telemetry::TelemetryArgs;
+use simulator::outcome::CostWeights;
 use std::path::PathBuf;
 use store::StoreArgs;
 use tracking::TrackingArgs;

@@ -58,8 +58,8 @@ pub(super) fn retrain(context: &Context) -> anyhow::Result<()> {
     let print = |text: String| commands::print_or_json(false, &serde_json::Value::Null, || text);
     print(text(&trained, &verdict, &run, &folder));
     refuse(&verdict)?;
-    let registered = context
-        .with_tracker(async |tracker| registry::register_placement(tracker, &folder, &verdict, true).await)?;
+    let registered =
+        context.with_tracker(async |tracker| registry::register_placement(tracker, &folder, &verdict, true).await)?;
     print(commands::registered_text(registry::PLACEMENT_MODEL, &registered));
     Ok(())
 }
@@ -82,7 +82,13 @@ fn train_and_judge(
     let trained = placement::train(settings, weights, Some(&places.checkpoint), |point| {
         bar.set_position(point.episode + 1);
         bar.set_message(format!("reward {:.3} loss {:.3}", point.reward, point.loss));
-        tracing::debug!(episode = point.episode, reward = point.reward, loss = point.loss, cost = point.cost, "episode");
+        tracing::debug!(
+            episode = point.episode,
+            reward = point.reward,
+            loss = point.loss,
+            cost = point.cost,
+            "episode"
+        );
     })?;
     bar.finish_and_clear();
     let artifact = placement::seal_placement(&trained, settings, weights, &trained_at)?;

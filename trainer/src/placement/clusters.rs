@@ -41,7 +41,8 @@ pub fn to_look_at(settings: &PlacementSettings) -> anyhow::Result<Vec<Scenario>>
 /// When a setting is out of range.
 pub fn to_judge(settings: &PlacementSettings, seeds: u64) -> anyhow::Result<Vec<Scenario>> {
     let build = |shape, seed| {
-        let cluster = Synthetic { shape, nodes: settings.nodes, days: settings.days, load: 0.75, seed: JUDGE_FROM + seed };
+        let cluster =
+            Synthetic { shape, nodes: settings.nodes, days: settings.days, load: 0.75, seed: JUDGE_FROM + seed };
         cluster.build().context("failed to make a cluster to judge in")
     };
     JUDGED.into_iter().flat_map(|shape| (0..seeds).map(move |seed| build(shape, seed))).collect()
@@ -51,7 +52,7 @@ fn drawn(settings: &PlacementSettings, seed: u64, turn: u64) -> anyhow::Result<S
     let mut chance = ChaCha8Rng::seed_from_u64(seed);
     let shape = LEARNED[(turn % LEARNED.len() as u64) as usize];
     let nodes = (settings.nodes as f64 * chance.random_range(0.6..1.4)) as usize;
-    let load = chance.random_range(0.65..0.85);
+    let load = chance.random_range(0.6..0.8);
     Synthetic { shape, nodes: nodes.max(3), days: settings.days, load, seed }
         .build()
         .context("failed to make a cluster to learn in")

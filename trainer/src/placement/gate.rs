@@ -121,15 +121,23 @@ pub fn judge(
         scenarios.par_iter().map(cost).collect()
     };
     let champion = champion.filter(|(_, other)| other.hash != model.hash);
-    let (own, kube, random) =
-        (costs(PolicyKind::Agent, Some(model)), costs(PolicyKind::KubeScheduler, None), costs(PolicyKind::Random, None));
+    let (own, kube, random) = (
+        costs(PolicyKind::Agent, Some(model)),
+        costs(PolicyKind::KubeScheduler, None),
+        costs(PolicyKind::Random, None),
+    );
     let theirs = champion.map(|(version, other)| (version.clone(), costs(PolicyKind::Agent, Some(other))));
-    let figures = Figures { own: &own, kube: &kube, random: &random, champion: theirs.as_ref().map(|(_, costs)| &costs[..]) };
+    let figures =
+        Figures { own: &own, kube: &kube, random: &random, champion: theirs.as_ref().map(|(_, costs)| &costs[..]) };
     let checks = figures.checks(limits);
     let by_kind = |at: usize| -> Vec<(String, f64)> {
         let seeds = limits.gate_seeds as usize;
         let mean = |costs: &[f64]| costs[at * seeds..(at + 1) * seeds].iter().sum::<f64>() / seeds as f64;
-        let mut list = vec![("agent".to_owned(), mean(&own)), ("kube-scheduler".into(), mean(&kube)), ("random".into(), mean(&random))];
+        let mut list = vec![
+            ("agent".to_owned(), mean(&own)),
+            ("kube-scheduler".into(), mean(&kube)),
+            ("random".into(), mean(&random)),
+        ];
         list.extend(theirs.iter().map(|(version, costs)| (format!("champion {version}"), mean(costs))));
         list
     };
@@ -177,7 +185,11 @@ impl Figures<'_> {
         checks.push(check(
             "random",
             saved >= limits.below_random,
-            format!("cost is {:.1} % below random placement, at least {:.1} % is wanted", 100.0 * saved, 100.0 * limits.below_random),
+            format!(
+                "cost is {:.1} % below random placement, at least {:.1} % is wanted",
+                100.0 * saved,
+                100.0 * limits.below_random
+            ),
         ));
         if let Some(champion) = self.champion {
             let difference = paired_difference(self.own, champion);

@@ -8,7 +8,8 @@ use simulator::learning::PARTS;
 /// The verdict first, then how it was learned.
 pub fn page(trained: &Trained, verdict: &PlacementVerdict) -> String {
     let (word, tone) = if verdict.passed { ("passed", Tone::Good) } else { ("refused", Tone::Bad) };
-    let subtitle = format!("network {}, judged at {}", &verdict.model_hash[..verdict.model_hash.len().min(12)], verdict.at);
+    let subtitle =
+        format!("network {}, judged at {}", &verdict.model_hash[..verdict.model_hash.len().min(12)], verdict.at);
     let mut page = Page::new("Placement agent", subtitle)
         .tile("verdict", word, tone)
         .tile("episodes", trained.curve.len().to_string(), Tone::Plain)

@@ -115,7 +115,11 @@ impl PlacementSettings {
             return wrong("even", self.even.to_string(), "at least 0");
         }
         if self.updates == 0 || self.look_every == 0 {
-            return wrong("updates", format!("{} and --look-every {}", self.updates, self.look_every), "at least 1 each");
+            return wrong(
+                "updates",
+                format!("{} and --look-every {}", self.updates, self.look_every),
+                "at least 1 each",
+            );
         }
         self.learner().check().map_err(|error| WrongUse(error.to_string()))
     }

@@ -96,7 +96,10 @@ impl State {
             return Ok(None);
         }
         let refused = || {
-            format!("checkpoint `{}` cannot be gone on from. Remove it, or pass --restart, to begin anew", path.display())
+            format!(
+                "checkpoint `{}` cannot be gone on from. Remove it, or pass --restart, to begin anew",
+                path.display()
+            )
         };
         let bytes = std::fs::read(path).with_context(refused)?;
         Self::parse(&bytes, settings).map(Some).with_context(refused)

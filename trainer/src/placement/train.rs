@@ -61,12 +61,19 @@ pub fn train(
     let before = state.seconds;
     let looked_at = clusters::to_look_at(settings)?;
     let mut sample = Vec::new();
+    if state.looks.is_empty() {
+        // What it begins as is a candidate too: learning that makes it worse is thrown away.
+        let cost = look(state.learner.network(), &looked_at, weights);
+        state.looks.push(Look { episode: 0, cost });
+    }
     while state.learner.episodes() < settings.episodes {
         let first = state.learner.episodes();
         let round: Vec<u64> = (first..settings.episodes.min(first + SIDE_BY_SIDE)).collect();
         let network = state.learner.network();
-        let played: Vec<Played> =
-            round.par_iter().map(|episode| play(settings, weights, network, *episode)).collect::<anyhow::Result<_>>()?;
+        let played: Vec<Played> = round
+            .par_iter()
+            .map(|episode| play(settings, weights, network, *episode))
+            .collect::<anyhow::Result<_>>()?;
         for (episode, played) in round.iter().zip(&played) {
             take_in(&mut state.learner, settings, &played.experience)?;
             let (loss, value) = update(&mut state.learner, settings.updates)?;
@@ -105,8 +112,7 @@ fn play(
     let epsilon = settings.learner().epsilon_at(episode);
     let mut curious = Curious { explorer: Explorer::new(network, epsilon, settings.seed, episode), failed: None };
     let (engine, how) = (EngineSettings::default(), settings.episode());
-    let played =
-        Episode { scenario: &scenario, engine: &engine, weights, settings: &how }.play(&mut curious, episode);
+    let played = Episode { scenario: &scenario, engine: &engine, weights, settings: &how }.play(&mut curious, episode);
     match curious.failed {
         None => Ok(played),
         Some(error) => Err(error).context("failed to choose among candidates"),

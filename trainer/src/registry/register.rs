@@ -1,9 +1,7 @@
 //! `trainer register`: a validated model becomes a version, and champion.
 
 use super::semver::Lineage;
-use super::{
-    CHALLENGER, CHAMPION, MODEL, PLACEMENT_MODEL, PREVIOUS, SemanticVersion, by_alias, lineage, tags, who,
-};
+use super::{CHALLENGER, CHAMPION, MODEL, PLACEMENT_MODEL, PREVIOUS, SemanticVersion, by_alias, lineage, tags, who};
 use crate::placement::{self, PlacementVerdict, read_placement};
 use crate::train::{RUN_FILE, RunReference, read_model};
 use crate::validate::Verdict;
@@ -129,10 +127,7 @@ async fn register_judged(
     if !verdict.passed {
         return Err(GateRefused(format!("the validation refused this model: {}", verdict.reasons.join("; "))).into());
     }
-    tracker
-        .register_model(name, model.words)
-        .await
-        .context("failed to register the model's name")?;
+    tracker.register_model(name, model.words).await.context("failed to register the model's name")?;
     let champion = by_alias(tracker, name, CHAMPION).await?;
     if let Some(same) = champion.as_ref().filter(|champion| champion.tags.get(tags::MODEL_HASH) == Some(&model.hash)) {
         return Ok(Registered {
