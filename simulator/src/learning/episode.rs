@@ -105,7 +105,7 @@ impl Episode<'_> {
             for (at, (node, row)) in decision.options.into_iter().enumerate() {
                 let chosen = at == 0;
                 let stay = decision.stay.filter(|_| chosen);
-                let hours = hindsight.added(decision.pod, node, stay, decision.at_ms, until_ms);
+                let hours = hindsight.added(decision.pod, node, stay, decision.before, (decision.at_ms, until_ms));
                 if chosen {
                     hours.iter().for_each(|hour| {
                         cost.performance += hour.performance;
@@ -133,6 +133,8 @@ struct Decision {
     at_ms: i64,
     /// The chosen node first.
     options: Vec<(NodeId, Vec<f32>)>,
+    /// Stays that had begun before it.
+    before: usize,
     /// Place of what came of it in the list of stays.
     stay: Option<usize>,
     /// When it was looked at again, and the rows of all options then.
@@ -217,6 +219,7 @@ impl Policy for Player<'_, '_> {
             pod: ask.pod,
             at_ms: view.now_ms(),
             options: std::iter::once(chosen).chain(others).map(option).collect(),
+            before: self.stays.len(),
             stay: None,
             again_ms: view.now_ms(),
             after: Vec::new(),

@@ -1,10 +1,13 @@
 //! What a choice came to, worked out afterwards.
 //!
 //! The cost of a run is a sum over nodes and minutes, and a pod's part of it is what would not have been without the pod
-//! (the difference reward of Wolpert and Tumer, 2002): the cost of its node with it minus that without it, all else as it
-//! happened. It is exact for the node, has far less variance than the change of the whole cluster's cost between two
-//! decisions, and a policy that lowers it lowers the whole. The same sum tells what the pod would have added on a node
-//! that was not chosen, so one decision teaches about several candidates.
+//! (the difference reward of Wolpert and Tumer, 2002): the cost of its node with it minus that without it. It has far less
+//! variance than the change of the whole cluster's cost between two decisions. The same sum tells what the pod would have
+//! added on a node that was not chosen, so one decision teaches about several candidates.
+//!
+//! Of the other pods only those count that were there at the decision, for as long as they stayed. With later ones the sum
+//! would be wrong where it matters: a policy that sees fills up the nodes that are low now, so in hindsight the full ones
+//! look better than they were.
 
 use crate::engine::{CpuClaim, share_cpu};
 use crate::outcome::CostWeights;
@@ -165,29 +168,28 @@ impl<'a> Hindsight<'a> {
         pivotal
     }
 
-    /// What `pod` added, or would have added, on `node` from `from_ms` to `until_ms`, by hours. `stay` is the place of its
-    /// own stay, if it was on that node.
+    /// What `pod` added, or would have added, on `node` from `from_ms` to `until_ms`, by hours, beside the pods of the first
+    /// `before` stays. `stay` is the place of its own stay, if it was on that node.
     pub(super) fn added(
         &self,
         pod: PodId,
         node: NodeId,
         stay: Option<usize>,
-        from_ms: i64,
-        until_ms: i64,
+        before: usize,
+        (from_ms, until_ms): (i64, i64),
     ) -> Vec<Parts> {
-        let mut hours =
-            vec![Parts::default(); (until_ms - from_ms).max(1).unsigned_abs().div_ceil(HOUR_MS as u64) as usize];
-        let own = stay.map(|at| self.stays[at]);
+        let count = (until_ms - from_ms).max(1).unsigned_abs().div_ceil(HOUR_MS as u64) as usize;
+        let mut hours = vec![Parts::default(); count];
+        let earlier = self.by_node[node.index()].iter().map(|at| *at as usize).take_while(|at| *at < before);
+        let there: Vec<&Stay> = earlier.map(|at| &self.stays[at]).filter(|other| other.until_ms > from_ms).collect();
         let span = Stay { pod, node, from_ms, until_ms };
         let mut killed_ms = None;
+        let mut claims = Vec::new();
         for slot in slots_of(&span, self.slots) {
             // A slot counts as far as the stay covers it.
             let (start, end) = (slot as i64 * STEP_MS, (slot as i64 + 1) * STEP_MS);
-            let covered = (end.min(until_ms) - start.max(from_ms)).max(0) as f64;
-            let counted = own.is_some_and(|own| start < own.until_ms);
-            let (mut added, over_memory) = self.in_slot(pod, node, slot, counted);
-            let hour = ((start.max(from_ms) - from_ms) / HOUR_MS) as usize;
-            let minutes = covered / MINUTE_MS as f64;
+            let minutes = (end.min(until_ms) - start.max(from_ms)).max(0) as f64 / MINUTE_MS as f64;
+            let (mut added, over_memory) = self.in_slot(pod, node, slot, &there, &mut claims);
             added = Parts {
                 performance: added.performance * minutes,
                 stability: added.stability * minutes,
@@ -197,6 +199,7 @@ impl<'a> Hindsight<'a> {
                 killed_ms = Some(start);
                 added.performance += self.weights.eviction;
             }
+            let hour = ((start.max(from_ms) - from_ms) / HOUR_MS) as usize;
             if let Some(parts) = hours.get_mut(hour) {
                 parts.add(added);
             }
@@ -207,18 +210,33 @@ impl<'a> Hindsight<'a> {
         hours
     }
 
-    /// Cost per minute that `pod` adds on `node` by CPU, and whether memory is short because of it. `counted` says whether the
-    /// node's load has it in it.
-    fn in_slot(&self, pod: PodId, node: NodeId, slot: usize, counted: bool) -> (Parts, bool) {
+    /// Cost per minute that `pod` adds on `node` by CPU, and whether memory is short because of it, beside those `there`.
+    fn in_slot(
+        &self,
+        pod: PodId,
+        node: NodeId,
+        slot: usize,
+        there: &[&Stay],
+        claims: &mut Vec<CpuClaim>,
+    ) -> (Parts, bool) {
         let usage_slot = usage_slot(self.scenario, slot);
         let shape = self.scenario.node(node);
         let (cpu, memory) = (shape.cpu.millicores() as f64, shape.memory.as_f64());
-        let load = self.load[node.index() * self.slots + slot];
-        let (all, all_memory) = (f64::from(load.0), f64::from(load.1));
-        let (own, own_memory) = self.scenario.pod(pod).usage.at(&self.scenario.series, usage_slot);
-        let sign = if counted { 0.0 } else { 1.0 };
-        let (with, with_memory) = (all + sign * own, all_memory + sign * own_memory);
-        let (without, without_memory) = ((with - own).max(0.0), (with_memory - own_memory).max(0.0));
+        let use_of = |pod: PodId| self.scenario.pod(pod).usage.at(&self.scenario.series, usage_slot);
+        let claim = |pod: PodId, wants: f64| CpuClaim {
+            wants,
+            requests: self.scenario.pod(pod).request.cpu.millicores() as f64,
+        };
+        claims.clear();
+        let (mut without, mut without_memory) = (0.0, 0.0);
+        for other in there.iter().filter(|other| slot as i64 * STEP_MS < other.until_ms) {
+            let (other_cpu, other_memory) = use_of(other.pod);
+            without += other_cpu;
+            without_memory += other_memory;
+            claims.push(claim(other.pod, other_cpu));
+        }
+        let (own, own_memory) = use_of(pod);
+        let (with, with_memory) = (without + own, without_memory + own_memory);
 
         let Smoothing { ramp, even } = self.smoothing;
         let over = |share: f64, limit: f64| ((share - limit + ramp) / (2.0 * ramp)).clamp(0.0, 1.0);
@@ -235,32 +253,13 @@ impl<'a> Hindsight<'a> {
 
         let mut performance = 0.0;
         if with > cpu {
-            let skipped = Some(pod);
-            let before = self.throttled(node, slot, cpu, skipped, None);
-            let after = self.throttled(node, slot, cpu, skipped, Some(pod));
+            let before = if without > cpu { share_cpu(cpu, claims).throttled } else { 0 };
+            claims.push(claim(pod, own));
+            let after = share_cpu(cpu, claims).throttled;
             performance += self.weights.throttled * (f64::from(after) - f64::from(before));
         }
         let over_memory = with_memory > memory && without_memory <= memory;
         (Parts { performance, stability, efficiency: 0.0 }, over_memory)
-    }
-
-    /// Pods that get less CPU than they want on `node`, without `skipped` and with `more`.
-    fn throttled(&self, node: NodeId, slot: usize, cpu: f64, skipped: Option<PodId>, more: Option<PodId>) -> u32 {
-        let usage_slot = usage_slot(self.scenario, slot);
-        let claim = |pod: PodId| {
-            let pod = self.scenario.pod(pod);
-            CpuClaim {
-                wants: pod.usage.at(&self.scenario.series, usage_slot).0,
-                requests: pod.request.cpu.millicores() as f64,
-            }
-        };
-        let stays = self.by_node[node.index()].iter().map(|at| &self.stays[*at as usize]);
-        let there = stays.filter(|stay| slots_of(stay, self.slots).contains(&slot)).map(|stay| stay.pod);
-        let mut claims: Vec<CpuClaim> = there.filter(|pod| Some(*pod) != skipped).chain(more).map(claim).collect();
-        if claims.iter().map(|claim| claim.wants).sum::<f64>() <= cpu {
-            return 0;
-        }
-        share_cpu(cpu, &mut claims).throttled
     }
 }
 

@@ -14,14 +14,15 @@ fn hindsight_of(pods: Vec<Pod>, stays: &[(u32, u32)], test: impl FnOnce(&Hindsig
 
 #[test]
 fn a_pod_costs_what_would_not_have_been_without_it() {
-    // On a: 3.1 cores (77.5 %... outside the ramp of 77 to 83 %: 3.0 = 75 %) and 0.45 more: 86.25 % of 4 cores, for an hour.
+    // On a: 3 cores, 75 %, which is below the ramp of 77 to 83 %; with 0.45 more 86.25 % of 4 cores, for an hour.
     let pods = vec![pod("base", "1", 1).uses(3_000.0, 1.0), pod("more", "1", 1).uses(450.0, 1.0)];
     hindsight_of(pods, &[(0, 0), (1, 0)], |hindsight| {
-        let cost =
-            |pod: u32, node: u32, stay: Option<usize>| hindsight.added(PodId(pod), NodeId(node), stay, 0, HOUR_MS)[0];
-        // Either pod is one without which the node would not be hot: 60 minutes at weight 1.
+        let cost = |pod: u32, node: u32, stay: Option<usize>| {
+            hindsight.added(PodId(pod), NodeId(node), stay, pod as usize, (0, HOUR_MS))[0]
+        };
+        // Without the second the node would not be hot: 60 minutes at weight 1. The first could not know of it.
         assert!((cost(1, 0, Some(1)).stability - 60.0).abs() < 1e-9);
-        assert!((cost(0, 0, Some(0)).stability - 60.0).abs() < 1e-9);
+        assert_eq!(cost(0, 0, Some(0)).stability, 0.0);
         // On the empty node neither would have cost anything.
         assert_eq!(cost(1, 1, None).sum(), 0.0);
     });
@@ -38,7 +39,7 @@ fn evenness_is_the_growth_of_the_square() {
     let weights = CostWeights { imbalance: 0.0, ..CostWeights::default() };
     let hindsight = Hindsight::new(&scenario, weights, Smoothing { ramp: 0.03, even: 2.0 }, vec![stay(0), stay(1)]);
     // 60 minutes × 2 × (0.5² − 0.25²).
-    let cost = hindsight.added(PodId(1), NodeId(0), Some(1), 0, HOUR_MS)[0];
+    let cost = hindsight.added(PodId(1), NodeId(0), Some(1), 1, (0, HOUR_MS))[0];
     assert!((cost.stability - 60.0 * 2.0 * (0.25 - 0.0625)).abs() < 1e-6, "{cost:?}");
 }
 
@@ -48,10 +49,10 @@ fn throttling_counts_all_who_suffer() {
     // without the second nobody is. Hot minutes: over 80 % and 90 % with it, 62.5 % without: 60 × (1 + 2).
     let pods = vec![pod("base", "1", 1).uses(2_500.0, 1.0), pod("more", "1", 1).uses(2_500.0, 1.0)];
     hindsight_of(pods, &[(0, 0), (1, 0)], |hindsight| {
-        let cost = hindsight.added(PodId(1), NodeId(0), Some(1), 0, HOUR_MS)[0];
+        let cost = hindsight.added(PodId(1), NodeId(0), Some(1), 1, (0, HOUR_MS))[0];
         assert!((cost.performance - 60.0).abs() < 1e-9 && (cost.stability - 180.0).abs() < 1e-9, "{cost:?}");
         // The same pod on the other node, as if it had been put there: 62.5 %.
-        assert_eq!(hindsight.added(PodId(1), NodeId(1), None, 0, HOUR_MS)[0].sum(), 0.0);
+        assert_eq!(hindsight.added(PodId(1), NodeId(1), None, 1, (0, HOUR_MS))[0].sum(), 0.0);
     });
 }
 
@@ -59,9 +60,9 @@ fn throttling_counts_all_who_suffer() {
 fn memory_over_allocatable_is_a_kill_an_hour() {
     let pods = vec![pod("base", "1", 1).uses(100.0, 6.0), pod("more", "1", 1).uses(100.0, 3.0)];
     hindsight_of(pods, &[(0, 0), (1, 1)], |hindsight| {
-        let cost = hindsight.added(PodId(1), NodeId(0), None, 0, HOUR_MS)[0];
+        let cost = hindsight.added(PodId(1), NodeId(0), None, 1, (0, HOUR_MS))[0];
         assert!((cost.performance - 30.0).abs() < 1e-9, "{cost:?}");
-        assert_eq!(hindsight.added(PodId(1), NodeId(1), Some(1), 0, HOUR_MS)[0].performance, 0.0);
+        assert_eq!(hindsight.added(PodId(1), NodeId(1), Some(1), 1, (0, HOUR_MS))[0].performance, 0.0);
     });
 }
 
@@ -71,10 +72,10 @@ fn who_takes_the_room_of_a_waiting_pod_pays_for_its_waiting() {
     let large = pod("large", "3", 1).uses(0.0, 0.0);
     let pods = vec![pod("one", "2", 1).uses(0.0, 0.0), pod("two", "2", 1).uses(0.0, 0.0), large];
     hindsight_of(pods, &[(0, 0), (1, 1)], |hindsight| {
-        let cost = hindsight.added(PodId(0), NodeId(0), Some(0), 0, HOUR_MS)[0];
+        let cost = hindsight.added(PodId(0), NodeId(0), Some(0), 0, (0, HOUR_MS))[0];
         // 60 minutes at 0.5, half of it each.
         assert!((cost.efficiency - 15.0).abs() < 1e-9, "{cost:?}");
-        assert_eq!(hindsight.added(PodId(0), NodeId(1), None, 0, HOUR_MS)[0].efficiency, 0.0);
+        assert_eq!(hindsight.added(PodId(0), NodeId(1), None, 0, (0, HOUR_MS))[0].efficiency, 0.0);
     });
 }
 
@@ -83,7 +84,7 @@ fn cost_is_told_by_hours_since_the_decision() {
     let pods = vec![pod("base", "1", 1).uses(3_700.0, 1.0)];
     hindsight_of(pods, &[(0, 0)], |hindsight| {
         let half = HOUR_MS / 2;
-        let hours = hindsight.added(PodId(0), NodeId(0), Some(0), half, HOUR_MS);
+        let hours = hindsight.added(PodId(0), NodeId(0), Some(0), 0, (half, HOUR_MS));
         // 92.5 % is within the ramp around 90 %: (0.025 + 0.03) ÷ 0.06 of weight 2, and all of weight 1.
         assert_eq!(hours.len(), 1);
         let expected = 30.0 * (1.0 + 2.0 * (0.025 + 0.03) / 0.06);
