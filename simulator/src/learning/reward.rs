@@ -59,7 +59,7 @@ pub struct Smoothing {
 
 impl Default for Smoothing {
     fn default() -> Self {
-        Self { ramp: 0.1, even: 1.0 }
+        Self { ramp: 0.1, even: 0.0 }
     }
 }
 

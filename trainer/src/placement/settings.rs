@@ -11,7 +11,7 @@ use simulator::learning::{EpisodeSettings, Smoothing};
 #[serde(deny_unknown_fields)]
 pub struct PlacementSettings {
     /// Episodes: simulated clusters that it learns in
-    #[arg(long, env = "BERTH_PLACEMENT_EPISODES", default_value_t = 80, value_name = "COUNT")]
+    #[arg(long, env = "BERTH_PLACEMENT_EPISODES", default_value_t = 16, value_name = "COUNT")]
     pub episodes: u64,
     /// Nodes of a cluster, on average; from six tenths to fourteen tenths of it
     #[arg(long, env = "BERTH_PLACEMENT_NODES", default_value_t = 30, value_name = "NODES")]
@@ -20,28 +20,28 @@ pub struct PlacementSettings {
     #[arg(long, env = "BERTH_PLACEMENT_DAYS", default_value_t = 1.5)]
     pub days: f64,
     /// Updates of the network after each episode
-    #[arg(long, env = "BERTH_PLACEMENT_UPDATES", default_value_t = 150, value_name = "COUNT")]
+    #[arg(long, env = "BERTH_PLACEMENT_UPDATES", default_value_t = 250, value_name = "COUNT")]
     pub updates: u64,
     /// Units of the hidden layers, separated by commas
     #[arg(long, env = "BERTH_PLACEMENT_HIDDEN", value_delimiter = ',', default_value = "64,32", value_name = "UNITS")]
     pub hidden: Vec<usize>,
     /// Step size of Adam at the start; a tenth of it at the end
-    #[arg(long, env = "BERTH_PLACEMENT_LEARNING_RATE", default_value_t = 1e-3, value_name = "RATE")]
+    #[arg(long, env = "BERTH_PLACEMENT_LEARNING_RATE", default_value_t = 1e-4, value_name = "RATE")]
     pub learning_rate: f64,
     /// Worth of the cost in an hour relative to that in the hour before it
-    #[arg(long, env = "BERTH_PLACEMENT_DISCOUNT", default_value_t = 0.95, value_name = "SHARE")]
+    #[arg(long, env = "BERTH_PLACEMENT_DISCOUNT", default_value_t = 0.85, value_name = "SHARE")]
     pub discount: f64,
     /// Hours of cost that are added up before the rest is estimated (the n of n-step returns)
-    #[arg(long, env = "BERTH_PLACEMENT_HOURS", default_value_t = 8, value_name = "HOURS")]
+    #[arg(long, env = "BERTH_PLACEMENT_HOURS", default_value_t = 20, value_name = "HOURS")]
     pub hours: u32,
     /// Candidates beside the chosen one whose outcome is worked out for each decision
-    #[arg(long, env = "BERTH_PLACEMENT_OTHERS", default_value_t = 4, value_name = "COUNT")]
+    #[arg(long, env = "BERTH_PLACEMENT_OTHERS", default_value_t = 8, value_name = "COUNT")]
     pub others: usize,
     /// Half-width of the ramp that a limit of utilization is taken for when a choice is judged
     #[arg(long, env = "BERTH_PLACEMENT_RAMP", default_value_t = 0.1, value_name = "RATIO")]
     pub ramp: f64,
     /// Cost of squared utilization per node-minute when a choice is judged, for what may come
-    #[arg(long, env = "BERTH_PLACEMENT_EVEN", default_value_t = 1.0, value_name = "WEIGHT")]
+    #[arg(long, env = "BERTH_PLACEMENT_EVEN", default_value_t = 0.0, value_name = "WEIGHT")]
     pub even: f64,
     /// Share of random choices at the start; a tenth of it at the end
     #[arg(long, env = "BERTH_PLACEMENT_EPSILON", default_value_t = 0.2, value_name = "SHARE")]
@@ -50,7 +50,7 @@ pub struct PlacementSettings {
     #[arg(long, env = "BERTH_PLACEMENT_PRIORITISED")]
     pub prioritised: bool,
     /// Episodes between two looks at clusters that it does not learn in; the best network seen there is kept
-    #[arg(long, env = "BERTH_PLACEMENT_LOOK_EVERY", default_value_t = 10, value_name = "COUNT")]
+    #[arg(long, env = "BERTH_PLACEMENT_LOOK_EVERY", default_value_t = 2, value_name = "COUNT")]
     pub look_every: u64,
     /// Seed of every draw: the same seed, settings and version give the same network
     #[arg(long, env = "BERTH_PLACEMENT_SEED", default_value_t = 7, value_name = "SEED")]
@@ -60,20 +60,20 @@ pub struct PlacementSettings {
 impl Default for PlacementSettings {
     fn default() -> Self {
         Self {
-            episodes: 80,
+            episodes: 16,
             nodes: 30,
             days: 1.5,
-            updates: 150,
+            updates: 250,
             hidden: vec![64, 32],
-            learning_rate: 1e-3,
-            discount: 0.95,
-            hours: 8,
-            others: 4,
+            learning_rate: 1e-4,
+            discount: 0.85,
+            hours: 20,
+            others: 8,
             ramp: 0.1,
-            even: 1.0,
+            even: 0.0,
             epsilon: 0.2,
             prioritised: false,
-            look_every: 10,
+            look_every: 2,
             seed: 7,
         }
     }
