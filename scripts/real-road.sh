@@ -64,7 +64,7 @@ if [ -e "$source" ]; then
 else
   step "synthetic cluster -> OpenMetrics"
   echo "NOTE: the trace \`$source\` is not here (BERTH_TEST_DATA names the folder that has it); a synthetic cluster goes instead" >&2
-  "$bin/collector" --data "$work/trace" synthesize --nodes $((nodes > 0 ? nodes : 8)) --days $((days > 0 ? days : 14)) \
+  "$bin/collector" --data "$work/trace" synthesize --nodes $((nodes > 0 && nodes < 6 ? nodes : 6)) --days $((days > 0 ? days : 14)) \
     --seed 1 --step 5m --openmetrics "$work/openmetrics"
 fi
 

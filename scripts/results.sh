@@ -18,7 +18,8 @@ one() { # set, days between retrainings
   berth collector --data "$root" collect >/dev/null
   berth features --data "$root" build --manifest-out "$root/features.json" >/dev/null
   berth trainer --data "$root" results --set "$set" --features "$root/features.json" --out "$work" --retrain-days "$days" --held-out-nodes 0.25 "${peer[@]}" >/dev/null
-  echo "$set: $work/$set.html"
+  berth trainer --data "$root" compare --features "$root/features.json" --out "$work/$set-compare" >/dev/null
+  echo "$set: $work/$set.html $work/$set-compare/comparison.html"
 }
 
 if [ -d "$data" ]; then
@@ -34,6 +35,12 @@ one synthetic 7
 
 {
   cat scripts/results/preface.md
-  for set in alibaba2018-nodes bitbrains-rnd synthetic; do [ -f "$work/$set.md" ] && { echo; cat "$work/$set.md"; }; done
+  echo && python3 scripts/results/targets.py "$work"
+  echo && cat scripts/results/reading.md
+  for set in alibaba2018-nodes bitbrains-rnd synthetic; do
+    [ -f "$work/$set.md" ] || continue
+    echo && cat "$work/$set.md"
+    echo && sed "1s/.*/## $set: learners and variants/; 2,\$s/^## /### /" "$work/$set-compare/comparison.md"
+  done
 } > docs/results.md
 echo "docs/results.md is written"

@@ -1,5 +1,5 @@
 //! Two weeks of one node on the 5-minute grid: the windows that serve online, in one pass over the slots, beside Polars'
-//! rolling expressions over the same columns. One thread each.
+//! rolling expressions over the same columns. One thread each, given `POLARS_MAX_THREADS=1`.
 //!
 //! The one pass gives the whole catalogue, the expressions only what [`wanted`] names. Before anything is measured, both
 //! have to give the same values.

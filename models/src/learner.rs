@@ -143,6 +143,12 @@ pub trait Regressor: Debug + Send + Sync {
         None
     }
 
+    /// The loss on the validation rows after each round of the fit, those after the best round included. Empty for a fit
+    /// without validation rows or rounds, and for a model that was read from a file.
+    fn learning_curve(&self) -> &[f64] {
+        &[]
+    }
+
     /// The model as a file: XGBoost UBJ for gradient boosting, else a JSON document that [`load_regressor`] reads.
     ///
     /// # Errors

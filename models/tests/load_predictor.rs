@@ -186,6 +186,11 @@ fn selection_rows_stop_and_choose() {
     let (booster, _) = fitted.head.booster(Quantile::P50).expect("it has skill");
     let trees = booster.trees().expect("it is made of trees");
     assert!((2..400).contains(&trees), "{trees}");
+    let curve = &fitted.curves.median;
+    let best = curve.iter().copied().fold(f64::INFINITY, f64::min);
+    assert_eq!(curve.len(), trees + 3, "three more rounds showed that the best had passed");
+    assert_eq!(curve[trees - 1], best);
+    assert!(best < 0.5 * curve[0], "{best} after {}", curve[0]);
 }
 
 #[test]

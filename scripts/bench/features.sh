@@ -42,7 +42,7 @@ for line in open(sys.argv[1], encoding="utf-8"):
     who, count, user, system, wall, memory = line.split()
     runs.setdefault(who, []).append((int(count), float(user) + float(system), float(wall), float(memory) / 1024))
 base = statistics.median(run[1] for run in runs["berth"]) / runs["berth"][0][0]
-print("| program | features | CPU s (median; all) | wall s | peak memory MiB | CPU ms per feature | Berth's share of it |")
+print("| program | features | CPU s (median; all) | wall s | peak memory MiB | CPU ms per feature | Berth's share per feature |")
 print("|---|---|---|---|---|---|---|")
 for who, all_runs in runs.items():
     count = all_runs[0][0]

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Trains the load booster and Python's xgboost side by side, alternating, one thread each, and prints a Markdown table.
+# Training the load booster beside Python's xgboost
 #
 #   scripts/bench/training.sh [rounds]        rounds of both, default 3
 #
-# CPU seconds are the training alone (data already in memory, binning included); the error is on later rows: RMSE for
-# squared, MAE for absolute, mean pinball loss at 0.9 for quantile. Needs `make test-setup` (Python's xgboost) and
-# about 2 GB of memory. TRAIN_SPEED names a built example; without it cargo builds one.
+# Alternates both, one thread each, and prints a Markdown table. CPU seconds are the training alone (data already in
+# memory, binning included); the error is on later rows: RMSE for squared, MAE for absolute, mean pinball loss at 0.9 for
+# quantile. Needs `make test-setup` (Python's xgboost) and about 2 GB of memory. TRAIN_SPEED names a built example; without
+# it cargo builds one.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${1:-3}

@@ -1,5 +1,5 @@
-//! The public traces, where they are: `BERTH_TRACES` names their folder. Without it the same checks run on a made-up
-//! cluster, and the test says so.
+//! The public traces, where they are: `BERTH_TEST_DATA` names their folder, else they lie beside the repository. Without
+//! them the same checks run on a made-up cluster, and the test says so.
 
 use cluster::HOUR_MS;
 use simulator::engine::{EngineSettings, run};
@@ -7,10 +7,11 @@ use simulator::input::{CombineSettings, OpenbTrace, PodLives, Shape, Synthetic, 
 use simulator::outcome::CostWeights;
 use simulator::policy::PolicyKind;
 use simulator::world::Scenario;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn traces() -> Option<PathBuf> {
-    let folder = PathBuf::from(std::env::var_os("BERTH_TRACES")?);
+    let folder = std::env::var_os("BERTH_TEST_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
     OpenbTrace::is_in(&folder).then_some(folder)
 }
 
@@ -20,7 +21,7 @@ fn settings(days: f64, lives: PodLives, share: f64) -> CombineSettings {
 
 fn scenario() -> Scenario {
     let Some(folder) = traces() else {
-        eprintln!("BERTH_TRACES names no folder with openb: checking on a made-up cluster instead");
+        eprintln!("SKIPPED: BERTH_TEST_DATA names no folder with openb: checking on a made-up cluster instead");
         let made_up = Synthetic { shape: Shape::Pools, nodes: 300, days: 0.5, load: 0.7, seed: 1 };
         return made_up.build().expect("a scenario");
     };
@@ -62,7 +63,7 @@ fn every_policy_places_the_whole_trace_and_loses_no_pod() {
 #[test]
 fn lives_as_in_the_trace_end_and_leave_the_cluster_almost_empty() {
     let Some(folder) = traces() else {
-        eprintln!("BERTH_TRACES names no folder with openb: nothing to check here");
+        eprintln!("SKIPPED: BERTH_TEST_DATA names no folder with openb: nothing to check here");
         return;
     };
     let trace = OpenbTrace::read(&folder).expect("openb");

@@ -24,3 +24,4 @@ pub mod rows;
 mod text_table;
 pub mod train;
 pub mod validate;
+mod workers;

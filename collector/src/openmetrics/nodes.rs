@@ -174,7 +174,8 @@ pub fn write_nodes<W: Write>(writer: &mut Writer<W>, nodes: &[Readings<'_>]) -> 
     write_kube(writer, nodes)
 }
 
-type DeviceCounter = (&'static str, &'static str, usize, Option<(&'static str, &'static str)>, Counter);
+type Label = (&'static str, &'static str);
+type DeviceCounter = (&'static str, &'static str, usize, Option<Label>, Counter);
 
 const DEVICE_COUNTERS: [DeviceCounter; 7] = [
     (

@@ -365,7 +365,7 @@ impl<'a> Collector<'a> {
     pub(super) fn take_summary(&mut self) -> BackfillSummary {
         let fresh = BackfillSummary { server: self.summary.server.clone(), ..BackfillSummary::default() };
         let mut summary = std::mem::replace(&mut self.summary, fresh);
-        summary.incidents = self.book.len() as u64;
+        summary.incidents = self.book.count() as u64;
         (summary.requests, summary.retries) = self.client.sent();
         summary.seconds = self.begun.elapsed().as_secs_f64();
         summary.draw_conclusions();

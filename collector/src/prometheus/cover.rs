@@ -133,6 +133,7 @@ impl Lock {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "a list of one piece is meant")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -258,7 +258,9 @@ impl<'a> Controller<'a> {
         for index in 0..self.workloads.len() {
             let workload = &self.workloads[index];
             let begins = match workload.kind {
-                Kind::Cron => (minute_of_day + 1_440 - workload.at_minute % 1_440) % workload.every_minutes == 0,
+                Kind::Cron => {
+                    (minute_of_day + 1_440 - workload.at_minute % 1_440).is_multiple_of(workload.every_minutes)
+                }
                 // Arrivals by chance: `intensity` an hour at demand 1.
                 Kind::Batch => self.jobs.random::<f64>() < workload.intensity / 60.0 * workload.demand(now, self.start),
                 _ => false,

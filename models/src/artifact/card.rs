@@ -44,8 +44,6 @@ fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Resul
         )?;
         writeln!(card, "|---|---|---|---|---|---|")?;
         for head in &metadata.heads {
-            let baseline: Vec<String> =
-                head.baseline.parts().iter().map(|part| format!("{} × {}", part.weight, part.column)).collect();
             let answers = if head.fallback { "baseline (no skill)" } else { "booster" };
             let saving =
                 head.skill.map_or_else(|| "not measured".to_owned(), |skill| format!("{:.1} %", 100.0 * skill));
@@ -53,7 +51,7 @@ fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Resul
                 card,
                 "| {} | {} | {answers} | {saving} | {} | {:+.2} |",
                 head.key,
-                cell(&baseline.join(" + ")),
+                cell(&head.baseline.to_string()),
                 head.median_blend,
                 100.0 * head.offset
             )?;

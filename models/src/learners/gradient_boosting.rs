@@ -106,15 +106,21 @@ impl GradientBoosting {
         }
         let train = matrix(&data.train)?;
         let valid = data.valid.as_ref().map(matrix).transpose()?;
-        let members = (0..self.bags)
-            .map(|bag| self.fit_member(data, &train, valid.as_ref(), options, bag))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut curve = Vec::new();
+        let mut members = Vec::with_capacity(self.bags);
+        for bag in 0..self.bags {
+            let (member, losses) = self.fit_member(data, &train, valid.as_ref(), options, bag)?;
+            members.push(member);
+            if bag == 0 {
+                curve = losses;
+            }
+        }
         let model = match <[BoostedModel; 1]>::try_from(members) {
             Ok([model]) => model,
             Err(members) => BoostedModel::average(&members)
                 .map_err(|reason| ModelError::library(NAME, "average its members", reason))?,
         };
-        Ok(BoostedTrees { model, names: Arc::clone(data.train.x.names()) })
+        Ok(BoostedTrees { model, names: Arc::clone(data.train.x.names()), curve })
     }
 
     fn fit_member(
@@ -124,20 +130,23 @@ impl GradientBoosting {
         valid: Option<&DMatrix>,
         options: &FitOptions,
         bag: usize,
-    ) -> Result<BoostedModel, ModelError> {
+    ) -> Result<(BoostedModel, Vec<f64>), ModelError> {
         let refused = |reason| ModelError::library(NAME, "fit", reason);
         let parameters = self.training_parameters(data, options, bag)?;
         let mut trainer = Trainer::new(&parameters, train, self.rounds);
         if let (Some(rounds), Some(valid)) = (self.early_stopping, valid) {
             trainer = trainer.eval(valid, "valid").early_stopping_rounds(rounds);
         }
-        let model = trainer.train().map_err(refused)?.model;
-        match model.best_iteration() {
-            Some(best) if best + 1 < model.num_boost_rounds() => model.slice(..=best, 1).map_err(refused),
+        let result = trainer.train().map_err(refused)?;
+        let losses = result.history.rounds().filter_map(|round| round.values().last().copied()).collect();
+        let model = result.model;
+        let model = match model.best_iteration() {
+            Some(best) if best + 1 < model.num_boost_rounds() => model.slice(..=best, 1).map_err(refused)?,
             // The same trees without the record of a best round, so that members average and files stay plain.
-            Some(_) => model.slice(.., 1).map_err(refused),
-            None => Ok(model),
-        }
+            Some(_) => model.slice(.., 1).map_err(refused)?,
+            None => model,
+        };
+        Ok((model, losses))
     }
 
     fn training_parameters(
@@ -233,6 +242,8 @@ impl Learner for GradientBoosting {
 pub struct BoostedTrees {
     model: BoostedModel,
     names: Arc<[String]>,
+    /// Of the first member; empty in a model that was read from a file.
+    curve: Vec<f64>,
 }
 
 impl BoostedTrees {
@@ -290,7 +301,7 @@ impl BoostedTrees {
                 format!("it was fitted with feature `{own}` where `{expected}` is expected"),
             ));
         }
-        Ok(Self { model, names: features.to_vec().into() })
+        Ok(Self { model, names: features.to_vec().into(), curve: Vec::new() })
     }
 
     fn encode(&self, format: ModelFormat) -> Result<Vec<u8>, ModelError> {
@@ -352,6 +363,10 @@ impl Regressor for BoostedTrees {
 
     fn trees(&self) -> Option<usize> {
         Some(self.model.num_trees())
+    }
+
+    fn learning_curve(&self) -> &[f64] {
+        &self.curve
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>, ModelError> {

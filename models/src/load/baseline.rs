@@ -33,6 +33,17 @@ pub(crate) struct BoundBaseline {
     parts: Vec<(usize, f64)>,
 }
 
+/// Such as `0.75 × cpu_utilization + 0.25 × cpu_mean_1h`; columns that only stand in are left out.
+impl std::fmt::Display for Baseline {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (place, part) in self.parts.iter().filter(|part| part.weight > 0.0).enumerate() {
+            let plus = if place == 0 { "" } else { " + " };
+            write!(formatter, "{plus}{} × {}", part.weight, part.column)?;
+        }
+        Ok(())
+    }
+}
+
 impl Baseline {
     /// The mixture of `candidates` with the smallest mean absolute error on the rows (least absolute deviations over a
     /// grid of weights). Of equal mixtures the first wins, so that order states preference.
@@ -198,6 +209,7 @@ mod tests {
         let weights: Vec<_> = baseline.parts().iter().map(|part| (part.column.as_str(), part.weight)).collect();
         assert_eq!(weights, [("last", 0.75), ("hour", 0.25), ("noise", 0.0)]);
         assert!((baseline.parts()[0].mean - 0.48).abs() < 1e-7);
+        assert_eq!(baseline.to_string(), "0.75 × last + 0.25 × hour");
     }
 
     #[test]

@@ -79,6 +79,18 @@ pub struct FittedHead {
     pub head: LoadHead,
     /// Figures for a report or a metadata file.
     pub evidence: HeadEvidence,
+    /// How its boosters learned.
+    pub curves: LearningCurves,
+}
+
+/// The loss of each booster on the selection rows by round, before the refit; empty without selection rows. In the unit of
+/// the target: mean absolute error of the median, mean pinball loss of the upper quantile, both on what the baseline leaves.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LearningCurves {
+    /// Of the P50.
+    pub median: Vec<f64>,
+    /// Of the P90.
+    pub upper: Vec<f64>,
 }
 
 /// What was seen while a head was fitted. Errors are mean absolute errors in the unit of the target on the rows that
@@ -137,6 +149,8 @@ pub fn fit_head(
     };
     let median = fit(&settings.median, &train, stop.as_ref())?;
     let upper = fit(&upper_learner, &train, stop.as_ref())?;
+    let curves =
+        LearningCurves { median: median.model.learning_curve().to_vec(), upper: upper.model.learning_curve().to_vec() };
 
     // All rows that the boosters have not seen: a few hours alone would often choose by chance.
     let judged = match (&data.selection, &data.calibration) {
@@ -205,7 +219,7 @@ pub fn fit_head(
             conformal,
         )?
     };
-    Ok(FittedHead { head, evidence })
+    Ok(FittedHead { head, evidence, curves })
 }
 
 fn validate(settings: &HeadSettings, data: &HeadData<'_>) -> Result<(), ModelError> {

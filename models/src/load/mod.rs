@@ -20,7 +20,7 @@ pub use baseline::{Baseline, BaselinePart};
 pub use conformal::{Conformal, ConformalGroups, conformal_offset};
 pub use explain::{Explanation, FeatureContribution};
 pub use files::HEADS_FILE;
-pub use fit::{FittedHead, HeadData, HeadEvidence, HeadSettings, fit_head};
+pub use fit::{FittedHead, HeadData, HeadEvidence, HeadSettings, LearningCurves, fit_head};
 pub use forecast::{HeadForecasts, HeadKey, Horizon, LoadForecast, Quantile};
 pub use head::LoadHead;
 pub use online::OnlineOffset;

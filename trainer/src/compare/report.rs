@@ -67,7 +67,7 @@ fn by_head(comparison: &Comparison) -> Vec<(String, Vec<&Line>)> {
 fn terms(comparison: &Comparison) -> String {
     let settings = &comparison.settings;
     format!(
-        "Dataset {}: {} nodes; {} of each horizon; {} rolling origins of {} hours, purged by the horizon; up to {} training rows in the newest fold; seed {}, {} threads.",
+        "Dataset {}: {} nodes; {} of each horizon; {} rolling origins of {:.1} hours, purged by the horizon; up to {} training rows in the newest fold; seed {}, {} threads.",
         comparison.dataset,
         comparison.nodes,
         in_words(settings.target),

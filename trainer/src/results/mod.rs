@@ -13,12 +13,12 @@ use crate::heads::{self, DEFAULT_SPLIT, HeadInput};
 use crate::recipe::{ColumnSet, Recipe};
 use crate::rows::{LoadRows, TARGET_KINDS, pick};
 use crate::validate::{Difference, mean_with_interval, paired_difference};
+use crate::workers;
 use cluster::{DAY_MS, HOUR_MS};
 use features::TargetKind;
 use models::learners::LinearRegression;
 use models::load::HeadKey;
 use models::{FitData, FitOptions, Learner};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -103,15 +103,10 @@ pub fn results(
     let split = SplitSettings { test_share: settings.test_share, ..DEFAULT_SPLIT };
     let jobs: Vec<(TargetKind, HeadKey)> =
         TARGET_KINDS.into_iter().flat_map(|kind| HeadKey::all().map(move |key| (kind, key))).collect();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads.get()).build()?;
-    let lines: Vec<Vec<ResultLine>> = pool.install(|| {
-        jobs.par_iter()
-            .map(|(kind, key)| {
-                let lines = Head::new(rows, *kind, *key, settings, recipe, &split)?.lines(peer)?;
-                progress(&format!("{} {}", key.slug(), crate::rows::slug(*kind)));
-                Ok(lines)
-            })
-            .collect::<anyhow::Result<_>>()
+    let lines = workers::each(settings.threads, &jobs, |(kind, key)| {
+        let lines = Head::new(rows, *kind, *key, settings, recipe, &split)?.lines(peer)?;
+        progress(&format!("{} {}", key.slug(), crate::rows::slug(*kind)));
+        Ok(lines)
     })?;
     let test = final_split(rows.span(), &split, 0)?.test;
     Ok(Results {

@@ -73,10 +73,8 @@ fn parameters(settings: &LoadSettings, recipe: &Recipe) -> Labels {
 fn head_batch(head: &TrainedHead) -> Batch {
     let evidence = &head.fit.fitted.evidence;
     let mut batch = Batch::default();
-    let baseline: Vec<String> =
-        evidence.baseline.parts().iter().map(|part| format!("{} x {}", part.weight, part.column)).collect();
     for (key, value) in [
-        ("baseline", baseline.join(" + ")),
+        ("baseline", evidence.baseline.to_string()),
         (
             "columns",
             serde_json::to_value(head.fit.columns)
@@ -101,7 +99,13 @@ fn head_batch(head: &TrainedHead) -> Batch {
     log("yesterday.", head.yesterday.map(|scores| scores.figures()).unwrap_or_default(), 0);
     log("five_minute.", head.five_minute.map(|scores| scores.figures()).unwrap_or_default(), 0);
     log("held_out.", head.held_out.map(|scores| scores.figures()).unwrap_or_default(), 0);
-    // The folds train on ever more history: their errors by step are the learning curve.
+    let curves = &head.fit.fitted.curves;
+    for (name, curve) in [("p50.stop_loss", &curves.median), ("p90.stop_loss", &curves.upper)] {
+        for (round, loss) in curve.iter().enumerate() {
+            log("", vec![(name, *loss)], round as i64);
+        }
+    }
+    // The folds train on ever more history: their errors by step tell what more history is worth.
     for (step, scores) in head.folds.iter().enumerate() {
         log("fold.", scores.figures(), step as i64);
     }

@@ -1,6 +1,7 @@
 //! Training the load predictor: one head per resource and horizon, fitted, tested, cross-validated.
 
 mod artifact;
+mod charts;
 mod log;
 mod page;
 mod settings;
@@ -16,12 +17,12 @@ use crate::folds::{Split, Window, final_split, is_held_out, rolling_origin};
 use crate::heads::{self, HeadFit, HeadInput};
 use crate::recipe::Recipe;
 use crate::rows::LoadRows;
+use crate::workers;
 use anyhow::Context;
 use cluster::{HOUR_MS, NodeName};
 use features::TargetKind;
 use models::FitOptions;
 use models::load::{HeadKey, LoadPredictor};
-use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::time::Instant;
@@ -98,19 +99,11 @@ pub fn train_load(
         rows.nodes.len()
     );
     // One thread per head is cheaper than several threads in one booster, and the files are the same.
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(settings.threads.get())
-        .build()
-        .context("failed to start threads")?;
     let keys: Vec<HeadKey> = HeadKey::all().collect();
-    let heads: Vec<TrainedHead> = pool.install(|| {
-        keys.par_iter()
-            .map(|key| {
-                let head = train_head(rows, *key, settings, recipe, &training, &held)?;
-                progress(*key);
-                Ok(head)
-            })
-            .collect::<anyhow::Result<_>>()
+    let heads = workers::each(settings.threads, &keys, |key| {
+        let head = train_head(rows, *key, settings, recipe, &training, &held)?;
+        progress(*key);
+        Ok(head)
     })?;
     let predictor = LoadPredictor::new(heads.iter().map(|head| head.fit.fitted.head.clone()).collect())?;
     Ok(TrainedLoad {

@@ -6,6 +6,7 @@ use chrono::NaiveDate;
 use cluster::PODS;
 use polars::prelude::{DataFrame, PolarsResult};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use store::{Store, date_of};
 
 /// One row of the table.
@@ -80,13 +81,15 @@ impl PodBook {
     /// When a part is damaged.
     pub fn put(&mut self, store: &Store, row: PodRow, newer: bool) -> anyhow::Result<()> {
         let date = date_of(row.created_at);
-        if !self.days.contains_key(&date) {
-            let frame = store.read_day(&PODS, date, &[])?;
-            let rows = rows(&frame).with_context(|| format!("failed to read pods of {date}"))?;
-            let rows = rows.into_iter().map(|row| (row.pod_uid.clone(), row)).collect();
-            self.days.insert(date, Day { rows, changed: false });
-        }
-        let Some(day) = self.days.get_mut(&date) else { return Ok(()) };
+        let day = match self.days.entry(date) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(empty) => {
+                let frame = store.read_day(&PODS, date, &[])?;
+                let rows = rows(&frame).with_context(|| format!("failed to read pods of {date}"))?;
+                let rows = rows.into_iter().map(|row| (row.pod_uid.clone(), row)).collect();
+                empty.insert(Day { rows, changed: false })
+            }
+        };
         let merged = match day.rows.get(&row.pod_uid) {
             Some(there) if newer => row.over(there),
             Some(there) => {
