@@ -1,6 +1,7 @@
 //! Reads a features dataset version into the matrix that a trainer wants.
 
 use crate::catalogue::{self, NODE_HISTORY};
+use crate::selection::Term;
 use crate::{GRID_STEP_MS, Selection, Target};
 use cluster::Resource;
 use polars::prelude::{Column, DataFrame, PolarsError};
@@ -104,7 +105,7 @@ impl FeatureTable {
         table.ts = vec![0; rows];
         table.values = vec![f32::NAN; rows * selection.len()];
         table.observed = [vec![f32::NAN; rows], vec![f32::NAN; rows]];
-        let places: Vec<_> = selection.places_in(&sources).collect();
+        let places = selection.places_in(&sources);
         for day in &days {
             for (node, range) in &day.nodes {
                 let Some(at) = next.get_mut(node.as_str()) else { continue };
@@ -115,8 +116,8 @@ impl FeatureTable {
         Ok(table)
     }
 
-    fn fill(&mut self, day: &DayRows, from: Range<usize>, to: usize, places: &[(usize, Option<usize>)]) {
-        let width = places.len();
+    fn fill(&mut self, day: &DayRows, from: Range<usize>, to: usize, terms: &[Term]) {
+        let width = terms.len();
         let until = to + from.len();
         self.ts[to..until].copy_from_slice(&day.ts[from.clone()]);
         for (own, days) in self.observed.iter_mut().zip(&day.observed) {
@@ -124,8 +125,8 @@ impl FeatureTable {
         }
         let rows = self.values[to * width..until * width].chunks_exact_mut(width.max(1));
         for (row, source) in rows.zip(from) {
-            for (value, (plus, minus)) in row.iter_mut().zip(places) {
-                *value = day.columns[*plus][source] - minus.map_or(0.0, |minus| day.columns[minus][source]);
+            for (value, term) in row.iter_mut().zip(terms) {
+                *value = term.value(|place| day.columns[place][source]);
             }
         }
     }

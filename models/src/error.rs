@@ -143,4 +143,8 @@ impl ModelError {
     pub(crate) fn rows(what: &'static str, expected: usize, got: usize) -> Result<(), Self> {
         if expected == got { Ok(()) } else { Err(Self::Shape { what, unit: "rows", expected, got }) }
     }
+
+    pub(crate) fn columns(expected: usize, got: usize) -> Result<(), Self> {
+        if expected == got { Ok(()) } else { Err(Self::Shape { what: "row", unit: "columns", expected, got }) }
+    }
 }

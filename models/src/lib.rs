@@ -7,8 +7,10 @@
 //! - [`learners`]: the algorithms behind these traits, from persistence to gradient-boosted trees.
 //! - [`load`]: the load predictor, which bundles one booster per resource, horizon and quantile.
 //! - [`placement`]: the network that scores candidate nodes.
+//! - [`anomaly`]: the anomaly detector, isolation forests over groups of features.
 //! - [`artifact`]: the files of a model with their metadata, as bytes.
 
+pub mod anomaly;
 pub mod artifact;
 mod error;
 mod learner;

@@ -3,12 +3,14 @@
 //! - [`rows`]: feature rows with what came afterwards; [`folds`]: cuts by time; [`evaluate`]: every figure, once.
 //! - [`recipe`]: how the load predictor is made by default; [`heads`]: fitting one head; [`train`]: all of them.
 //! - [`placement`]: the agent, from simulated clusters to its gate.
+//! - [`anomaly`]: the anomaly detector, from labelled rows to a verdict.
 //! - [`validate`]: the gate; [`registry`]: versions, champion, the way back.
 //! - [`compare`], [`results`]: candidates and peers on equal terms; [`explain`]: why a forecast is what it is.
 //!
 //! No HTTP serving here, and no live cluster: everything comes from a features dataset and goes to a folder and to
 //! [`tracking`].
 
+pub mod anomaly;
 pub mod cli;
 pub mod compare;
 pub mod evaluate;

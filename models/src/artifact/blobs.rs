@@ -1,8 +1,9 @@
 //! Packing and checking.
 
 use super::metadata::{ArtifactDraft, ArtifactMetadata, FORMAT_VERSION, FileDigest, schema_hash};
-use super::{ArtifactError, LOAD_PREDICTOR, PLACEMENT_AGENT};
+use super::{ANOMALY_DETECTOR, ArtifactError, LOAD_PREDICTOR, PLACEMENT_AGENT};
 use crate::ModelError;
+use crate::anomaly::{DETECTOR_FILE, Detector};
 use crate::load::LoadPredictor;
 use crate::placement::{NETWORK_FILE, PlacementNetwork};
 use std::collections::BTreeMap;
@@ -55,9 +56,25 @@ impl Artifact {
         draft.features = network.features().to_vec();
         let mut files = BTreeMap::from([(NETWORK_FILE.to_owned(), network.to_bytes())]);
         files.insert(super::PLACEMENT_LOADER_FILE.to_owned(), super::mlmodel::placement_loader().into());
-        files.insert(super::REQUIREMENTS_FILE.to_owned(), super::mlmodel::placement_requirements().into());
+        files.insert(super::REQUIREMENTS_FILE.to_owned(), super::mlmodel::plain_requirements().into());
         let metadata = ArtifactMetadata::new(draft.clone(), &files);
         files.insert(super::MLMODEL_FILE.to_owned(), super::mlmodel::placement_mlmodel(&metadata)?.into_bytes());
+        files.insert(super::MODEL_CARD_FILE.to_owned(), super::model_card(&metadata).into_bytes());
+        Ok(Self::new(draft, files))
+    }
+
+    /// Seals an anomaly detector with everything that other programs need to read it. Name and features are filled in.
+    ///
+    /// # Errors
+    /// What an encoder refuses.
+    pub fn of_anomaly_detector(detector: &Detector, mut draft: ArtifactDraft) -> Result<Self, ArtifactError> {
+        draft.name = ANOMALY_DETECTOR.to_owned();
+        draft.features = detector.features().to_vec();
+        let mut files = detector.to_files()?;
+        files.insert(super::ANOMALY_LOADER_FILE.to_owned(), super::mlmodel::anomaly_loader().into());
+        files.insert(super::REQUIREMENTS_FILE.to_owned(), super::mlmodel::plain_requirements().into());
+        let metadata = ArtifactMetadata::new(draft.clone(), &files);
+        files.insert(super::MLMODEL_FILE.to_owned(), super::mlmodel::anomaly_mlmodel(&metadata)?.into_bytes());
         files.insert(super::MODEL_CARD_FILE.to_owned(), super::model_card(&metadata).into_bytes());
         Ok(Self::new(draft, files))
     }
@@ -77,6 +94,21 @@ impl Artifact {
             return Err(ModelError::damaged(NETWORK_FILE, "its features are not those of the metadata").into());
         }
         Ok(network)
+    }
+
+    /// The anomaly detector in it.
+    ///
+    /// # Errors
+    /// Another model, files from which no detector comes, a detector with other features than the metadata says.
+    pub fn anomaly_detector(&self) -> Result<Detector, ArtifactError> {
+        if self.metadata.name != ANOMALY_DETECTOR {
+            return Err(ArtifactError::Name { expected: ANOMALY_DETECTOR.to_owned(), got: self.metadata.name.clone() });
+        }
+        let detector = Detector::from_files(&self.files)?;
+        if detector.features()[..] != self.metadata.features[..] {
+            return Err(ModelError::damaged(DETECTOR_FILE, "its features are not those of the metadata").into());
+        }
+        Ok(detector)
     }
 
     /// What it is.

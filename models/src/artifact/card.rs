@@ -87,6 +87,10 @@ fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Resul
         write_placement_limits(card)?;
         return write_files(card, metadata, PLACEMENT_FILES);
     }
+    if metadata.name == super::ANOMALY_DETECTOR {
+        write_anomaly_limits(card)?;
+        return write_files(card, metadata, ANOMALY_FILES);
+    }
     writeln!(
         card,
         "## Limits\n\n\
@@ -106,6 +110,8 @@ fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Resul
 
 const PLACEMENT_FILES: &str = "`network.safetensors` is a network of fully connected layers with a linear part beside them; \
                                `code/berth_placement_agent.py` computes its values in Python.";
+const ANOMALY_FILES: &str = "The `.bin` files are isolation forests; `detector.json` says how they are calibrated and vote, and \
+                             `code/berth_anomaly_detector.py` computes votes in Python.";
 
 fn write_files(card: &mut String, metadata: &ArtifactMetadata, words: &str) -> std::fmt::Result {
     writeln!(card, "## Files\n\n| file | bytes | SHA-256 |\n|---|---|---|")?;
@@ -125,6 +131,21 @@ fn write_placement_limits(card: &mut String) -> std::fmt::Result {
          - It knows a workload by its history. For the first pods of a new workload it goes by requests.\n\
          - It never saw GPUs, taints or affinity: filters and other score plugins have to care for them.\n\
          - It learned that cost whose weights are among the settings. Other weights want another training.\n"
+    )
+}
+
+fn write_anomaly_limits(card: &mut String) -> std::fmt::Result {
+    writeln!(
+        card,
+        "## Use\n\nTells when a node behaves unlike its own past and unlike the cluster: a vote over isolation forests on CPU, \
+         memory, network and disk, over minutes and over days. One half is the threshold of an alarm. Made to warn people and \
+         to keep new pods away from troubled nodes. Not made to find the cause, to judge single pods, or to tell attacks.\n\n\
+         ## Limits\n\n\
+         - Unlike is not bad: a new workload, a load test or a rollout may raise an alarm.\n\
+         - What was going on all the time while it learned is usual to it, good or bad.\n\
+         - A slow change, such as a small memory leak, is seen when it has gone some way, not when it begins.\n\
+         - Blame says which values this model went by, not what caused the trouble.\n\
+         - Within its first day a node has no long windows, and only the short patterns and the rules see it.\n"
     )
 }
 

@@ -76,7 +76,8 @@ pub(super) fn placement_loader() -> &'static str {
     include_str!("berth_placement_agent.py")
 }
 
-pub(super) fn placement_requirements() -> &'static str {
+/// What the loaders of network and detector need.
+pub(super) fn plain_requirements() -> &'static str {
     "mlflow\nnumpy\npandas\n"
 }
 
@@ -90,6 +91,31 @@ pub(super) fn placement_mlmodel(metadata: &ArtifactMetadata) -> Result<String, M
     Ok(format!(
         "flavors:\n  python_function:\n    code: code\n    env:\n      virtualenv: requirements.txt\n    loader_module: \
          berth_placement_agent\nmodel_uuid: {}\nsignature:\n  inputs: '{}'\n  outputs: '{}'\n  params: null\n\
+         utc_time_created: '{}'\n",
+        model_id(metadata),
+        quoted(&inputs),
+        quoted(&outputs),
+        quoted(&metadata.trained_at)
+    ))
+}
+
+/// Where the text of the anomaly detector's loader lies.
+pub const ANOMALY_LOADER_FILE: &str = "code/berth_anomaly_detector.py";
+
+pub(super) fn anomaly_loader() -> &'static str {
+    include_str!("berth_anomaly_detector.py")
+}
+
+/// [`mlmodel`] of an anomaly detector: vote, score and alarm per row.
+pub(super) fn anomaly_mlmodel(metadata: &ArtifactMetadata) -> Result<String, ModelError> {
+    let failed = |reason| ModelError::library("anomaly-detector", "write its signature", reason);
+    let column = |kind: &str, name: &str| json!({"type": kind, "name": name, "required": true});
+    let inputs: Vec<_> = metadata.features.iter().map(|name| column("float", name)).collect();
+    let inputs = serde_json::to_string(&inputs).map_err(failed)?;
+    let outputs = json!([column("double", "vote"), column("double", "score"), column("boolean", "alarm")]).to_string();
+    Ok(format!(
+        "flavors:\n  python_function:\n    code: code\n    env:\n      virtualenv: requirements.txt\n    loader_module: \
+         berth_anomaly_detector\nmodel_uuid: {}\nsignature:\n  inputs: '{}'\n  outputs: '{}'\n  params: null\n\
          utc_time_created: '{}'\n",
         model_id(metadata),
         quoted(&inputs),

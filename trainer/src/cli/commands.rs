@@ -4,6 +4,7 @@ use super::{
     CompareArgs, Context, ExplainArgs, JsonArgs, RegisterArgs, ResultsArgs, RollbackArgs, RunsArgs, ShowArgs,
     TrainLoadArgs, ValidateArgs, inputs,
 };
+use crate::anomaly::AnomalyVerdict;
 use crate::compare::{self, CompareSettings};
 use crate::list::Listing;
 use crate::placement::PlacementVerdict;
@@ -173,12 +174,19 @@ pub(super) fn register(context: &Context, args: &RegisterArgs) -> anyhow::Result
     let promote = !args.keep_champion;
     let text: serde_json::Value =
         runtime::files::read_json(&args.validation).context("that is no verdict on a model")?;
-    let (name, registered) = if text.get("model").is_some_and(|model| model == registry::PLACEMENT_MODEL) {
+    let model = text.get("model").and_then(serde_json::Value::as_str).unwrap_or(registry::MODEL).to_owned();
+    let (name, registered) = if model == registry::PLACEMENT_MODEL {
         let verdict: PlacementVerdict =
             serde_json::from_value(text).context("that is no verdict of `trainer train placement`")?;
         let register =
             async |tracker: &dyn Tracker| registry::register_placement(tracker, &args.model, &verdict, promote).await;
         (registry::PLACEMENT_MODEL, context.with_tracker(register)?)
+    } else if model == registry::ANOMALY_MODEL {
+        let verdict: AnomalyVerdict =
+            serde_json::from_value(text).context("that is no verdict of `trainer train anomaly`")?;
+        let register =
+            async |tracker: &dyn Tracker| registry::register_detector(tracker, &args.model, &verdict, promote).await;
+        (registry::ANOMALY_MODEL, context.with_tracker(register)?)
     } else {
         let verdict: Verdict = serde_json::from_value(text).context("that is no verdict of `trainer validate`")?;
         let register = async |tracker: &dyn Tracker| registry::register(tracker, &args.model, &verdict, promote).await;

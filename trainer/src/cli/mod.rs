@@ -1,10 +1,12 @@
 //! The command line.
 
+mod anomaly;
 mod commands;
 mod inputs;
 mod placement;
 mod retrain;
 
+use crate::anomaly::{AnomalyGate, AnomalySettings};
 use crate::placement::{PlacementGate, PlacementSettings};
 use crate::recipe::Recipe;
 use crate::train::LoadSettings;
@@ -42,6 +44,7 @@ const EXAMPLES: &str = "Examples:
   trainer                                                  retrain everything from the newest features
   trainer train load --features features.json --model-out model
   trainer train placement --model-out agent --json-out verdict.json
+  trainer train anomaly --model-out detector --json-out verdict.json
   trainer validate --model model --features features.json --json-out validation.json
   trainer register --model model --validation validation.json
   trainer rollback --reason 'P90 too low on gpu nodes'
@@ -82,6 +85,8 @@ enum TrainCommand {
     Load(Box<TrainLoadArgs>),
     /// The placement agent, in simulated clusters; judged in others, exit code 3 when it must not be registered
     Placement(Box<TrainPlacementArgs>),
+    /// The anomaly detector, judged on hours it has not learned from; exit code 3 when it must not be registered
+    Anomaly(Box<TrainAnomalyArgs>),
 }
 
 /// A features dataset: a manifest file, a dataset id, or the newest.
@@ -142,6 +147,27 @@ struct TrainPlacementArgs {
 }
 
 #[derive(Debug, Args)]
+struct TrainAnomalyArgs {
+    #[command(flatten)]
+    features: FeaturesArgs,
+    /// Folder to write the model to; it is replaced whole
+    #[arg(long, value_name = "DIR")]
+    model_out: PathBuf,
+    /// Where to write the verdict as JSON
+    #[arg(long, value_name = "FILE")]
+    json_out: Option<PathBuf>,
+    /// Where to write the report, beside the one in the folder
+    #[arg(long, value_name = "FILE")]
+    html_out: Option<PathBuf>,
+    #[command(flatten)]
+    settings: AnomalySettings,
+    #[command(flatten)]
+    gate: AnomalyGate,
+    #[command(flatten)]
+    output: JsonArgs,
+}
+
+#[derive(Debug, Args)]
 struct ValidateArgs {
     /// Folder of the model
     #[arg(long, value_name = "DIR")]
@@ -165,7 +191,7 @@ struct RegisterArgs {
     /// Folder of the model
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// The verdict of `trainer validate` on this folder
+    /// The verdict of `trainer validate` or `trainer train anomaly` on this folder
     #[arg(long, value_name = "FILE")]
     validation: PathBuf,
     /// Register as challenger only, the champion stays
@@ -177,7 +203,7 @@ struct RegisterArgs {
 
 #[derive(Debug, Args)]
 struct RollbackArgs {
-    /// Which registered model: load-predictor or placement-agent
+    /// Which registered model: load-predictor, placement-agent or anomaly-detector
     #[arg(long, default_value = crate::registry::MODEL, value_name = "NAME")]
     name: String,
     /// Go back to this version instead of the previous champion
@@ -381,6 +407,7 @@ pub fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         None => retrain::run(&context),
         Some(Command::Train(TrainCommand::Load(args))) => commands::train_load(&context, &args, inner),
         Some(Command::Train(TrainCommand::Placement(args))) => placement::train(&context, &args, inner),
+        Some(Command::Train(TrainCommand::Anomaly(args))) => anomaly::train(&context, &args, inner),
         Some(Command::Validate(args)) => commands::validate(&context, &args, inner),
         Some(Command::Register(args)) => commands::register(&context, &args),
         Some(Command::Rollback(args)) => commands::rollback(&context, &args),

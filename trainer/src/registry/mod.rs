@@ -1,14 +1,15 @@
-//! The registered models `load-predictor` and `placement-agent`: versions, aliases, and the way back. Nothing becomes champion except through a
-//! passed validation, and every move is kept with who and why.
+//! The registered models: versions, aliases, and the way back. Nothing becomes champion except through a passed
+//! validation, and every move is kept with who and why.
 
 mod register;
 mod rollback;
 mod semver;
 
-pub use register::{Registered, register, register_placement};
+pub use register::{Registered, register, register_detector, register_placement};
 pub use rollback::{RolledBack, rollback};
 pub use semver::{Lineage, NoSemanticVersion, SemanticVersion};
 
+use crate::anomaly::{DetectorFolder, read_detector};
 use crate::placement::{PlacementFolder, read_placement};
 use crate::train::read_model;
 use crate::validate::Champion;
@@ -21,6 +22,8 @@ use tracking::{ModelVersion, Tracker, TrackingError};
 pub const MODEL: &str = models::artifact::LOAD_PREDICTOR;
 /// The placement agent's registered name.
 pub const PLACEMENT_MODEL: &str = models::artifact::PLACEMENT_AGENT;
+/// The anomaly detector's registered name.
+pub const ANOMALY_MODEL: &str = models::artifact::ANOMALY_DETECTOR;
 /// Serves.
 pub const CHAMPION: &str = "champion";
 /// Is compared with the champion.
@@ -74,6 +77,14 @@ pub async fn fetch_champion(tracker: &dyn Tracker) -> anyhow::Result<Option<Cham
 /// See [`fetch_champion`].
 pub async fn fetch_placement_champion(tracker: &dyn Tracker) -> anyhow::Result<Option<(String, PlacementFolder)>> {
     fetch(tracker, PLACEMENT_MODEL, |folder| read_placement(folder)).await
+}
+
+/// The same for the anomaly detector: version and model.
+///
+/// # Errors
+/// See [`fetch_champion`].
+pub async fn fetch_detector_champion(tracker: &dyn Tracker) -> anyhow::Result<Option<(String, DetectorFolder)>> {
+    fetch(tracker, ANOMALY_MODEL, |folder| read_detector(folder)).await
 }
 
 async fn fetch<T>(

@@ -1,7 +1,10 @@
 //! `trainer register`: a validated model becomes a version, and champion.
 
 use super::semver::Lineage;
-use super::{CHALLENGER, CHAMPION, MODEL, PLACEMENT_MODEL, PREVIOUS, SemanticVersion, by_alias, lineage, tags, who};
+use super::{
+    ANOMALY_MODEL, CHALLENGER, CHAMPION, MODEL, PLACEMENT_MODEL, PREVIOUS, SemanticVersion, by_alias, lineage, tags, who,
+};
+use crate::anomaly::{self, AnomalyVerdict, read_detector};
 use crate::placement::{self, PlacementVerdict, read_placement};
 use crate::train::{RUN_FILE, RunReference, read_model};
 use crate::validate::Verdict;
@@ -83,6 +86,35 @@ pub async fn register_placement(
         champion: verdict.champion.as_deref(),
         saw_champion: false,
         evidence: serde_json::json!({ "at": verdict.at, "champion": verdict.champion, "costs": verdict.costs }),
+    };
+    register_judged(tracker, folder, &candidate, &judged, promote).await
+}
+
+/// The same for an anomaly detector.
+///
+/// # Errors
+/// See [`register`].
+pub async fn register_detector(
+    tracker: &dyn Tracker,
+    folder: &Path,
+    verdict: &AnomalyVerdict,
+    promote: bool,
+) -> anyhow::Result<Registered> {
+    let model = read_detector(folder)?;
+    let candidate = Candidate {
+        name: ANOMALY_MODEL,
+        words: "tells when a node behaves unlike its past and the cluster, how bad it is, and which features say so",
+        experiment: anomaly::EXPERIMENT,
+        hash: model.hash,
+        metadata: model.metadata,
+    };
+    let judged = Judged {
+        passed: verdict.passed,
+        model_hash: &verdict.model_hash,
+        reasons: verdict.reasons(),
+        champion: verdict.champion.as_deref(),
+        saw_champion: verdict.champion_note.is_some(),
+        evidence: serde_json::json!({ "at": verdict.at, "champion": verdict.champion, "scores": verdict.scores }),
     };
     register_judged(tracker, folder, &candidate, &judged, promote).await
 }

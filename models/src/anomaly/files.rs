@@ -1,0 +1,120 @@
+//! The detector as files: one per forest, and one JSON document that says how they belong together.
+
+use super::detector::{MOST_COLUMNS, MOST_MEMBERS, PlacedRule};
+use super::finding::Normal;
+use super::{AlarmSettings, AnomalyKind, Detector, IsolationForest, Member, Rule, Tail, Vote};
+use crate::ModelError;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The document among the files.
+pub const DETECTOR_FILE: &str = "detector.json";
+
+/// Raised when an older reader would misread the document.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    version: u32,
+    features: Vec<String>,
+    normal: Vec<Normal>,
+    members: Vec<StoredMember>,
+    rules: Vec<Rule>,
+    vote: Vote,
+    threshold: f32,
+    alarms: AlarmSettings,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredMember {
+    name: String,
+    kind: AnomalyKind,
+    file: String,
+    columns: Vec<usize>,
+    tail: Tail,
+}
+
+impl Detector {
+    /// File name to bytes, the same bytes for the same detector.
+    ///
+    /// # Errors
+    /// What an encoder refuses.
+    pub fn to_files(&self) -> Result<BTreeMap<String, Vec<u8>>, ModelError> {
+        let mut files = BTreeMap::new();
+        let members = self.members.iter().map(|member| {
+            let file = format!("forest-{}.bin", member.name);
+            files.insert(file.clone(), member.forest.to_bytes());
+            StoredMember {
+                name: member.name.clone(),
+                kind: member.kind,
+                file,
+                columns: member.columns.clone(),
+                tail: member.tail.clone(),
+            }
+        });
+        let document = Document {
+            version: VERSION,
+            features: self.features.to_vec(),
+            normal: self.normal.clone(),
+            members: members.collect(),
+            rules: self.rules.iter().map(|rule| rule.rule.clone()).collect(),
+            vote: self.vote.clone(),
+            threshold: self.threshold,
+            alarms: self.alarms,
+        };
+        let bytes = serde_json::to_vec_pretty(&document)
+            .map_err(|reason| ModelError::library("anomaly-detector", "write its members", reason))?;
+        files.insert(DETECTOR_FILE.to_owned(), bytes);
+        Ok(files)
+    }
+
+    /// Reads what [`Detector::to_files`] wrote; other files are ignored.
+    ///
+    /// # Errors
+    /// [`ModelError::Damaged`] with the file and what is wrong with it.
+    pub fn from_files(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, ModelError> {
+        let file =
+            |name: &str| files.get(name).map(Vec::as_slice).ok_or_else(|| ModelError::damaged(name, "it is missing"));
+        let document: Document = serde_json::from_slice(file(DETECTOR_FILE)?)
+            .map_err(|problem| ModelError::damaged(DETECTOR_FILE, problem))?;
+        let damaged = |problem: String| Err(ModelError::damaged(DETECTOR_FILE, problem));
+        if document.version != VERSION {
+            return damaged(format!("its version is {}, this program reads {VERSION}", document.version));
+        }
+        let (features, count) = (document.features, document.members.len());
+        if count == 0 || count > MOST_MEMBERS {
+            return damaged(format!("it has {count} members, 1 to {MOST_MEMBERS} are possible"));
+        }
+        if document.normal.len() != features.len() {
+            return damaged(format!("{} normal ranges for {} features", document.normal.len(), features.len()));
+        }
+        if !document.vote.is_sound(count) {
+            return damaged(format!("its vote does not have one finite number for each of {count} members"));
+        }
+        if !document.threshold.is_finite() {
+            return damaged("its threshold is not finite".to_owned());
+        }
+        let mut members = Vec::with_capacity(count);
+        for StoredMember { name, kind, file: stored, columns, tail } in document.members {
+            let forest = IsolationForest::from_bytes(&stored, file(&stored)?)?;
+            let is_known = columns.iter().all(|column| *column < features.len()) && columns.len() <= MOST_COLUMNS;
+            if !is_known || columns.len() != forest.width() || !tail.is_sound() {
+                return damaged(format!("member `{name}` does not fit its forest, the features or its calibration"));
+            }
+            members.push(Member { name, kind, columns, forest, tail });
+        }
+        let rules = document.rules.into_iter().map(|rule| PlacedRule::new(rule, &features));
+        let rules = rules.collect::<Result<_, _>>().map_err(|problem| ModelError::damaged(DETECTOR_FILE, problem))?;
+        Ok(Self {
+            features: features.into(),
+            members,
+            rules,
+            vote: document.vote,
+            threshold: document.threshold,
+            alarms: document.alarms,
+            normal: document.normal,
+        })
+    }
+}

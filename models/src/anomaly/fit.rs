@@ -1,0 +1,132 @@
+//! Growing and calibrating the members.
+
+use super::detector::{MOST_COLUMNS, MOST_MEMBERS, PlacedRule, own_values};
+use super::finding::Normal;
+use super::{AlarmSettings, AnomalyKind, Detector, ForestSettings, IsolationForest, Member, Rule, Tail, Vote};
+use crate::{FeatureMatrix, ModelError};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A forest that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberSettings {
+    /// Such as `cpu-short`.
+    pub name: String,
+    /// What its anomalies are about.
+    pub kind: AnomalyKind,
+    /// Its features.
+    pub columns: Vec<String>,
+}
+
+/// What a detector is fitted with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetectorSettings {
+    /// How each forest is grown.
+    pub forest: ForestSettings,
+    /// The forests, at most 16 of at most 64 features each.
+    pub members: Vec<MemberSettings>,
+    /// Rules that are certain.
+    pub rules: Vec<Rule>,
+    /// When readings become alarms.
+    pub alarms: AlarmSettings,
+    /// Share of the usual rows whose vote is above the threshold, where no labels say better.
+    pub expected_share: f64,
+}
+
+/// Rows to fit on.
+#[derive(Debug, Clone, Copy)]
+pub struct LabelledRows<'a> {
+    /// The features, those of the settings among them.
+    pub x: &'a FeatureMatrix,
+    /// Whether each row is part of an incident; none at all where nobody labelled.
+    pub odd: &'a [bool],
+    /// Whether each row may teach what is usual: not part of an incident nor of what follows it.
+    pub usual: &'a [bool],
+}
+
+/// Fits a detector: the forests on the usual rows, their tails on the scores of the same rows, the normal ranges too. The
+/// vote is weighted where enough rows are odd, else the largest surprise; the threshold is the vote that a share of
+/// `expected_share` of the usual rows exceeds. [`Detector::with_vote`] puts a better one in.
+///
+/// # Errors
+/// Settings out of range, features that are not there, fewer than two usual rows.
+pub fn fit_detector(rows: &LabelledRows<'_>, settings: &DetectorSettings, seed: u64) -> Result<Detector, ModelError> {
+    ModelError::rows("labels", rows.x.rows(), rows.odd.len())?;
+    ModelError::rows("marks of usual rows", rows.x.rows(), rows.usual.len())?;
+    check(settings)?;
+    let features = rows.x.names();
+    let picked: Vec<usize> = (0..rows.x.rows()).filter(|row| rows.usual[*row]).collect();
+    let usual = rows.x.select_rows(&picked)?;
+    let mut members = Vec::with_capacity(settings.members.len());
+    for (place, member) in settings.members.iter().enumerate() {
+        let wanted_by = || format!("member `{}` of the anomaly detector", member.name);
+        let columns = member.columns.iter().map(|name| crate::matrix::position_of(features, name, &wanted_by()));
+        let columns = columns.collect::<Result<Vec<usize>, _>>()?;
+        let forest_settings =
+            ForestSettings { extension: settings.forest.extension.min(columns.len() - 1), ..settings.forest };
+        let forest = IsolationForest::fit(
+            &own_values(&usual, &columns),
+            columns.len(),
+            &forest_settings,
+            seed.wrapping_add(place as u64),
+        )?;
+        let mut member = Member { name: member.name.clone(), kind: member.kind, columns, forest, tail: Tail::new(&[]) };
+        member.tail = Tail::new(&member.scores(&usual)?);
+        members.push(member);
+    }
+    let rules = settings.rules.iter().map(|rule| PlacedRule::new(rule.clone(), features));
+    let detector = Detector {
+        features: Arc::clone(features),
+        members,
+        rules: rules.collect::<Result<_, _>>()?,
+        vote: Vote::Largest,
+        threshold: 0.0,
+        alarms: settings.alarms,
+        normal: (0..usual.width()).map(|column| Normal::of(usual.column(column))).collect(),
+    };
+    let count = detector.members.len();
+    let vote = match rows.odd.iter().any(|odd| *odd) {
+        true => {
+            // Rows that follow an incident are neither.
+            let told: Vec<usize> = (0..rows.x.rows()).filter(|row| rows.odd[*row] || rows.usual[*row]).collect();
+            let odd: Vec<bool> = told.iter().map(|row| rows.odd[*row]).collect();
+            Vote::learn(&detector.surprises(&rows.x.select_rows(&told)?)?, count, &odd).unwrap_or(Vote::Largest)
+        }
+        false => Vote::Largest,
+    };
+    let threshold = stated_threshold(&detector.surprises(&usual)?, count, &vote, settings.expected_share);
+    Ok(detector.with_vote(vote, threshold))
+}
+
+/// The vote that a share of `share` of these rows exceeds.
+pub(super) fn stated_threshold(surprises: &[f32], members: usize, vote: &Vote, share: f64) -> f32 {
+    let mut votes: Vec<f32> = surprises.chunks_exact(members).map(|row| vote.of(row)).collect();
+    votes.sort_by(f32::total_cmp);
+    let at = ((1.0 - share) * votes.len().saturating_sub(1) as f64).round() as usize;
+    votes.get(at).copied().unwrap_or(0.0)
+}
+
+fn check(settings: &DetectorSettings) -> Result<(), ModelError> {
+    let wrong = |setting, rule, got: String| Err(ModelError::Setting { setting, rule, got });
+    if settings.members.is_empty() || settings.members.len() > MOST_MEMBERS {
+        return wrong("members", "between 1 and 16", settings.members.len().to_string());
+    }
+    if let Some(member) =
+        settings.members.iter().find(|member| member.columns.is_empty() || member.columns.len() > MOST_COLUMNS)
+    {
+        return wrong("columns", "between 1 and 64", format!("{} for `{}`", member.columns.len(), member.name));
+    }
+    if !(settings.expected_share > 0.0 && settings.expected_share <= 0.5) {
+        return wrong("expected_share", "above 0 and at most 0.5", settings.expected_share.to_string());
+    }
+    let AlarmSettings { info_share, critical_factor, .. } = settings.alarms;
+    if !(info_share > 0.0 && info_share <= 1.0) {
+        return wrong("info_share", "above 0 and at most 1", info_share.to_string());
+    }
+    if !(critical_factor >= 1.0 && critical_factor.is_finite()) {
+        return wrong("critical_factor", "finite and at least 1", critical_factor.to_string());
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+use super::*;
+use crate::FeatureMatrix;
+use rand::{Rng, SeedableRng};
+
+const ROWS: usize = 3_000;
+
+/// CPU and network that follow each other, memory by itself; every 300th row begins ten odd ones: CPU without network.
+fn rows() -> (FeatureMatrix, Vec<bool>) {
+    let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(3);
+    let mut near = |middle: f32, width: f32| middle + width * (generator.random::<f32>() - 0.5);
+    let mut values = Vec::new();
+    let odd: Vec<bool> = (0..ROWS).map(|row| row % 300 < 10).collect();
+    for odd in &odd {
+        let load = near(0.5, 0.4);
+        let (cpu, network) = if *odd { (near(0.95, 0.02), near(0.05, 0.02)) } else { (load, near(load, 0.05)) };
+        values.extend([cpu, network, near(0.3, 0.1), 5.0]);
+    }
+    let names: Vec<String> = ["cpu", "network", "memory", "pods"].map(str::to_owned).into();
+    (FeatureMatrix::new(names, ROWS, values).expect("a matrix"), odd)
+}
+
+fn settings() -> DetectorSettings {
+    let member = |name: &str, kind, columns: &[&str]| MemberSettings {
+        name: name.to_owned(),
+        kind,
+        columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+    };
+    DetectorSettings {
+        forest: ForestSettings::default(),
+        members: vec![
+            member("work", AnomalyKind::Performance, &["cpu", "network"]),
+            member("memory", AnomalyKind::Resource, &["memory"]),
+        ],
+        rules: vec![Rule::Missing { feature: "cpu".into(), while_known: "pods".into() }],
+        alarms: AlarmSettings::default(),
+        expected_share: 0.01,
+    }
+}
+
+fn fitted() -> (Detector, FeatureMatrix, Vec<bool>) {
+    let (x, odd) = rows();
+    let usual: Vec<bool> = odd.iter().map(|odd| !odd).collect();
+    let detector = fit_detector(&LabelledRows { x: &x, odd: &odd, usual: &usual }, &settings(), 7).expect("a detector");
+    (detector, x, odd)
+}
+
+#[test]
+fn odd_rows_are_found_typed_and_blamed_on_what_changed() {
+    let (detector, x, odd) = fitted();
+    let Vote::Weighted(weights) = detector.vote() else { panic!("there are labels") };
+    assert!(weights[0] > weights[1], "{weights:?}");
+    let found = |row: usize| detector.severity(&detector.read(x.row(row)).expect("a row")) >= Some(Severity::Warning);
+    let share = |wanted: bool| {
+        let rows: Vec<usize> = (0..ROWS).filter(|row| odd[*row] == wanted).collect();
+        rows.iter().filter(|row| found(**row)).count() as f64 / rows.len() as f64
+    };
+    assert!(share(true) > 0.95, "{}", share(true));
+    assert!(share(false) < 0.02, "the threshold leaves one in a hundred: {}", share(false));
+    let finding = detector.explain(x.row(0), 2).expect("a row");
+    assert_eq!(finding.kind, AnomalyKind::Performance);
+    assert!(finding.score > 0.5 && finding.blame.iter().all(|blame| blame.feature != "memory"), "{finding:?}");
+    let network = finding.blame.iter().find(|blame| blame.feature == "network").expect("it is to blame");
+    // Usual network is 0.5 ± 0.2 ± 0.025.
+    let (low, high) = (network.normal.low.expect("known"), network.normal.high.expect("known"));
+    assert!((0.27..0.34).contains(&low) && (0.66..0.73).contains(&high), "{network:?}");
+    let all: f64 = detector.explain(x.row(0), 99).expect("a row").blame.iter().map(|blame| blame.share).sum();
+    assert!((all - 1.0).abs() < 1e-9, "{all}");
+}
+
+#[test]
+fn a_rule_is_certain_and_silence_alone_is_not_odd() {
+    let (detector, ..) = fitted();
+    let down = [f32::NAN, f32::NAN, f32::NAN, 5.0];
+    let reading = detector.read(&down).expect("a row");
+    assert!(reading.certain && reading.kind == AnomalyKind::Availability);
+    assert_eq!((detector.severity(&reading), detector.score(&reading)), (Some(Severity::Critical), 1.0));
+    assert_eq!(detector.explain(&down, 5).expect("a row").blame[0].feature, "cpu");
+    let silent = detector.read(&[f32::NAN; 4]).expect("a row");
+    assert_eq!((detector.severity(&silent), silent.vote), (None, 0.0));
+}
+
+#[test]
+fn without_labels_the_largest_surprise_and_the_stated_share_decide() {
+    let (x, odd) = rows();
+    let nobody = vec![false; ROWS];
+    let usual: Vec<bool> = vec![true; ROWS];
+    let detector =
+        fit_detector(&LabelledRows { x: &x, odd: &nobody, usual: &usual }, &settings(), 7).expect("a detector");
+    assert_eq!(detector.vote(), &Vote::Largest);
+    let votes = |row| detector.read(x.row(row)).expect("a row").vote;
+    let above = (0..ROWS).filter(|row| votes(*row) > detector.threshold()).count();
+    assert!((25..=35).contains(&above), "one in a hundred of 3,000: {above}");
+    assert!((0..ROWS).filter(|row| votes(*row) > detector.threshold()).filter(|row| odd[*row]).count() > above / 2);
+}
+
+#[test]
+fn files_give_the_same_detector_whatever_the_threads() {
+    let files = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.install(|| fitted().0.to_files().expect("files"))
+    };
+    let (one, four) = (files(1), files(4));
+    assert_eq!(one, four);
+    let (detector, x, _) = fitted();
+    let read = Detector::from_files(&one).expect("our own files");
+    let surprises = detector.surprises(&x).expect("the same features");
+    for row in 0..ROWS {
+        let alone = read.read(x.row(row)).expect("a row");
+        assert_eq!(alone, detector.reading(x.row(row), &surprises[2 * row..2 * row + 2]), "row {row}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_by_name() {
+    let (detector, x, odd) = fitted();
+    let files = detector.to_files().expect("files");
+    for name in files.keys() {
+        let mut less = files.clone();
+        less.remove(name);
+        assert!(Detector::from_files(&less).expect_err("cut").to_string().contains(name.as_str()));
+    }
+    let mut other = files;
+    let text = String::from_utf8(other[DETECTOR_FILE].clone()).expect("text").replace("\"memory\",\n", "");
+    other.insert(DETECTOR_FILE.to_owned(), text.into_bytes());
+    let refused = Detector::from_files(&other).expect_err("a feature is gone").to_string();
+    assert!(refused.contains(DETECTOR_FILE), "{refused}");
+    assert!(detector.read(&[0.0; 3]).is_err());
+    let rows = LabelledRows { x: &x, odd: &odd, usual: &odd };
+    let refused = |settings| fit_detector(&rows, &settings, 1).expect_err("wrong settings").to_string();
+    let mut wrong = settings();
+    wrong.members[0].columns[0] = "cpuu".to_owned();
+    assert!(refused(wrong).contains("no column `cpuu`, which member `work`"));
+    assert!(
+        refused(DetectorSettings { expected_share: 0.0, ..settings() }).contains("`expected_share` must be above 0")
+    );
+    assert!(refused(DetectorSettings { members: vec![], ..settings() }).contains("`members` must be between 1 and 16"));
+}

@@ -1,0 +1,29 @@
+//! The anomaly detector: rows with labels, the cut by time, the threshold by cost, figures, the gate, the page.
+
+mod artifact;
+mod evaluate;
+mod gate;
+mod history;
+mod log;
+mod page;
+mod points;
+mod settings;
+mod threshold;
+mod train;
+mod zscore;
+
+#[cfg(test)]
+mod tests;
+
+pub use artifact::{DetectorFolder, read_detector, seal_detector};
+pub use evaluate::{AlarmScores, KindScores, Timeline, evaluate};
+pub use gate::{AnomalyCheck, AnomalyGate, AnomalyVerdict, judge};
+pub use history::History;
+pub use log::{EXPERIMENT, log_run};
+pub use page::page;
+pub(crate) use page::{figures, points as point_figures};
+pub use points::{PointScores, precision_recall, roc_auc};
+pub use settings::AnomalySettings;
+pub use threshold::{CostCurve, CostPoint, cheapest};
+pub use train::{Judged, TrainedDetector, VoteChoice, train_detector};
+pub use zscore::ZScore;

@@ -1,0 +1,152 @@
+//! The section `[trainer.anomaly]`.
+
+use clap::Args;
+use features::patterns::{ANOMALY_PATTERNS, Subject};
+use models::anomaly::{AlarmSettings, AnomalyKind, DetectorSettings, ForestSettings, MemberSettings, Rule};
+use serde::{Deserialize, Serialize};
+
+/// How the anomaly detector is trained.
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnomalySettings {
+    /// Seed of every draw: the same data, seed and version give the same model files
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_SEED", default_value_t = 7, value_name = "SEED")]
+    pub seed: u64,
+    /// Trees of each forest
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_TREES", default_value_t = 100, value_name = "TREES")]
+    pub trees: usize,
+    /// Rows that each tree is grown on
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_SAMPLES", default_value_t = 256, value_name = "ROWS")]
+    pub samples: usize,
+    /// Features of a split beyond the first: 0 grows isolation forests, more extended ones
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_EXTENSION", default_value_t = 0, value_name = "FEATURES")]
+    pub extension: usize,
+    /// Share of the history, at its end, that the detector is tested on and never learns from
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_TEST_SHARE", default_value_t = 0.3, value_name = "SHARE")]
+    pub test_share: f64,
+    /// Share of the rest, at its end, that chooses vote and threshold
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_VALIDATION_SHARE", default_value_t = 0.4, value_name = "SHARE")]
+    pub validation_share: f64,
+    /// What a missed incident costs
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_MISSED_COST", default_value_t = 10.0, value_name = "COST")]
+    pub missed_cost: f64,
+    /// What a false alarm costs
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_FALSE_ALARM_COST", default_value_t = 1.0, value_name = "COST")]
+    pub false_alarm_cost: f64,
+    /// Share of readings above the threshold where the validation slice has no labelled incident
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_EXPECTED_SHARE", default_value_t = 0.002, value_name = "SHARE")]
+    pub expected_share: f64,
+    /// Hours after an incident that teach nothing, since windows still remember it
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_AFTERMATH_HOURS", default_value_t = 2.0, value_name = "HOURS")]
+    pub aftermath_hours: f64,
+    /// Readings in a row that raise an alarm
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_RAISE_AFTER", default_value_t = 2, value_name = "READINGS")]
+    pub raise_after: u16,
+    /// Usual readings in a row that end an alarm
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_CLEAR_AFTER", default_value_t = 3, value_name = "READINGS")]
+    pub clear_after: u16,
+}
+
+impl Default for AnomalySettings {
+    fn default() -> Self {
+        Self {
+            seed: 7,
+            trees: 100,
+            samples: 256,
+            extension: 0,
+            test_share: 0.3,
+            validation_share: 0.4,
+            missed_cost: 10.0,
+            false_alarm_cost: 1.0,
+            expected_share: 0.002,
+            aftermath_hours: 2.0,
+            raise_after: 2,
+            clear_after: 3,
+        }
+    }
+}
+
+/// A node that says it has been up for less was just restarted; three readings see it.
+const JUST_RESTARTED_HOURS: f32 = 0.25;
+
+impl AnomalySettings {
+    /// Checks every value that `models` does not check.
+    ///
+    /// # Errors
+    /// Names the key, the rule and the value.
+    pub fn validate(&self) -> Result<(), runtime::WrongUse> {
+        let wrong = |key: &str, rule: &str, got: f64| {
+            Err(runtime::WrongUse(format!("`{key}` of [trainer.anomaly] must be {rule}, got {got}")))
+        };
+        for (key, share) in [("test_share", self.test_share), ("validation_share", self.validation_share)] {
+            if !(0.05..=0.6).contains(&share) {
+                return wrong(key, "between 0.05 and 0.6", share);
+            }
+        }
+        for (key, cost) in [("missed_cost", self.missed_cost), ("false_alarm_cost", self.false_alarm_cost)] {
+            if !(cost > 0.0 && cost.is_finite()) {
+                return wrong(key, "finite and above 0", cost);
+            }
+        }
+        if !(self.expected_share > 0.0 && self.expected_share <= 0.5) {
+            return wrong("expected_share", "above 0 and at most 0.5", self.expected_share);
+        }
+        if !(0.0..=168.0).contains(&self.aftermath_hours) {
+            return wrong("aftermath_hours", "between 0 and 168", self.aftermath_hours);
+        }
+        if self.raise_after == 0 || self.clear_after == 0 {
+            return wrong("raise_after and clear_after", "at least 1", 0.0);
+        }
+        Ok(())
+    }
+
+    /// The detector that is wanted: one forest per pattern, rules on availability.
+    pub fn detector(&self) -> DetectorSettings {
+        let members = ANOMALY_PATTERNS.iter().map(|pattern| MemberSettings {
+            name: pattern.name.to_owned(),
+            kind: match pattern.subject {
+                Subject::Cpu | Subject::Network => AnomalyKind::Performance,
+                Subject::Memory | Subject::Disk => AnomalyKind::Resource,
+            },
+            columns: pattern.columns.iter().map(|column| (*column).to_owned()).collect(),
+        });
+        DetectorSettings {
+            forest: ForestSettings { trees: self.trees, samples: self.samples, extension: self.extension },
+            members: members.collect(),
+            rules: vec![
+                Rule::Missing { feature: "cpu_utilization".to_owned(), while_known: "pods_running".to_owned() },
+                Rule::Below { feature: "uptime_hours".to_owned(), limit: JUST_RESTARTED_HOURS },
+            ],
+            alarms: AlarmSettings {
+                raise_after: self.raise_after,
+                clear_after: self.clear_after,
+                ..AlarmSettings::default()
+            },
+            expected_share: self.expected_share,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::FromArgMatches;
+
+    #[test]
+    fn flags_and_file_have_the_same_keys_and_defaults() {
+        let matches = AnomalySettings::augment_args(clap::Command::new("test")).get_matches_from(["test"]);
+        assert_eq!(AnomalySettings::from_arg_matches(&matches).expect("parsed"), AnomalySettings::default());
+        let ids: Vec<String> = matches.ids().map(|id| id.as_str().to_owned()).collect();
+        let table = serde_json::to_value(AnomalySettings::default()).expect("written");
+        for key in table.as_object().expect("a table").keys() {
+            assert!(ids.contains(key), "`{key}` has no flag");
+        }
+    }
+
+    #[test]
+    fn a_value_out_of_range_names_its_key() {
+        let error = AnomalySettings { missed_cost: 0.0, ..AnomalySettings::default() }.validate().expect_err("free");
+        assert_eq!(error.to_string(), "`missed_cost` of [trainer.anomaly] must be finite and above 0, got 0");
+        assert!(AnomalySettings::default().validate().is_ok());
+    }
+}

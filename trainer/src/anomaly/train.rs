@@ -1,0 +1,228 @@
+//! Training: the forests on usual rows, the vote on labelled ones, the threshold on the hours after them.
+
+use super::{AlarmScores, AnomalySettings, CostCurve, History, Timeline, ZScore, cheapest, evaluate};
+use crate::folds::{TooShort, Window};
+use cluster::{DAY_MS, GRID_STEP_MS, HOUR_MS, grid_floor};
+use models::FeatureMatrix;
+use models::anomaly::{Detector, LabelledRows, Vote, fit_detector};
+use std::time::Instant;
+
+/// Windows of a day: shorter history has no usual day to compare with.
+const SHORTEST_WINDOW_MS: i64 = DAY_MS;
+
+/// How vote and threshold were chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum VoteChoice {
+    /// By cost on labelled incidents of the validation slice.
+    ByCost(CostCurve),
+    /// By the stated share of readings, since nothing was labelled there.
+    ByShare(f64),
+}
+
+/// A detector with its figures on the test.
+#[derive(Debug, Clone)]
+pub struct TrainedDetector {
+    /// The detector.
+    pub detector: Detector,
+    /// How vote and threshold were chosen.
+    pub choice: VoteChoice,
+    /// What the forests and the vote learned from.
+    pub train: Window,
+    /// What chose vote and threshold.
+    pub validation: Window,
+    /// What nothing was learned from.
+    pub test: Window,
+    /// On the test.
+    pub scores: AlarmScores,
+    /// The z-score on the test, its threshold chosen in the same way on the same slice.
+    pub zscore: AlarmScores,
+    /// Votes and labels of the test, for its curves.
+    pub test_votes: (Vec<f32>, Vec<bool>),
+    /// The same of the z-score.
+    pub zscore_votes: Vec<f32>,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+/// Votes of all rows of a history.
+pub(super) struct Votes {
+    pub votes: Vec<f32>,
+    pub certain: Vec<bool>,
+}
+
+impl Votes {
+    /// The votes of a detector on rows whose surprises are known.
+    pub fn of(detector: &Detector, x: &FeatureMatrix, surprises: &[f32]) -> Self {
+        let rows = surprises.chunks_exact(detector.members().len()).enumerate();
+        let (votes, certain) = rows
+            .map(|(row, surprises)| {
+                let reading = detector.reading(x.row(row), surprises);
+                (reading.vote, reading.certain)
+            })
+            .unzip();
+        Self { votes, certain }
+    }
+
+    pub fn timeline<'a>(&'a self, history: &'a History, odd: &'a [bool], detector: &Detector) -> Timeline<'a> {
+        Timeline { history, votes: &self.votes, certain: &self.certain, odd, alarms: *detector.alarms() }
+    }
+}
+
+/// A model's figures on a window.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// Figures.
+    pub scores: AlarmScores,
+    /// Readings that are no number.
+    pub insane: usize,
+}
+
+impl Judged {
+    /// Judges a detector on `window`.
+    ///
+    /// # Errors
+    /// When the history lacks one of its features.
+    pub fn of(detector: &Detector, history: &History, window: Window) -> anyhow::Result<Self> {
+        let x = history.x.select_columns(detector.features())?;
+        let votes = Votes::of(detector, &x, &detector.surprises(&x)?);
+        let rows = history.rows_in(window).into_iter().flatten();
+        let insane = rows.filter(|row| !votes.votes[*row].is_finite()).count();
+        let odd = history.odd();
+        let scores = evaluate(&votes.timeline(history, &odd, detector), window, detector.threshold());
+        Ok(Self { scores, insane })
+    }
+}
+
+/// Trains a detector and judges it, and the z-score beside it, on the end of the history.
+///
+/// # Errors
+/// When the history is too short to be cut, or no row is usual.
+pub fn train_detector(history: &History, settings: &AnomalySettings) -> anyhow::Result<TrainedDetector> {
+    settings.validate()?;
+    let began = Instant::now();
+    let (train, validation, test) = cut(history.span(), settings)?;
+    let (odd, usual) = (history.odd(), history.usual(settings.aftermath_hours));
+    let rows: Vec<usize> = history.rows_in(train).into_iter().flatten().collect();
+    let pick = |marks: &[bool]| -> Vec<bool> { rows.iter().map(|row| marks[*row]).collect() };
+    let (x, train_odd, train_usual) = (history.x.select_rows(&rows)?, pick(&odd), pick(&usual));
+    let labelled = LabelledRows { x: &x, odd: &train_odd, usual: &train_usual };
+    let fitted = fit_detector(&labelled, &settings.detector(), settings.seed)?;
+
+    let surprises = fitted.surprises(&history.x)?;
+    let known = Known { history, odd: &odd, surprises: &surprises, settings };
+    let (detector, choice) = known.choose(fitted, train, validation);
+    let votes = Votes::of(&detector, &history.x, &surprises);
+    let scores = evaluate(&votes.timeline(history, &odd, &detector), test, detector.threshold());
+
+    let may_teach: Vec<bool> = (0..usual.len()).map(|row| usual[row] && train.contains(history.ts[row])).collect();
+    let z = Votes { votes: ZScore::learn(history, &may_teach).votes(history), certain: vec![false; usual.len()] };
+    let timeline = z.timeline(history, &odd, &detector);
+    let z_threshold = cheapest(&timeline, validation, settings.missed_cost, settings.false_alarm_cost)
+        .and_then(|curve| curve.choice())
+        .map_or_else(|| exceeded_by(&z.votes, history, validation, settings.expected_share), |choice| choice.threshold);
+    let zscore = evaluate(&timeline, test, z_threshold);
+
+    let test_rows: Vec<usize> = history.rows_in(test).into_iter().flatten().collect();
+    let of = |votes: &Votes| -> Vec<f32> {
+        test_rows.iter().map(|row| if votes.certain[*row] { f32::MAX } else { votes.votes[*row] }).collect()
+    };
+    Ok(TrainedDetector {
+        test_votes: (of(&votes), test_rows.iter().map(|row| odd[*row]).collect()),
+        zscore_votes: of(&z),
+        detector,
+        choice,
+        train,
+        validation,
+        test,
+        scores,
+        zscore,
+        seconds: began.elapsed().as_secs_f64(),
+    })
+}
+
+/// What a vote is chosen on.
+struct Known<'a> {
+    history: &'a History,
+    odd: &'a [bool],
+    surprises: &'a [f32],
+    settings: &'a AnomalySettings,
+}
+
+/// Factors that a member's surprise may get, beside the one that it has.
+const FACTORS: [f32; 4] = [0.6, 0.8, 1.25, 1.6];
+
+impl Known<'_> {
+    /// The cheapest threshold of a vote within a window; `None` where nothing is labelled.
+    fn curve(&self, detector: &Detector, vote: &Vote, window: Window) -> Option<CostCurve> {
+        let candidate = detector.clone().with_vote(vote.clone(), detector.threshold());
+        let votes = Votes::of(&candidate, &self.history.x, self.surprises);
+        let timeline = votes.timeline(self.history, self.odd, &candidate);
+        cheapest(&timeline, window, self.settings.missed_cost, self.settings.false_alarm_cost)
+    }
+
+    fn cost(&self, detector: &Detector, vote: &Vote, window: Window) -> Option<f64> {
+        self.curve(detector, vote, window)?.choice().map(|choice| choice.cost)
+    }
+
+    /// Factors that make the largest surprise cheaper on the training slice: one member after the other, twice.
+    fn scaled(&self, detector: &Detector, train: Window) -> Option<Vote> {
+        let mut factors = vec![1.0_f32; detector.members().len()];
+        let mut least = self.cost(detector, &Vote::Scaled(factors.clone()), train)?;
+        for _ in 0..2 {
+            for member in 0..factors.len() {
+                for factor in FACTORS {
+                    let mut changed = factors.clone();
+                    changed[member] *= factor;
+                    let cost = self.cost(detector, &Vote::Scaled(changed.clone()), train)?;
+                    if cost < least {
+                        (least, factors) = (cost, changed);
+                    }
+                }
+            }
+        }
+        Some(Vote::Scaled(factors))
+    }
+
+    /// Tries the votes that there are, each with its cheapest threshold on the validation slice.
+    fn choose(&self, fitted: Detector, train: Window, validation: Window) -> (Detector, VoteChoice) {
+        let candidates = [Some(Vote::Largest), Some(fitted.vote().clone()), self.scaled(&fitted, train)];
+        let tried = candidates.into_iter().flatten().filter_map(|vote| {
+            let curve = self.curve(&fitted, &vote, validation)?;
+            let choice = curve.choice()?;
+            Some((vote, choice, curve))
+        });
+        match tried.min_by(|left, right| left.1.cost.total_cmp(&right.1.cost)) {
+            Some((vote, choice, curve)) => (fitted.with_vote(vote, choice.threshold), VoteChoice::ByCost(curve)),
+            // Nothing is labelled there: the threshold of the fit stands.
+            None => (fitted, VoteChoice::ByShare(self.settings.expected_share)),
+        }
+    }
+}
+
+/// The vote that a share of the readings within a window exceeds.
+fn exceeded_by(votes: &[f32], history: &History, window: Window, share: f64) -> f32 {
+    let mut sorted: Vec<f32> = history.rows_in(window).into_iter().flatten().map(|row| votes[row]).collect();
+    sorted.sort_by(f32::total_cmp);
+    let at = ((1.0 - share) * sorted.len().saturating_sub(1) as f64).round() as usize;
+    sorted.get(at).copied().unwrap_or(f32::INFINITY)
+}
+
+/// Train, validation and test, one after the other.
+fn cut(span: Window, settings: &AnomalySettings) -> Result<(Window, Window, Window), TooShort> {
+    let before = |until: i64, share: f64| grid_floor(until - ((until - span.from) as f64 * share) as i64, GRID_STEP_MS);
+    let test_from = before(span.until, settings.test_share);
+    let validation_from = before(test_from, settings.validation_share);
+    let windows = [(span.from, validation_from), (validation_from, test_from), (test_from, span.until)]
+        .map(|(from, until)| Window { from, until });
+    if windows.iter().all(|window| window.until - window.from >= SHORTEST_WINDOW_MS) {
+        let [train, validation, test] = windows;
+        return Ok((train, validation, test));
+    }
+    let validated = (1.0 - settings.test_share) * settings.validation_share;
+    let smallest = settings.test_share.min(validated).min(1.0 - settings.test_share - validated);
+    Err(TooShort {
+        doing: "train, validate and test the anomaly detector",
+        got_hours: span.hours(),
+        wanted_hours: SHORTEST_WINDOW_MS as f64 / HOUR_MS as f64 / smallest,
+    })
+}
