@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use runtime::WrongUse;
 use serde::{Deserialize, Serialize};
 use simulator::command::Network;
-use simulator::compare::{Interval, paired_difference};
+use simulator::compare::{Interval, paired_ratio};
 use simulator::engine::EngineSettings;
 use simulator::learning::Scores;
 use simulator::outcome::CostWeights;
@@ -167,18 +167,23 @@ impl Figures<'_> {
         let mean = |costs: &[f64]| costs.iter().sum::<f64>() / costs.len().max(1) as f64;
         let check = |rule: &str, passed, reason| PlacementCheck { rule: rule.to_owned(), passed, reason };
         let words = |difference: Interval| {
-            format!("{:+.1}, 95 % interval {:+.1} to {:+.1}", difference.mean, difference.low, difference.high)
+            let percent = |share: f64| 100.0 * share;
+            format!(
+                "{:+.1} %, 95 % interval {:+.1} to {:+.1} %",
+                percent(difference.mean),
+                percent(difference.low),
+                percent(difference.high)
+            )
         };
         let mut checks = Vec::new();
-        let below = paired_difference(self.own, self.kube);
-        let limit = limits.above_kube * mean(self.kube);
+        let below = paired_ratio(self.own, self.kube);
         checks.push(check(
             "kube-scheduler",
-            below.high < limit,
+            below.high < limits.above_kube,
             format!(
-                "cost differs from kube-scheduler's {:.1} by {}; the whole interval must be below {limit:.1}",
-                mean(self.kube),
-                words(below)
+                "cost against kube-scheduler's on the same clusters: {}; the whole interval must be below {:+.1} %",
+                words(below),
+                100.0 * limits.above_kube
             ),
         ));
         let saved = 1.0 - mean(self.own) / mean(self.random).max(f64::MIN_POSITIVE);
@@ -192,15 +197,16 @@ impl Figures<'_> {
             ),
         ));
         if let Some(champion) = self.champion {
-            let difference = paired_difference(self.own, champion);
-            let slack = limits.champion_slack * mean(champion);
-            let worse = difference.is_above_zero() && difference.mean > slack;
+            let difference = paired_ratio(self.own, champion);
+            let worse = difference.is_above_zero() && difference.mean > limits.champion_slack;
             checks.push(check(
                 "champion",
                 !worse,
                 format!(
-                    "cost differs from the champion's by {}; refused when the whole interval is above 0 and the mean above {slack:.2}",
-                    words(difference)
+                    "cost against the champion's on the same clusters: {}; refused when the whole interval is above 0 and \
+                     the mean above {:+.1} %",
+                    words(difference),
+                    100.0 * limits.champion_slack
                 ),
             ));
         }
