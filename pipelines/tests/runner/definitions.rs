@@ -159,7 +159,7 @@ fn the_daily_retrain_is_valid_and_shown_in_order() {
     let place = Place::new();
     let run = |arguments: &[&str]| crate::fixture::ended(place.command(arguments).output().expect("runner"));
     let checked = run(&["check"]);
-    assert_eq!(checked.out, "pipeline `daily-retrain` is valid: 8 steps, 2 parameters\n", "{checked:?}");
+    assert_eq!(checked.out, "pipeline `daily-retrain` is valid: 10 steps, 2 parameters\n", "{checked:?}");
     let shown = run(&["show"]).out;
     let places: Vec<_> = ["collect", "quality", "features", "train-load", "validate", "register", "register-placement"]
         .iter()

@@ -37,7 +37,7 @@ fn kfp_loads_what_the_checker_accepts() {
     assert_eq!(
         lines,
         [
-            "loaded daily-retrain: collect features quality register register-placement train-load train-placement validate; 7 executors with platform settings"
+            "loaded daily-retrain: collect features quality register register-anomaly register-placement train-anomaly train-load train-placement validate; 8 executors with platform settings"
         ]
     );
 }
