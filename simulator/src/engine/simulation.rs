@@ -352,23 +352,27 @@ impl<'a> Simulation<'a> {
 
 /// The place of the highest score, by chance among equals (kube-scheduler's `selectHost`). NaN never wins.
 fn best(scores: &[f64], chance: &mut ChaCha8Rng) -> usize {
-    let (mut highest, mut equals, mut first) = (f64::NEG_INFINITY, 0, 0);
-    for (place, score) in scores.iter().enumerate() {
-        if *score > highest {
-            (highest, equals, first) = (*score, 1, place);
-        } else if *score == highest {
-            equals += 1;
+    let highest = highest(scores);
+    let equals = scores.iter().filter(|score| **score == highest).count();
+    if equals == 0 {
+        return chance.random_range(0..scores.len());
+    }
+    let chosen = if equals == 1 { 0 } else { chance.random_range(0..equals) };
+    let mut places = scores.iter().enumerate().filter(|(_, score)| **score == highest);
+    places.nth(chosen).map_or(0, |(place, _)| place)
+}
+
+/// The highest score; minus infinity where there is none. In lanes, so that no comparison waits for the one before it.
+fn highest(scores: &[f64]) -> f64 {
+    let greater = |most: f64, score: f64| if score > most { score } else { most };
+    let (lanes, rest) = scores.as_chunks::<8>();
+    let mut most = [f64::NEG_INFINITY; 8];
+    for lane in lanes {
+        for (most, score) in most.iter_mut().zip(lane) {
+            *most = greater(*most, *score);
         }
     }
-    match equals {
-        0 => chance.random_range(0..scores.len()),
-        1 => first,
-        _ => {
-            let chosen = chance.random_range(0..equals);
-            let mut places = scores.iter().enumerate().filter(|(_, score)| **score == highest);
-            places.nth(chosen).map_or(first, |(place, _)| place)
-        }
-    }
+    most.iter().chain(rest).fold(f64::NEG_INFINITY, |most, score| greater(most, *score))
 }
 
 #[cfg(test)]
