@@ -23,7 +23,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [file, rest @ ..] = arguments.as_slice() else { return Err("usage: scale CHART.svg [MOST_PODS]".into()) };
     let most: usize = rest.first().map_or(Ok(100_000), |most| most.parse())?;
-    println!("| nodes | pods | simulated days | seconds | pods a second | seconds per simulated day |\n|---|---|---|---|---|---|");
+    println!(
+        "| nodes | pods | simulated days | seconds | pods a second | seconds per simulated day |\n|---|---|---|---|---|---|"
+    );
     let mut lines = Vec::new();
     for nodes in NODES {
         let mut points = Vec::new();
@@ -45,13 +47,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         lines.push(Line { name: format!("{nodes} nodes"), points, ..Line::default() });
     }
-    let drawn = chart::lines(&Lines {
-        y_label: "seconds",
-        x_label: "pods",
-        axis: Axis::Number,
-        lines,
-        ..Lines::default()
-    });
+    let drawn =
+        chart::lines(&Lines { y_label: "seconds", x_label: "pods", axis: Axis::Number, lines, ..Lines::default() });
     std::fs::write(file, drawn.svg())?;
     Ok(())
 }
