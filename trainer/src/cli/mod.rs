@@ -121,6 +121,9 @@ struct TrainLoadArgs {
 
 #[derive(Debug, Args)]
 struct TrainPlacementArgs {
+    /// Raw dataset whose pods and nodes it learns from beside made-up clusters: a manifest file, an id, `latest`, or `none`
+    #[arg(long, env = "BERTH_PLACEMENT_HISTORY", default_value = "latest", value_name = "DATASET")]
+    history: String,
     /// Folder to write the model to; it is replaced whole
     #[arg(long, value_name = "DIR")]
     model_out: PathBuf,

@@ -1,16 +1,18 @@
 //! `trainer train placement`.
 
 use super::{Context, TrainPlacementArgs, commands, inputs};
-use crate::placement::{self, PlacementGate, PlacementSettings, PlacementVerdict, Trained};
+use crate::placement::{self, Clusters, OwnHistory, PlacementGate, PlacementSettings, PlacementVerdict, Trained};
 use crate::registry;
 use crate::text_table::text_table;
 use crate::train::{RUN_FILE, RunReference, write_model};
 use anyhow::Context as _;
 use clap::ArgMatches;
+use cluster::PODS;
 use runtime::GateRefused;
 use serde_json::json;
 use simulator::outcome::CostWeights;
 use std::path::{Path, PathBuf};
+use store::StoreError;
 
 /// Where things go.
 struct Places<'a> {
@@ -34,9 +36,18 @@ pub(super) fn train(context: &Context, args: &TrainPlacementArgs, matches: &ArgM
         std::fs::remove_file(&places.checkpoint)
             .with_context(|| format!("failed to remove checkpoint `{}`", places.checkpoint.display()))?;
     }
-    let (trained, run, verdict) = train_and_judge(context, &settings, &gate, &weights, &places)?;
-    let json = json!({ "model": args.model_out, "run": run, "seconds": trained.seconds, "looks": trained.looks, "verdict": verdict });
-    commands::print_or_json(args.output.json, &json, || text(&trained, &verdict, &run, places.model));
+    let history = own_history(context, &args.history, &settings)?;
+    let clusters = Clusters { settings: &settings, history: history.as_ref() };
+    let (trained, run, verdict) = train_and_judge(context, clusters, &gate, &weights, &places)?;
+    let json = json!({
+        "model": args.model_out,
+        "run": run,
+        "history": history.as_ref().map(|history| &history.dataset),
+        "seconds": trained.seconds,
+        "looks": trained.looks,
+        "verdict": verdict,
+    });
+    commands::print_or_json(args.output.json, &json, || text(clusters, &trained, &verdict, &run, places.model));
     refuse(&verdict)
 }
 
@@ -54,9 +65,12 @@ pub(super) fn retrain(context: &Context) -> anyhow::Result<()> {
         verdict: Some(&verdict_file),
         page: Some(&page_file),
     };
-    let (trained, run, verdict) = train_and_judge(context, &settings, &gate, &weights, &places)?;
+    let named = std::env::var("BERTH_PLACEMENT_HISTORY").unwrap_or_else(|_| "latest".to_owned());
+    let history = own_history(context, &named, &settings)?;
+    let clusters = Clusters { settings: &settings, history: history.as_ref() };
+    let (trained, run, verdict) = train_and_judge(context, clusters, &gate, &weights, &places)?;
     let print = |text: String| commands::print_or_json(false, &serde_json::Value::Null, || text);
-    print(text(&trained, &verdict, &run, &folder));
+    print(text(clusters, &trained, &verdict, &run, &folder));
     refuse(&verdict)?;
     let registered =
         context.with_tracker(async |tracker| registry::register_placement(tracker, &folder, &verdict, true).await)?;
@@ -68,18 +82,41 @@ fn default_checkpoint(context: &Context) -> PathBuf {
     context.store.root().join("checkpoints").join(registry::PLACEMENT_MODEL)
 }
 
+/// The history that is named, if there is something to learn from in it.
+fn own_history(context: &Context, named: &str, settings: &PlacementSettings) -> anyhow::Result<Option<OwnHistory>> {
+    settings.check()?;
+    if named == "none" {
+        return Ok(None);
+    }
+    let dataset = match context.store.find_version(named, &PODS) {
+        Err(StoreError::Empty { .. }) if named == "latest" => {
+            tracing::info!("learns in made-up clusters only: no dataset with pods was collected");
+            return Ok(None);
+        }
+        found => found.with_context(|| format!("--history `{named}` is no dataset"))?,
+    };
+    match OwnHistory::read(&context.store, &dataset, settings)? {
+        Ok(history) => Ok(Some(history)),
+        Err(reason) => {
+            tracing::warn!(dataset = dataset.id, reason, "learns in made-up clusters only");
+            Ok(None)
+        }
+    }
+}
+
 fn train_and_judge(
     context: &Context,
-    settings: &PlacementSettings,
+    clusters: Clusters<'_>,
     gate: &PlacementGate,
     weights: &CostWeights,
     places: &Places<'_>,
 ) -> anyhow::Result<(Trained, RunReference, PlacementVerdict)> {
+    let settings = clusters.settings;
     gate.check()?;
     weights.check()?;
     let trained_at = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let bar = runtime::progress::bar(settings.episodes, "learning to place");
-    let trained = placement::train(settings, weights, Some(&places.checkpoint), |point| {
+    let trained = placement::train(clusters, weights, Some(&places.checkpoint), |point| {
         bar.set_position(point.episode + 1);
         bar.set_message(format!("reward {:.3} loss {:.3}", point.reward, point.loss));
         tracing::debug!(
@@ -91,11 +128,11 @@ fn train_and_judge(
         );
     })?;
     bar.finish_and_clear();
-    let artifact = placement::seal_placement(&trained, settings, weights, &trained_at)?;
+    let artifact = placement::seal_placement(&trained, clusters, weights, &trained_at)?;
     write_model(places.model, artifact, &[])?;
     let model = placement::read_placement(places.model)?;
     let champion = context.with_tracker(async |tracker| registry::fetch_placement_champion(tracker).await)?;
-    let verdict = placement::judge(&model, champion.as_ref(), settings, weights, gate)?;
+    let verdict = placement::judge(&model, champion.as_ref(), clusters, weights, gate)?;
     let page = placement::page(&trained, &verdict);
     runtime::files::write_text(&places.model.join("report.html"), &page)?;
     if let Some(path) = places.page {
@@ -121,7 +158,15 @@ fn refuse(verdict: &PlacementVerdict) -> anyhow::Result<()> {
     Err(GateRefused(format!("validation refused the agent: {}", verdict.reasons().join("; "))).into())
 }
 
-fn text(trained: &Trained, verdict: &PlacementVerdict, run: &RunReference, folder: &Path) -> String {
+fn text(
+    clusters: Clusters<'_>,
+    trained: &Trained,
+    verdict: &PlacementVerdict,
+    run: &RunReference,
+    folder: &Path,
+) -> String {
+    let history =
+        clusters.history.map_or(String::new(), |history| format!(" and the history of {}", history.dataset.id));
     let rows: Vec<Vec<String>> = verdict
         .checks
         .iter()
@@ -131,7 +176,7 @@ fn text(trained: &Trained, verdict: &PlacementVerdict, run: &RunReference, folde
         })
         .collect();
     format!(
-        "learned in {} episodes, {} updates, {:.1} s\n{}validation {}\nmodel  {}\nreport {}\nrun    {} in {}\n",
+        "learned in {} episodes, {} updates, {:.1} s, from made-up clusters{history}\n{}validation {}\nmodel  {}\nreport {}\nrun    {} in {}\n",
         trained.curve.len(),
         trained.updates,
         trained.seconds,

@@ -1,7 +1,7 @@
 //! The artifact `placement-agent`.
 
 use super::state::code;
-use super::{PlacementSettings, Trained, clusters};
+use super::{Clusters, Trained, clusters};
 use anyhow::Context;
 use models::artifact::{Artifact, ArtifactDraft, ArtifactMetadata, DatasetReference};
 use models::placement::{NETWORK_FILE, PlacementNetwork};
@@ -26,11 +26,12 @@ pub struct PlacementFolder {
 /// What an encoder refuses.
 pub fn seal_placement(
     trained: &Trained,
-    settings: &PlacementSettings,
+    clusters: Clusters<'_>,
     weights: &CostWeights,
     trained_at: &str,
 ) -> anyhow::Result<Artifact> {
     let mut hyper_parameters: BTreeMap<String, serde_json::Value> = BTreeMap::new();
+    let settings = clusters.settings;
     let kinds: Vec<String> = clusters::LEARNED.iter().map(|shape| format!("{shape:?}").to_lowercase()).collect();
     for value in [serde_json::to_value(settings)?, serde_json::json!({ "cost_weights": weights, "clusters": kinds })] {
         hyper_parameters
@@ -43,17 +44,16 @@ pub fn seal_placement(
     }
     let cheapest = trained.looks.iter().map(|look| look.cost).fold(f64::NAN, f64::min);
     metrics.insert("cost_looked_at".to_owned(), cheapest);
-    // What it learned from is made from these settings, so their hash names it.
+    // Made-up clusters come from these settings alone, so their hash names what was learned from.
     let made_from = serde_json::to_vec(&hyper_parameters)?;
+    let made_up =
+        || DatasetReference { id: format!("simulated-{}", kinds.join("-")), hash: runtime::files::sha256(&made_from) };
     let draft = ArtifactDraft {
         algorithm: "deep Q-network (double DQN, n-step returns), one network that scores every candidate".into(),
         code: code(),
         trained_at: trained_at.to_owned(),
         training_seconds: trained.seconds,
-        dataset: DatasetReference {
-            id: format!("simulated-{}", kinds.join("-")),
-            hash: runtime::files::sha256(&made_from),
-        },
+        dataset: clusters.history.map_or_else(made_up, |history| history.dataset.clone()),
         hyper_parameters,
         metrics,
         top_features: trained.network.importance(&trained.sample)?.into_iter().take(20).collect(),
@@ -78,6 +78,7 @@ pub fn read_placement(folder: &Path) -> anyhow::Result<PlacementFolder> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::PlacementSettings;
     use super::*;
     use crate::train::write_model;
 
@@ -91,7 +92,8 @@ mod tests {
             hidden: vec![8],
             ..PlacementSettings::default()
         };
-        super::super::train(&settings, &CostWeights::default(), None, |_| ()).expect("trained")
+        let clusters = Clusters { settings: &settings, history: None };
+        super::super::train(clusters, &CostWeights::default(), None, |_| ()).expect("trained")
     }
 
     #[test]
@@ -99,7 +101,8 @@ mod tests {
         let trained = trained();
         let settings = PlacementSettings::default();
         let sealed = || {
-            seal_placement(&trained, &settings, &CostWeights::default(), "2026-11-21T00:00:00Z").expect("an artifact")
+            let clusters = Clusters { settings: &settings, history: None };
+            seal_placement(&trained, clusters, &CostWeights::default(), "2026-11-21T00:00:00Z").expect("an artifact")
         };
         let place = tempfile::tempdir().expect("a folder");
         let folder = place.path().join("placement-agent");

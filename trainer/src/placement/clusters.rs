@@ -1,6 +1,8 @@
-//! The clusters that the agent learns in, is looked at in, and is judged in. No seed is in two of these groups.
+//! The clusters that the agent learns in, is looked at in, and is judged in: made-up ones, and where there is a history
+//! with pods, parts of that. No seed and no hour is in two of these groups.
 
 use super::PlacementSettings;
+use super::history::{OwnHistory, Part};
 use anyhow::Context;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -16,65 +18,80 @@ pub const JUDGED: [Shape; 2] = [Shape::Mixed, Shape::Misrequested];
 const LEARN_FROM: u64 = 1_000_000;
 const LOOK_FROM: u64 = 2_000_000;
 const JUDGE_FROM: u64 = 3_000_000;
-/// Clusters that it is looked at in.
+/// Made-up clusters that it is looked at in, and parts of the history.
 const LOOKS: u64 = 4;
+const LOOKS_AT_HISTORY: u64 = 2;
 
-/// The cluster of an episode: its kind in turn, its size and load by chance.
-///
-/// # Errors
-/// When a setting is out of range.
-pub fn of_episode(settings: &PlacementSettings, episode: u64) -> anyhow::Result<Scenario> {
-    drawn(settings, LEARN_FROM + settings.seed.wrapping_mul(10_007) % 900_000 + episode, episode)
+/// Where clusters come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Clusters<'a> {
+    /// How large and how long.
+    pub settings: &'a PlacementSettings,
+    /// The user's own, if there is one to learn from.
+    pub history: Option<&'a OwnHistory>,
 }
 
-/// The clusters that networks are compared in while learning goes on.
-///
-/// # Errors
-/// When a setting is out of range.
-pub fn to_look_at(settings: &PlacementSettings) -> anyhow::Result<Vec<Scenario>> {
-    (0..LOOKS).map(|at| drawn(settings, LOOK_FROM + at, at)).collect()
-}
-
-/// The clusters that the gate judges in: `seeds` of each kind, of one size and load.
-///
-/// # Errors
-/// When a setting is out of range.
-pub fn to_judge(settings: &PlacementSettings, seeds: u64) -> anyhow::Result<Vec<Scenario>> {
-    let build = |shape, seed| {
-        let cluster =
-            Synthetic { shape, nodes: settings.nodes, days: settings.days, load: 0.75, seed: JUDGE_FROM + seed };
-        cluster.build().context("failed to make a cluster to judge in")
-    };
-    JUDGED.into_iter().flat_map(|shape| (0..seeds).map(move |seed| build(shape, seed))).collect()
-}
-
-fn drawn(settings: &PlacementSettings, seed: u64, turn: u64) -> anyhow::Result<Scenario> {
-    let mut chance = ChaCha8Rng::seed_from_u64(seed);
-    let shape = LEARNED[(turn % LEARNED.len() as u64) as usize];
-    let nodes = (settings.nodes as f64 * chance.random_range(0.6..1.4)) as usize;
-    let load = chance.random_range(0.6..0.8);
-    Synthetic { shape, nodes: nodes.max(3), days: settings.days, load, seed }
-        .build()
-        .context("failed to make a cluster to learn in")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_cluster_is_in_two_groups_and_kinds_take_turns() {
-        let settings = PlacementSettings { nodes: 6, days: 0.25, ..PlacementSettings::default() };
-        let learned: Vec<Scenario> = (0..4).map(|at| of_episode(&settings, at).expect("a cluster")).collect();
-        let names: Vec<&str> = learned.iter().map(|scenario| scenario.name.as_str()).collect();
-        assert_eq!(names, ["mixed", "bursts", "memory", "mixed"]);
-        assert_ne!(learned[0].pods, learned[3].pods);
-        assert_eq!(learned[1].pods, of_episode(&settings, 1).expect("a cluster").pods);
-        let looked = to_look_at(&settings).expect("clusters");
-        let judged = to_judge(&settings, 2).expect("clusters");
-        assert_eq!((looked.len(), judged.len()), (4, 4));
-        for other in looked.iter().chain(&judged) {
-            assert!(learned.iter().all(|scenario| scenario.pods != other.pods));
+impl Clusters<'_> {
+    /// The cluster of an episode. Every second one is of the history, if there is one; made-up ones take turns in kind.
+    ///
+    /// # Errors
+    /// When a setting is out of range.
+    pub fn of_episode(&self, episode: u64) -> anyhow::Result<Scenario> {
+        let seed = LEARN_FROM + self.settings.seed.wrapping_mul(10_007) % 900_000 + episode;
+        match self.history {
+            Some(history) if episode % 2 == 1 => {
+                history.draw(Part::Learn, self.settings, &mut ChaCha8Rng::seed_from_u64(seed))
+            }
+            Some(_) => self.made_up(seed, episode / 2),
+            None => self.made_up(seed, episode),
         }
+    }
+
+    /// The clusters that networks are compared in while learning goes on.
+    ///
+    /// # Errors
+    /// When a setting is out of range.
+    pub fn to_look_at(&self) -> anyhow::Result<Vec<Scenario>> {
+        let mut list: Vec<Scenario> =
+            (0..LOOKS).map(|at| self.made_up(LOOK_FROM + at, at)).collect::<anyhow::Result<_>>()?;
+        if let Some(history) = self.history {
+            let draw = |at| history.draw(Part::Look, self.settings, &mut ChaCha8Rng::seed_from_u64(LOOK_FROM + at));
+            list.extend((0..LOOKS_AT_HISTORY).map(draw).collect::<anyhow::Result<Vec<_>>>()?);
+        }
+        Ok(list)
+    }
+
+    /// The made-up clusters that the gate judges in: `seeds` of each kind, of one size and load.
+    ///
+    /// # Errors
+    /// When a setting is out of range.
+    pub fn to_judge(&self, seeds: u64) -> anyhow::Result<Vec<Scenario>> {
+        let PlacementSettings { nodes, days, .. } = *self.settings;
+        let build = |shape, seed| {
+            let cluster = Synthetic { shape, nodes, days, load: 0.75, seed: JUDGE_FROM + seed };
+            cluster.build().context("failed to make a cluster to judge in")
+        };
+        JUDGED.into_iter().flat_map(|shape| (0..seeds).map(move |seed| build(shape, seed))).collect()
+    }
+
+    /// `seeds` parts of the end of the history, which nothing was learned from; they may overlap. Empty without one.
+    ///
+    /// # Errors
+    /// When the history has no pod there.
+    pub fn of_own_history(&self, seeds: u64) -> anyhow::Result<Vec<Scenario>> {
+        let draw = |history: &OwnHistory, seed| {
+            history.draw(Part::Judge, self.settings, &mut ChaCha8Rng::seed_from_u64(JUDGE_FROM + seed))
+        };
+        self.history.into_iter().flat_map(|history| (0..seeds).map(move |seed| draw(history, seed))).collect()
+    }
+
+    fn made_up(&self, seed: u64, turn: u64) -> anyhow::Result<Scenario> {
+        let mut chance = ChaCha8Rng::seed_from_u64(seed);
+        let shape = LEARNED[(turn % LEARNED.len() as u64) as usize];
+        let nodes = (self.settings.nodes as f64 * chance.random_range(0.6..1.4)) as usize;
+        let load = chance.random_range(0.6..0.8);
+        Synthetic { shape, nodes: nodes.max(3), days: self.settings.days, load, seed }
+            .build()
+            .context("failed to make a cluster to learn in")
     }
 }

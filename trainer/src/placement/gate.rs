@@ -1,7 +1,7 @@
 //! May this agent be registered? It is run beside kube-scheduler's default scoring, random placement and the champion, on
 //! clusters that nobody learned in, paired by seed.
 
-use super::{PlacementFolder, PlacementSettings, clusters};
+use super::{Clusters, PlacementFolder, clusters};
 use clap::Args;
 use rayon::prelude::*;
 use runtime::WrongUse;
@@ -107,19 +107,20 @@ impl PlacementVerdict {
 pub fn judge(
     model: &PlacementFolder,
     champion: Option<&(String, PlacementFolder)>,
-    settings: &PlacementSettings,
+    clusters: Clusters<'_>,
     weights: &CostWeights,
     limits: &PlacementGate,
 ) -> anyhow::Result<PlacementVerdict> {
     limits.check()?;
-    let scenarios = clusters::to_judge(settings, limits.gate_seeds)?;
-    let costs = |kind: PolicyKind, network: Option<&PlacementFolder>| -> Vec<f64> {
+    let (made_up, own_history) = (clusters.to_judge(limits.gate_seeds)?, clusters.of_own_history(limits.gate_seeds)?);
+    let run = |scenarios: &[Scenario], kind: PolicyKind, network: Option<&PlacementFolder>| -> Vec<f64> {
         let agent = network.map(|folder| Arc::new(Network(folder.network.clone())) as Arc<dyn Scores>);
         let cost = |scenario: &Scenario| {
             weights.cost(&kind.run(scenario, &EngineSettings::default(), weights, agent.as_ref(), 1))
         };
         scenarios.par_iter().map(cost).collect()
     };
+    let costs = |kind, network| run(&made_up, kind, network);
     let champion = champion.filter(|(_, other)| other.hash != model.hash);
     let (own, kube, random) = (
         costs(PolicyKind::Agent, Some(model)),
@@ -127,8 +128,15 @@ pub fn judge(
         costs(PolicyKind::Random, None),
     );
     let theirs = champion.map(|(version, other)| (version.clone(), costs(PolicyKind::Agent, Some(other))));
-    let figures =
-        Figures { own: &own, kube: &kube, random: &random, champion: theirs.as_ref().map(|(_, costs)| &costs[..]) };
+    let there = [(PolicyKind::Agent, Some(model)), (PolicyKind::KubeScheduler, None)]
+        .map(|(kind, network)| run(&own_history, kind, network));
+    let figures = Figures {
+        own: &own,
+        kube: &kube,
+        random: &random,
+        champion: theirs.as_ref().map(|(_, costs)| &costs[..]),
+        history: (!own_history.is_empty()).then_some((&there[0], &there[1])),
+    };
     let checks = figures.checks(limits);
     let by_kind = |at: usize| -> Vec<(String, f64)> {
         let seeds = limits.gate_seeds as usize;
@@ -142,6 +150,12 @@ pub fn judge(
         list
     };
     let kinds = clusters::JUDGED.iter().enumerate();
+    let mut by_cluster: Vec<_> = kinds.map(|(at, kind)| (format!("{kind:?}").to_lowercase(), by_kind(at))).collect();
+    if !own_history.is_empty() {
+        let mean = |costs: &[f64]| costs.iter().sum::<f64>() / costs.len() as f64;
+        let list = vec![("agent".to_owned(), mean(&there[0])), ("kube-scheduler".into(), mean(&there[1]))];
+        by_cluster.push(("history".to_owned(), list));
+    }
     Ok(PlacementVerdict {
         model: models::artifact::PLACEMENT_AGENT.to_owned(),
         passed: checks.iter().all(|check| check.passed),
@@ -150,7 +164,7 @@ pub fn judge(
         at: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         limits: limits.clone(),
         checks,
-        costs: kinds.map(|(at, kind)| (format!("{kind:?}").to_lowercase(), by_kind(at))).collect(),
+        costs: by_cluster,
     })
 }
 
@@ -160,6 +174,8 @@ struct Figures<'a> {
     kube: &'a [f64],
     random: &'a [f64],
     champion: Option<&'a [f64]>,
+    /// Own and kube-scheduler's on the end of the user's history.
+    history: Option<(&'a [f64], &'a [f64])>,
 }
 
 impl Figures<'_> {
@@ -210,6 +226,18 @@ impl Figures<'_> {
                 ),
             ));
         }
+        if let Some((own, kube)) = self.history {
+            let difference = paired_ratio(own, kube);
+            checks.push(check(
+                "history",
+                !difference.is_above_zero(),
+                format!(
+                    "cost against kube-scheduler's on {} parts of the history's end: {}; refused when the whole interval is above 0",
+                    own.len(),
+                    words(difference)
+                ),
+            ));
+        }
         checks
     }
 }
@@ -220,7 +248,13 @@ mod tests {
 
     fn passed(own: [f64; 3], champion: Option<[f64; 3]>) -> Vec<bool> {
         let champion = champion.as_ref().map(|costs| &costs[..]);
-        let figures = Figures { own: &own, kube: &[100.0, 110.0, 120.0], random: &[200.0, 200.0, 200.0], champion };
+        let figures = Figures {
+            own: &own,
+            kube: &[100.0, 110.0, 120.0],
+            random: &[200.0, 200.0, 200.0],
+            champion,
+            history: None,
+        };
         figures.checks(&PlacementGate::default()).into_iter().map(|check| check.passed).collect()
     }
 
@@ -232,6 +266,23 @@ mod tests {
         assert_eq!(passed([140.0, 150.0, 160.0], None), [false, false]);
         assert_eq!(passed([80.0, 91.0, 99.0], Some([70.0, 80.0, 90.0])), [true, true, false]);
         assert_eq!(passed([80.0, 91.0, 99.0], Some([79.0, 90.5, 98.6])), [true, true, true], "within the slack");
+    }
+
+    #[test]
+    fn whoever_makes_the_users_own_cluster_dearer_is_refused() {
+        let passed = |own: &[f64]| {
+            let (kube, random) = ([100.0, 110.0, 120.0], [200.0, 200.0, 200.0]);
+            let figures = Figures {
+                own: &[80.0, 91.0, 99.0],
+                kube: &kube,
+                random: &random,
+                champion: None,
+                history: Some((own, &kube)),
+            };
+            figures.checks(&PlacementGate::default()).into_iter().map(|check| check.passed).collect::<Vec<_>>()
+        };
+        assert_eq!(passed(&[101.0, 109.0, 120.5]), [true, true, true], "no telling which is dearer");
+        assert_eq!(passed(&[120.0, 131.0, 144.0]), [true, true, false]);
     }
 
     #[test]

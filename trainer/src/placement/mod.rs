@@ -4,6 +4,7 @@
 mod artifact;
 mod clusters;
 mod gate;
+mod history;
 mod log;
 mod page;
 mod settings;
@@ -11,8 +12,9 @@ mod state;
 mod train;
 
 pub use artifact::{PlacementFolder, read_placement, seal_placement};
-pub use clusters::{JUDGED, LEARNED};
+pub use clusters::{Clusters, JUDGED, LEARNED};
 pub use gate::{PlacementGate, PlacementVerdict, judge};
+pub use history::OwnHistory;
 pub use log::{EXPERIMENT, log_run};
 pub use page::page;
 pub use settings::{PlacementSettings, REWARD_UNIT};

@@ -53,6 +53,8 @@ pub(super) struct State {
 #[serde(deny_unknown_fields)]
 struct Header {
     settings: PlacementSettings,
+    /// Id of the history's dataset.
+    dataset: Option<String>,
     code: String,
     seconds: f64,
     curve: Vec<CurvePoint>,
@@ -69,10 +71,11 @@ impl State {
     }
 
     /// Writes the file whole.
-    pub fn write(&self, path: &Path, settings: &PlacementSettings) -> anyhow::Result<()> {
+    pub fn write(&self, path: &Path, settings: &PlacementSettings, dataset: Option<&str>) -> anyhow::Result<()> {
         let (best, learner) = (self.best.to_bytes(), self.learner.save()?);
         let header = Header {
             settings: settings.clone(),
+            dataset: dataset.map(str::to_owned),
             code: code(),
             seconds: self.seconds,
             curve: self.curve.clone(),
@@ -91,7 +94,7 @@ impl State {
     }
 
     /// Reads the file; `None` when there is none.
-    pub fn read(path: &Path, settings: &PlacementSettings) -> anyhow::Result<Option<Self>> {
+    pub fn read(path: &Path, settings: &PlacementSettings, dataset: Option<&str>) -> anyhow::Result<Option<Self>> {
         if !path.exists() {
             return Ok(None);
         }
@@ -102,10 +105,10 @@ impl State {
             )
         };
         let bytes = std::fs::read(path).with_context(refused)?;
-        Self::parse(&bytes, settings).map(Some).with_context(refused)
+        Self::parse(&bytes, settings, dataset).map(Some).with_context(refused)
     }
 
-    fn parse(bytes: &[u8], settings: &PlacementSettings) -> anyhow::Result<Self> {
+    fn parse(bytes: &[u8], settings: &PlacementSettings, dataset: Option<&str>) -> anyhow::Result<Self> {
         let end = bytes.iter().position(|byte| *byte == b'\n').context("it has no header")?;
         let header: Header = serde_json::from_slice(&bytes[..end]).context("its header is damaged")?;
         let rest = &bytes[end + 1..];
@@ -113,6 +116,13 @@ impl State {
             header.settings == *settings,
             "it is of a training with other settings: {}",
             serde_json::to_string(&header.settings)?
+        );
+        let named = |dataset: Option<&str>| dataset.unwrap_or("no history").to_owned();
+        ensure!(
+            header.dataset.as_deref() == dataset,
+            "it is of a training on {}, this is one on {}",
+            named(header.dataset.as_deref()),
+            named(dataset)
         );
         ensure!(header.code == code(), "it is of {}, this is {}", header.code, code());
         ensure!(rest.len() >= header.best_bytes, "it is cut off");

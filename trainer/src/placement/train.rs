@@ -1,7 +1,7 @@
 //! The loop: play two episodes side by side, take in what they came to, update, look, write a checkpoint.
 
 use super::state::{CurvePoint, Look, State};
-use super::{PlacementSettings, REWARD_UNIT, clusters};
+use super::{Clusters, PlacementSettings, REWARD_UNIT};
 use agent::{End, Explorer, LearnError, Learner, Step, Transition, n_step};
 use anyhow::Context;
 use models::placement::PlacementNetwork;
@@ -43,14 +43,16 @@ pub struct Trained {
 /// # Errors
 /// A setting out of range, a checkpoint of another training, or a loss that is no number.
 pub fn train(
-    settings: &PlacementSettings,
+    clusters: Clusters<'_>,
     weights: &CostWeights,
     checkpoint: Option<&Path>,
     mut told: impl FnMut(&CurvePoint),
 ) -> anyhow::Result<Trained> {
+    let settings = clusters.settings;
     settings.check()?;
+    let dataset = clusters.history.map(|history| history.dataset.id.as_str());
     let began = Instant::now();
-    let resumed = checkpoint.map(|path| State::read(path, settings)).transpose()?.flatten();
+    let resumed = checkpoint.map(|path| State::read(path, settings, dataset)).transpose()?.flatten();
     let mut state = match resumed {
         Some(state) => {
             tracing::info!(episodes = state.learner.episodes(), "goes on from the checkpoint");
@@ -59,7 +61,7 @@ pub fn train(
         None => State::new(settings)?,
     };
     let before = state.seconds;
-    let looked_at = clusters::to_look_at(settings)?;
+    let looked_at = clusters.to_look_at()?;
     let mut sample = Vec::new();
     if state.looks.is_empty() {
         // What it begins as is a candidate too: learning that makes it worse is thrown away.
@@ -72,7 +74,7 @@ pub fn train(
         let network = state.learner.network();
         let played: Vec<Played> = round
             .par_iter()
-            .map(|episode| play(settings, weights, network, *episode))
+            .map(|episode| play(clusters, weights, network, *episode))
             .collect::<anyhow::Result<_>>()?;
         for (episode, played) in round.iter().zip(&played) {
             take_in(&mut state.learner, settings, &played.experience)?;
@@ -92,7 +94,7 @@ pub fn train(
             tracing::info!(episodes = done, cost, "looked at clusters that are not learned in");
             state.seconds = before + began.elapsed().as_secs_f64();
             if let Some(path) = checkpoint {
-                state.write(path, settings)?;
+                state.write(path, settings, dataset)?;
             }
         }
         sample = played.into_iter().flat_map(|played| played.experience).take(500).flat_map(|seen| seen.row).collect();
@@ -103,12 +105,12 @@ pub fn train(
 }
 
 fn play(
-    settings: &PlacementSettings,
+    clusters: Clusters<'_>,
     weights: &CostWeights,
     network: &PlacementNetwork,
     episode: u64,
 ) -> anyhow::Result<Played> {
-    let scenario = clusters::of_episode(settings, episode)?;
+    let (settings, scenario) = (clusters.settings, clusters.of_episode(episode)?);
     let epsilon = settings.learner().epsilon_at(episode);
     let mut curious = Curious { explorer: Explorer::new(network, epsilon, settings.seed, episode), failed: None };
     let (engine, how) = (EngineSettings::default(), settings.episode());

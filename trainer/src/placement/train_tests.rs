@@ -1,3 +1,4 @@
+use super::super::OwnHistory;
 use super::*;
 use simulator::learning::Parts;
 
@@ -12,6 +13,10 @@ fn small() -> PlacementSettings {
         look_every: 2,
         ..PlacementSettings::default()
     }
+}
+
+fn made_up(settings: &PlacementSettings) -> Clusters<'_> {
+    Clusters { settings, history: None }
 }
 
 #[test]
@@ -39,20 +44,21 @@ fn hours_of_cost_become_a_return() {
 #[test]
 fn a_killed_training_ends_exactly_where_an_unbroken_one_does() {
     let weights = CostWeights::default();
-    let unbroken = train(&small(), &weights, None, |_| ()).expect("trained");
+    let unbroken = train(made_up(&small()), &weights, None, |_| ()).expect("trained");
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("checkpoint");
     // The process dies in its fourth episode: two looks have written a checkpoint, the third round has not.
     let mut seen = 0;
     let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        train(&small(), &weights, Some(&file), |_| {
+        train(made_up(&small()), &weights, Some(&file), |_| {
             seen += 1;
             assert!(seen < 5, "killed");
         })
     }));
     assert!(killed.is_err() && file.exists());
     let mut episodes = Vec::new();
-    let resumed = train(&small(), &weights, Some(&file), |point| episodes.push(point.episode)).expect("resumed");
+    let resumed =
+        train(made_up(&small()), &weights, Some(&file), |point| episodes.push(point.episode)).expect("resumed");
     assert_eq!(episodes, [4, 5], "only what was not done yet");
     assert_eq!(resumed.network.to_bytes(), unbroken.network.to_bytes());
     assert_eq!((resumed.curve, resumed.looks), (unbroken.curve, unbroken.looks));
@@ -64,9 +70,9 @@ fn a_checkpoint_that_does_not_fit_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("checkpoint");
     let settings = PlacementSettings { episodes: 2, ..small() };
-    train(&settings, &weights, Some(&file), |_| ()).expect("trained");
+    train(made_up(&settings), &weights, Some(&file), |_| ()).expect("trained");
     let refused = |settings: &PlacementSettings| {
-        format!("{:#}", train(settings, &weights, Some(&file), |_| ()).expect_err("refused"))
+        format!("{:#}", train(made_up(settings), &weights, Some(&file), |_| ()).expect_err("refused"))
     };
     let wider = refused(&PlacementSettings { hidden: vec![8], ..settings.clone() });
     assert!(wider.contains("other settings") && wider.contains("\"hidden\":[16]"), "{wider}");
@@ -76,4 +82,23 @@ fn a_checkpoint_that_does_not_fit_is_refused_with_the_reason() {
     assert!(refused(&settings).contains("SHA-256"));
     std::fs::write(&file, b"nonsense").expect("written");
     assert!(refused(&settings).contains("checkpoint"));
+}
+
+#[test]
+fn every_second_cluster_is_of_the_users_own_history_and_a_checkpoint_knows_which() {
+    let settings = PlacementSettings { episodes: 2, ..small() };
+    let history = OwnHistory::fixture("raw-1", 3.0);
+    let own = Clusters { settings: &settings, history: Some(&history) };
+    let name = |episode| own.of_episode(episode).expect("a cluster").name;
+    assert_eq!((name(0), name(1)), ("mixed".to_owned(), "history".to_owned()));
+    assert_eq!(own.of_own_history(3).expect("parts").len(), 3);
+    assert_eq!(own.to_look_at().expect("clusters").len(), 6);
+    let weights = CostWeights::default();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("checkpoint");
+    let trained = train(own, &weights, Some(&file), |_| ()).expect("trained");
+    let kinds: Vec<_> = trained.curve.iter().map(|point| &point.scenario[..]).collect();
+    assert_eq!(kinds, ["mixed", "history"]);
+    let refused = format!("{:#}", train(made_up(&settings), &weights, Some(&file), |_| ()).expect_err("refused"));
+    assert!(refused.contains("a training on raw-1, this is one on no history"), "{refused}");
 }
