@@ -1,11 +1,9 @@
 //! Forecasts of one booster and of a whole head: one row, and batches in decades. One thread; 200 trees of depth 6 on
-//! 60 features. Limits of the design: one row of one model below 20 µs, 5,000 rows below 10 ms. And the placement network's
-//! values for the candidates of one pod, of the size that the trainer makes by default: 500 below 1 ms, 5,000 below 8 ms.
+//! 60 features. Limits of the design: one row of one model below 20 µs, 5,000 rows below 10 ms.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use models::learners::GradientBoosting;
 use models::load::{HeadData, HeadKey, HeadSettings, Horizon, LoadHead, fit_head};
-use models::placement::{Layer, PlacementNetwork, Scratch};
 use models::{FeatureMatrix, FitData, FitOptions, FitRows, Regressor};
 use rand::{Rng, SeedableRng};
 use std::hint::black_box;
@@ -81,30 +79,5 @@ fn predict(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// 38 features, hidden layers of 64 and 32.
-fn network() -> PlacementNetwork {
-    let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-    let mut draw = |count: usize| (0..count).map(|_| generator.random_range(-0.3..0.3)).collect::<Vec<f32>>();
-    let mut layer = |inputs, outputs| Layer { inputs, outputs, weights: draw(inputs * outputs), bias: draw(outputs) };
-    let layers = vec![layer(38, 64), layer(64, 32), layer(32, 1)];
-    let names = (0..38).map(|feature| format!("f{feature}")).collect();
-    PlacementNetwork::new(names, vec![0.1; 38], layers).expect("a network")
-}
-
-fn place(criterion: &mut Criterion) {
-    let network = network();
-    let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(2);
-    let (mut scratch, mut values) = (Scratch::default(), Vec::new());
-    let mut group = criterion.benchmark_group("candidates of a pod");
-    for candidates in [500, 5_000] {
-        let rows: Vec<f32> = (0..candidates * 38).map(|_| generator.random()).collect();
-        group.throughput(Throughput::Elements(candidates as u64));
-        group.bench_with_input(BenchmarkId::new("placement network", candidates), &rows, |bencher, rows| {
-            bencher.iter(|| network.score(black_box(rows), &mut scratch, &mut values));
-        });
-    }
-    group.finish();
-}
-
-criterion_group!(benches, predict, place);
+criterion_group!(benches, predict);
 criterion_main!(benches);
