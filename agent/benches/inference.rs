@@ -19,7 +19,7 @@ fn value(at: usize) -> f32 {
 
 fn candidates(criterion: &mut Criterion) {
     let learner = learner();
-    let mut group = criterion.benchmark_group("candidates");
+    let mut group = criterion.benchmark_group("placement network, candidates");
     for count in [5, 50, 500, 5_000] {
         let rows: Vec<f32> = (0..count * WIDTH).map(value).collect();
         let (mut scratch, mut scores) = (Scratch::default(), Vec::new());
@@ -39,7 +39,7 @@ fn update(criterion: &mut Criterion) {
         let end = End { terminated: at % 5 == 0, truncated: false };
         learner.observe(Transition { row, reward: value(at), discount: 0.9, next, end }).expect("taken in");
     }
-    criterion.bench_function("update of 128", |bencher| bencher.iter(|| learner.update().expect("an update")));
+    criterion.bench_function("placement network, update of 128", |bencher| bencher.iter(|| learner.update().expect("an update")));
 }
 
 criterion_group!(benches, candidates, update);
