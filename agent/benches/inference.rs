@@ -39,7 +39,9 @@ fn update(criterion: &mut Criterion) {
         let end = End { terminated: at % 5 == 0, truncated: false };
         learner.observe(Transition { row, reward: value(at), discount: 0.9, next, end }).expect("taken in");
     }
-    criterion.bench_function("placement network, update of 128", |bencher| bencher.iter(|| learner.update().expect("an update")));
+    criterion.bench_function("placement network, update of 128", |bencher| {
+        bencher.iter(|| learner.update().expect("an update"))
+    });
 }
 
 criterion_group!(benches, candidates, update);

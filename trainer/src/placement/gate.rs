@@ -25,8 +25,14 @@ pub struct PlacementGate {
     /// Share of kube-scheduler's cost by which the upper end of the interval of the difference may be above 0
     #[arg(long, env = "BERTH_PLACEMENT_GATE_ABOVE_KUBE", default_value_t = 0.0, value_name = "SHARE")]
     pub above_kube: f64,
-    /// Least share by which its cost is below that of random placement, over all clusters
-    #[arg(long, env = "BERTH_PLACEMENT_GATE_BELOW_RANDOM", default_value_t = 0.34, value_name = "SHARE")]
+    /// Least share by which its cost is below that of random placement, over all clusters; below 0 it may be dearer
+    #[arg(
+        long,
+        allow_negative_numbers = true,
+        env = "BERTH_PLACEMENT_GATE_BELOW_RANDOM",
+        default_value_t = 0.34,
+        value_name = "SHARE"
+    )]
     pub below_random: f64,
     /// Share of the champion's cost by which it may be dearer, whatever the interval says
     #[arg(long, env = "BERTH_PLACEMENT_GATE_CHAMPION_SLACK", default_value_t = 0.02, value_name = "SHARE")]
@@ -51,10 +57,11 @@ impl PlacementGate {
         if !(self.above_kube >= 0.0 && self.above_kube.is_finite()) {
             return Err(WrongUse(format!("--above-kube is {}, want a number of at least 0", self.above_kube)));
         }
-        for (name, share) in [("below-random", self.below_random), ("champion-slack", self.champion_slack)] {
-            if !(0.0..1.0).contains(&share) {
-                return Err(WrongUse(format!("--{name} is {share}, want 0 up to but not 1")));
-            }
+        if !(-1.0..1.0).contains(&self.below_random) {
+            return Err(WrongUse(format!("--below-random is {}, want -1 up to but not 1", self.below_random)));
+        }
+        if !(0.0..1.0).contains(&self.champion_slack) {
+            return Err(WrongUse(format!("--champion-slack is {}, want 0 up to but not 1", self.champion_slack)));
         }
         Ok(())
     }
