@@ -42,8 +42,8 @@ pub fn seal_placement(
         metrics.insert("last_reward".to_owned(), point.reward);
         metrics.insert("last_loss".to_owned(), point.loss);
     }
-    let cheapest = trained.looks.iter().map(|look| look.cost).fold(f64::NAN, f64::min);
-    metrics.insert("cost_looked_at".to_owned(), cheapest);
+    let best = trained.looks.iter().map(|look| look.against_kube).fold(f64::NAN, f64::min);
+    metrics.insert("against_kube_looked_at".to_owned(), best);
     // Made-up clusters come from these settings alone, so their hash names what was learned from.
     let made_from = serde_json::to_vec(&hyper_parameters)?;
     let made_up =

@@ -19,8 +19,8 @@ const LEARN_FROM: u64 = 1_000_000;
 const LOOK_FROM: u64 = 2_000_000;
 const JUDGE_FROM: u64 = 3_000_000;
 /// Made-up clusters that it is looked at in, and parts of the history.
-const LOOKS: u64 = 4;
-const LOOKS_AT_HISTORY: u64 = 2;
+const LOOKS: u64 = 8;
+const LOOKS_AT_HISTORY: u64 = 4;
 
 /// Where clusters come from.
 #[derive(Debug, Clone, Copy)]

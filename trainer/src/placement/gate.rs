@@ -20,7 +20,7 @@ use std::sync::Arc;
 #[serde(deny_unknown_fields)]
 pub struct PlacementGate {
     /// Clusters of each kind that it is judged in; intervals need two, a claim five
-    #[arg(long, env = "BERTH_PLACEMENT_GATE_SEEDS", default_value_t = 5, value_name = "COUNT")]
+    #[arg(long, env = "BERTH_PLACEMENT_GATE_SEEDS", default_value_t = 10, value_name = "COUNT")]
     pub gate_seeds: u64,
     /// Share of kube-scheduler's cost by which the upper end of the interval of the difference may be above 0
     #[arg(long, env = "BERTH_PLACEMENT_GATE_ABOVE_KUBE", default_value_t = 0.0, value_name = "SHARE")]
@@ -41,7 +41,7 @@ pub struct PlacementGate {
 
 impl Default for PlacementGate {
     fn default() -> Self {
-        Self { gate_seeds: 5, above_kube: 0.0, below_random: 0.34, champion_slack: 0.02 }
+        Self { gate_seeds: 10, above_kube: 0.0, below_random: 0.34, champion_slack: 0.02 }
     }
 }
 

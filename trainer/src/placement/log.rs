@@ -58,7 +58,9 @@ fn batch(trained: &Trained, settings: &PlacementSettings, weights: &CostWeights)
         PARTS.iter().zip(point.parts).for_each(|(part, value)| log(format!("reward.{part}"), value));
     }
     for look in &trained.looks {
-        batch.metrics.push(Metric::now("cost_looked_at", look.cost).at_step(look.episode as i64));
+        for (key, value) in [("cost_looked_at", look.cost), ("against_kube_looked_at", look.against_kube)] {
+            batch.metrics.push(Metric::now(key, value).at_step(look.episode as i64));
+        }
     }
     Ok(batch)
 }

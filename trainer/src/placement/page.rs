@@ -39,7 +39,7 @@ pub fn page(trained: &Trained, verdict: &PlacementVerdict) -> String {
         .text("Per 1,000 node-minutes; lower is better. No random choices.")
         .table(&costs)
         .section("Learning")
-        .chart("Cost at the looks, in four clusters that are not learned in, without random choices", looks(trained))
+        .chart("Cost against kube-scheduler's at the looks, in clusters that are not learned in, without random choices: typical ratio less 1", looks(trained))
         .chart("Mean reward of a decision, in hot node-hours", curve(trained, "reward", |point| point.reward))
         .charts(PARTS.iter().enumerate().map(|(at, part)| (*part, curve(trained, part, move |point| point.parts[at]))))
         .chart("Mean loss of an update", curve(trained, "loss", |point| point.loss))
@@ -48,8 +48,10 @@ pub fn page(trained: &Trained, verdict: &PlacementVerdict) -> String {
 }
 
 fn looks(trained: &Trained) -> report::Chart {
-    let points = trained.looks.iter().map(|look| (look.episode as f64, look.cost)).collect();
-    chart("cost", vec![Line { name: "agent".into(), points, ..Line::default() }])
+    let points = trained.looks.iter().map(|look| (look.episode as f64, look.against_kube)).collect();
+    let zero = trained.looks.iter().map(|look| (look.episode as f64, 0.0)).collect();
+    let line = |name: &str, points, dashed| Line { name: name.to_owned(), points, dashed, ..Line::default() };
+    chart("ratio less 1", vec![line("agent", points, false), line("kube-scheduler", zero, true)])
 }
 
 fn curve(trained: &Trained, label: &str, value: impl Fn(&super::CurvePoint) -> f64) -> report::Chart {

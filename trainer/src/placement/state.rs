@@ -36,6 +36,8 @@ pub struct Look {
     pub episode: u64,
     /// Mean cost there, without random choices.
     pub cost: f64,
+    /// The typical ratio of it to kube-scheduler's on the same clusters, less 1.
+    pub against_kube: f64,
 }
 
 /// All that a training needs to go on.

@@ -7,6 +7,7 @@ use anyhow::Context;
 use models::placement::PlacementNetwork;
 use rayon::prelude::*;
 use simulator::command::Network;
+use simulator::compare::paired_ratio;
 use simulator::engine::EngineSettings;
 use simulator::learning::{Chooser, Episode, Experience, Played, Scores};
 use simulator::outcome::CostWeights;
@@ -61,12 +62,11 @@ pub fn train(
         None => State::new(settings)?,
     };
     let before = state.seconds;
-    let looked_at = clusters.to_look_at()?;
+    let looked_at = Looked::at(clusters.to_look_at()?, weights);
     let mut sample = Vec::new();
     if state.looks.is_empty() {
         // What it begins as is a candidate too: learning that makes it worse is thrown away.
-        let cost = look(state.learner.network(), &looked_at, weights);
-        state.looks.push(Look { episode: 0, cost });
+        state.looks.push(looked_at.look(0, state.learner.network(), weights));
     }
     while state.learner.episodes() < settings.episodes {
         let first = state.learner.episodes();
@@ -86,12 +86,13 @@ pub fn train(
         }
         let done = state.learner.episodes();
         if first / settings.look_every != done / settings.look_every || done == settings.episodes {
-            let cost = look(state.learner.network(), &looked_at, weights);
-            if state.looks.iter().all(|look| cost < look.cost) {
+            let look = looked_at.look(done, state.learner.network(), weights);
+            if state.looks.iter().all(|before| look.against_kube < before.against_kube) {
                 state.best = state.learner.network().clone();
             }
-            state.looks.push(Look { episode: done, cost });
-            tracing::info!(episodes = done, cost, "looked at clusters that are not learned in");
+            let (cost, against_kube) = (look.cost, look.against_kube);
+            tracing::info!(episodes = done, cost, against_kube, "looked at clusters that are not learned in");
+            state.looks.push(look);
             state.seconds = before + began.elapsed().as_secs_f64();
             if let Some(path) = checkpoint {
                 state.write(path, settings, dataset)?;
@@ -206,15 +207,35 @@ fn point(
     }
 }
 
-/// Mean cost of the network alone, without random choices.
-fn look(network: &PlacementNetwork, scenarios: &[Scenario], weights: &CostWeights) -> f64 {
-    let agent: Arc<dyn Scores> = Arc::new(Network(network.clone()));
+/// Clusters that are not learned in, with what kube-scheduler's default scoring costs there.
+struct Looked {
+    scenarios: Vec<Scenario>,
+    kube: Vec<f64>,
+}
+
+impl Looked {
+    fn at(scenarios: Vec<Scenario>, weights: &CostWeights) -> Self {
+        let kube = costs(&scenarios, weights, PolicyKind::KubeScheduler, None);
+        Self { scenarios, kube }
+    }
+
+    /// The network alone, without random choices.
+    fn look(&self, episode: u64, network: &PlacementNetwork, weights: &CostWeights) -> Look {
+        let agent: Arc<dyn Scores> = Arc::new(Network(network.clone()));
+        let own = costs(&self.scenarios, weights, PolicyKind::Agent, Some(&agent));
+        let cost = own.iter().sum::<f64>() / own.len().max(1) as f64;
+        Look { episode, cost, against_kube: paired_ratio(&own, &self.kube).mean }
+    }
+}
+
+fn costs(
+    scenarios: &[Scenario],
+    weights: &CostWeights,
+    policy: PolicyKind,
+    agent: Option<&Arc<dyn Scores>>,
+) -> Vec<f64> {
     let engine = EngineSettings::default();
-    let costs: Vec<f64> = scenarios
-        .par_iter()
-        .map(|scenario| weights.cost(&PolicyKind::Agent.run(scenario, &engine, weights, Some(&agent), 1)))
-        .collect();
-    costs.iter().sum::<f64>() / costs.len().max(1) as f64
+    scenarios.par_iter().map(|scenario| weights.cost(&policy.run(scenario, &engine, weights, agent, 1))).collect()
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ fn every_second_cluster_is_of_the_users_own_history_and_a_checkpoint_knows_which
     let name = |episode| own.of_episode(episode).expect("a cluster").name;
     assert_eq!((name(0), name(1)), ("mixed".to_owned(), "history".to_owned()));
     assert_eq!(own.of_own_history(3).expect("parts").len(), 3);
-    assert_eq!(own.to_look_at().expect("clusters").len(), 6);
+    assert_eq!(own.to_look_at().expect("clusters").len(), 12);
     let weights = CostWeights::default();
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("checkpoint");
