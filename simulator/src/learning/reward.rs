@@ -53,7 +53,8 @@ impl Parts {
 pub struct Smoothing {
     /// A limit is taken for a ramp of this half-width around it, in utilization: near misses teach too.
     pub ramp: f64,
-    /// Cost of squared utilization of CPU and memory per node-minute (the oracle weighs evenness in the same way).
+    /// Cost of squared utilization of CPU and memory per minute of a node of mean size; a larger node counts by its size.
+    /// Without that a pod would always add least on the largest node, until it is far fuller than the others.
     pub even: f64,
 }
 
@@ -85,6 +86,8 @@ pub struct Hindsight<'a> {
     weights: CostWeights,
     smoothing: Smoothing,
     slots: usize,
+    /// Mean millicores and bytes of the nodes.
+    mean_size: (f64, f64),
     stays: Vec<Stay>,
     /// Places in `stays` by node.
     by_node: Vec<Vec<u32>>,
@@ -101,6 +104,17 @@ impl<'a> Hindsight<'a> {
         let slots = (scenario.span_ms as u64).div_ceil(STEP_MS as u64) as usize;
         let mut load = vec![(0.0, 0.0); slots * scenario.nodes.len()];
         let mut by_node = vec![Vec::new(); scenario.nodes.len()];
+        let count = scenario.nodes.len() as f64;
+        let mean_size = scenario.nodes.iter().fold((0.0, 0.0), |(cpu, memory), node| {
+            (cpu + node.cpu.millicores() as f64 / count, memory + node.memory.as_f64() / count)
+        });
+        for (node, slots) in scenario.nodes.iter().zip(load.chunks_mut(slots.max(1))) {
+            let Some(baseline) = &node.baseline else { continue };
+            for (slot, sum) in slots.iter_mut().enumerate() {
+                let (cpu, memory) = baseline.at(&scenario.series, usage_slot(scenario, slot));
+                *sum = (cpu as f32, memory as f32);
+            }
+        }
         for (at, stay) in stays.iter().enumerate() {
             by_node[stay.node.index()].push(at as u32);
             let usage = &scenario.pod(stay.pod).usage;
@@ -113,7 +127,7 @@ impl<'a> Hindsight<'a> {
         }
         let waits = vec![0.0; stays.len()];
         let mut hindsight =
-            Self { scenario, weights, smoothing, slots, by_node, load, spread: Vec::new(), waits, stays };
+            Self { scenario, weights, smoothing, slots, mean_size, by_node, load, spread: Vec::new(), waits, stays };
         hindsight.spread = (0..slots).map(|slot| hindsight.spread_in(slot)).collect();
         hindsight.charge_waits();
         hindsight
@@ -228,7 +242,10 @@ impl<'a> Hindsight<'a> {
             requests: self.scenario.pod(pod).request.cpu.millicores() as f64,
         };
         claims.clear();
-        let (mut without, mut without_memory) = (0.0, 0.0);
+        let (mut without, mut without_memory) =
+            shape.baseline.map_or((0.0, 0.0), |baseline| baseline.at(&self.scenario.series, usage_slot));
+        // The system is served first, as in the engine.
+        let left = cpu - without.min(cpu);
         for other in there.iter().filter(|other| slot as i64 * STEP_MS < other.until_ms) {
             let (other_cpu, other_memory) = use_of(other.pod);
             without += other_cpu;
@@ -245,17 +262,18 @@ impl<'a> Hindsight<'a> {
         // The deviation over N nodes changes by (u − mean) du ÷ (N deviation) and costs as much for each of them.
         let uneven = |share: f64| {
             self.weights.imbalance * (share.min(1.0) - mean).powi(2) / (2.0 * deviation.max(0.02))
-                + even * share * share
+                + even * (cpu / self.mean_size.0) * share * share
         };
         let (share_with, share_without) = (with / cpu, without / cpu);
         let mut stability = hot(share_with) - hot(share_without) + uneven(share_with) - uneven(share_without);
-        stability += even * ((with_memory / memory).powi(2) - (without_memory / memory).powi(2));
+        let fuller = (with_memory / memory).powi(2) - (without_memory / memory).powi(2);
+        stability += even * (memory / self.mean_size.1) * fuller;
 
         let mut performance = 0.0;
         if with > cpu {
-            let before = if without > cpu { share_cpu(cpu, claims).throttled } else { 0 };
+            let before = if without > cpu { share_cpu(left, claims).throttled } else { 0 };
             claims.push(claim(pod, own));
-            let after = share_cpu(cpu, claims).throttled;
+            let after = share_cpu(left, claims).throttled;
             performance += self.weights.throttled * (f64::from(after) - f64::from(before));
         }
         let over_memory = with_memory > memory && without_memory <= memory;

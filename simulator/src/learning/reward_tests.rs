@@ -1,6 +1,6 @@
 use super::*;
 use crate::testing::{PodWords, node, pod, scenario};
-use crate::world::Pod;
+use crate::world::{Pod, SeriesId, Usage};
 
 /// Two nodes of 4 cores and 8 GiB for an hour.
 fn hindsight_of(pods: Vec<Pod>, stays: &[(u32, u32)], test: impl FnOnce(&Hindsight<'_>)) {
@@ -41,6 +41,21 @@ fn evenness_is_the_growth_of_the_square() {
     // 60 minutes × 2 × (0.5² − 0.25²).
     let cost = hindsight.added(PodId(1), NodeId(0), Some(1), 1, (0, HOUR_MS))[0];
     assert!((cost.stability - 60.0 * 2.0 * (0.25 - 0.0625)).abs() < 1e-6, "{cost:?}");
+}
+
+#[test]
+fn evenness_counts_a_node_by_its_size_and_what_runs_beside_the_pods() {
+    let mut busy = node("large", "12", 24);
+    busy.baseline = Some(Usage::constant(SeriesId(0), 3_000.0, 0.0));
+    let scenario = scenario(vec![node("small", "4", 24), busy], vec![pod("one", "1", 1).uses(1_000.0, 0.0)]);
+    let scenario = scenario.checked().expect("a scenario");
+    let stay = Stay { pod: PodId(0), node: NodeId(0), from_ms: 0, until_ms: HOUR_MS };
+    let weights = CostWeights { imbalance: 0.0, ..CostWeights::default() };
+    let hindsight = Hindsight::new(&scenario, weights, Smoothing { ramp: 0.03, even: 2.0 }, vec![stay]);
+    let cost = |node, stay| hindsight.added(PodId(0), NodeId(node), stay, 0, (0, HOUR_MS))[0].stability;
+    // Nodes of 8 cores on average: 60 × 2 × ½ × (¼)², and 60 × 2 × 1½ × ((4/12)² − (3/12)²).
+    assert!((cost(0, Some(0)) - 60.0 * 0.0625).abs() < 1e-6, "{}", cost(0, Some(0)));
+    assert!((cost(1, None) - 60.0 * 3.0 * (16.0 - 9.0) / 144.0).abs() < 1e-6, "{}", cost(1, None));
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub struct PlacementSettings {
     #[arg(long, env = "BERTH_PLACEMENT_HIDDEN", value_delimiter = ',', default_value = "64,32", value_name = "UNITS")]
     pub hidden: Vec<usize>,
     /// Step size of Adam at the start; a tenth of it at the end
-    #[arg(long, env = "BERTH_PLACEMENT_LEARNING_RATE", default_value_t = 1e-4, value_name = "RATE")]
+    #[arg(long, env = "BERTH_PLACEMENT_LEARNING_RATE", default_value_t = 3e-5, value_name = "RATE")]
     pub learning_rate: f64,
     /// Worth of the cost in an hour relative to that in the hour before it
     #[arg(long, env = "BERTH_PLACEMENT_DISCOUNT", default_value_t = 0.85, value_name = "SHARE")]
@@ -65,7 +65,7 @@ impl Default for PlacementSettings {
             days: 1.5,
             updates: 250,
             hidden: vec![64, 32],
-            learning_rate: 1e-4,
+            learning_rate: 3e-5,
             discount: 0.85,
             hours: 20,
             others: 8,
