@@ -16,7 +16,7 @@ PIPELINE_ARGS ?=
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 
-.PHONY: help build cycle test test-setup lint bench results simulate docs real-road clean
+.PHONY: help build cycle test test-setup lint bench results simulate placement docs real-road clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ simulate: build ## Compare placement policies with intervals on made-up clusters
 	@$(if $(TRACES),$(BINARIES)/simulator --data "$(DATA)" compare --scenario openb --trace "$(TRACES)" --days 7 --seeds $(SEEDS) \
 		--html-out "$(DATA)/reports/compare-openb.html" --json-out "$(DATA)/reports/compare-openb.json",\
 		echo "openb left out: TRACES=DIR names the folder of the public traces")
+
+placement: build ## Train the placement agent and compare it with intervals, into docs/placement-results.md (TRACES=, SEEDS=)
+	@TRACES="$(TRACES)" SEEDS="$(SEEDS)" scripts/placement.sh
 
 docs: build ## Write the feature reference, with the distributions of DATA when it has features
 	@$(BINARIES)/features --data "$(DATA)" docs --out docs/features.md

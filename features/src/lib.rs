@@ -8,6 +8,7 @@
 
 mod calendar;
 pub mod catalogue;
+pub mod cluster_state;
 mod columns;
 pub mod command;
 pub mod dataset;

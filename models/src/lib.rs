@@ -6,6 +6,7 @@
 //! - [`FeatureMatrix`], [`FitData`], [`Learner`], [`Regressor`]: what every algorithm reads and gives.
 //! - [`learners`]: the algorithms behind these traits, from persistence to gradient-boosted trees.
 //! - [`load`]: the load predictor, which bundles one booster per resource, horizon and quantile.
+//! - [`placement`]: the network that scores candidate nodes.
 //! - [`anomaly`]: the anomaly detector, isolation forests over groups of features.
 //! - [`artifact`]: the files of a model with their metadata, as bytes.
 
@@ -17,6 +18,7 @@ pub mod learners;
 pub mod load;
 mod loss;
 mod matrix;
+pub mod placement;
 
 pub use error::ModelError;
 pub use learner::{Contributions, FitData, FitOptions, FitRows, Importance, Learner, Regressor, load_regressor};

@@ -64,7 +64,7 @@ fn placements(criterion: &mut Criterion) {
                 let ready = || {
                     let mut simulation = Simulation::new(&scenario, EngineSettings::default(), 1);
                     let first = simulation.next_pod();
-                    (simulation, first, kind.build(&scenario, &CostWeights::default()))
+                    (simulation, first, kind.build(&scenario, &CostWeights::default(), None))
                 };
                 bencher.iter_batched(
                     ready,
@@ -92,7 +92,7 @@ fn days(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(scenario.pods.len() as u64));
         group.bench_function(BenchmarkId::new("kube-scheduler", nodes), |bencher| {
             bencher.iter(|| {
-                let mut policy = PolicyKind::KubeScheduler.build(&scenario, &CostWeights::default());
+                let mut policy = PolicyKind::KubeScheduler.build(&scenario, &CostWeights::default(), None);
                 run(black_box(&scenario), &EngineSettings::default(), policy.as_mut(), 1)
             });
         });

@@ -14,6 +14,7 @@ pub mod command;
 pub mod compare;
 pub mod engine;
 pub mod input;
+pub mod learning;
 pub mod outcome;
 pub mod policy;
 pub mod replay;

@@ -8,6 +8,7 @@ fn simulator(folder: &Path, arguments: &[&str]) -> Output {
         .current_dir(folder)
         .env_remove("BERTH_TRACES")
         .env_remove("BERTH_DATA")
+        .env_remove("BERTH_AGENT")
         .args(arguments)
         .output()
         .expect("the command runs")
@@ -36,12 +37,54 @@ fn compare_prints_a_table_and_writes_one_page_that_fetches_nothing() {
     assert!(!page.contains("https://") && !page.contains("<script"), "nothing is fetched");
     let figures: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.path().join("figures.json")).expect("figures")).expect("JSON");
-    assert_eq!(figures[0]["rows"].as_array().map(Vec::len), Some(11));
+    assert_eq!(figures[0]["rows"].as_array().map(Vec::len), Some(12));
     let again = simulator(folder.path(), &[&arguments[..3], &SMALL].concat());
     let first: Vec<&str> = table.lines().filter(|line| line.starts_with('|')).collect();
     let second = text(&again.stdout);
     let second: Vec<&str> = second.lines().filter(|line| line.starts_with('|')).collect();
     assert_eq!(first, second, "the same seeds give the same table");
+}
+
+/// A network that prefers what is least used with the pod, as an artifact in a folder.
+fn write_agent(folder: &Path, features: Vec<String>) {
+    let skip = features.iter().map(|name| if name == "cpu_after" { -1.0 } else { 0.0 }).collect();
+    let silent = models::placement::Layer {
+        inputs: features.len(),
+        outputs: 1,
+        weights: vec![0.0; features.len()],
+        bias: vec![0.0],
+    };
+    let network = models::placement::PlacementNetwork::new(features, skip, vec![silent]).expect("a network");
+    let draft = models::artifact::ArtifactDraft::default();
+    let artifact = models::artifact::Artifact::of_placement_agent(&network, draft).expect("an artifact");
+    for (name, bytes) in artifact.into_blobs().expect("blobs") {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(path, bytes).expect("written");
+    }
+}
+
+#[test]
+fn an_agent_is_compared_and_one_that_does_not_fit_is_refused() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let agent = folder.path().join("agent");
+    write_agent(&agent, features::cluster_state::names());
+    let arguments =
+        ["compare", "--agent", "agent", "--policies", "random,agent,combined", "--base", "random", "--json"];
+    let output = simulator(folder.path(), &[&arguments[..], &SMALL].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let figures: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let cost = |row: usize| figures[0]["rows"][row]["cost"]["mean"].as_f64().expect("a cost");
+    assert!(cost(1) < cost(0), "less used is better than any: {} {}", cost(1), cost(0));
+
+    let other = folder.path().join("other");
+    write_agent(&other, vec!["cpu_after".into(), "moon".into()]);
+    let output = simulator(folder.path(), &["compare", "--agent", "other", "--policies", "agent"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("the model reads 2 features"), "{}", text(&output.stderr));
+    std::fs::write(agent.join(models::placement::NETWORK_FILE), b"cut").expect("written");
+    let output = simulator(folder.path(), &["compare", "--agent", "agent", "--policies", "agent"]);
+    assert!(text(&output.stderr).contains("is damaged"), "{}", text(&output.stderr));
 }
 
 #[test]
@@ -67,6 +110,8 @@ fn what_if_answers_with_more_nodes_and_with_fewer() {
 fn wrong_use_ends_with_2_and_a_failure_with_1() {
     let folder = tempfile::tempdir().expect("temporary folder");
     for (arguments, code, named) in [
+        (vec!["compare", "--policies", "agent"], 2, "needs a trained network"),
+        (vec!["compare", "--agent", "absent"], 1, "absent"),
         (vec!["compare", "--scenario", "openb"], 2, "--trace DIR or BERTH_TRACES"),
         (vec!["compare", "--scenario", "openb", "--trace", "nowhere"], 1, "nowhere"),
         (vec!["compare", "--size", "0"], 2, "--size is 0"),

@@ -2,6 +2,7 @@
 //!
 //! - [`rows`]: feature rows with what came afterwards; [`folds`]: cuts by time; [`evaluate`]: every figure, once.
 //! - [`recipe`]: how the load predictor is made by default; [`heads`]: fitting one head; [`train`]: all of them.
+//! - [`placement`]: the agent, from simulated clusters to its gate.
 //! - [`anomaly`]: the anomaly detector, from labelled rows to a verdict.
 //! - [`validate`]: the gate; [`registry`]: versions, champion, the way back.
 //! - [`compare`], [`results`]: candidates and peers on equal terms; [`explain`]: why a forecast is what it is.
@@ -17,6 +18,7 @@ pub mod explain;
 pub mod folds;
 pub mod heads;
 pub mod list;
+pub mod placement;
 pub mod recipe;
 pub mod registry;
 pub mod results;

@@ -79,6 +79,14 @@ impl Root {
             // A few days and few trees: this is about the road, not about the figures.
             .env("BERTH_TRAINER_VALIDATE_MIN_COVERAGE", "0.6")
             .env("BERTH_TRAINER_VALIDATE_MAX_COVERAGE", "1")
+            .env("BERTH_PLACEMENT_EPISODES", "2")
+            .env("BERTH_PLACEMENT_NODES", "6")
+            .env("BERTH_PLACEMENT_DAYS", "0.25")
+            .env("BERTH_PLACEMENT_UPDATES", "5")
+            .env("BERTH_PLACEMENT_HOURS", "1")
+            .env("BERTH_PLACEMENT_GATE_SEEDS", "2")
+            .env("BERTH_PLACEMENT_GATE_ABOVE_KUBE", "100")
+            .env("BERTH_PLACEMENT_GATE_BELOW_RANDOM", "-1")
             .env("BERTH_LOG", "warn")
             .args(["--data", &self.0.path().to_string_lossy()])
             .args(arguments)
@@ -132,7 +140,7 @@ fn the_road_from_features_to_champion_and_back() {
     let first = model_files(&root.path("models/load-predictor"));
     assert!(first.len() > 1, "{first:?}");
     let text = root.succeeds(&[]);
-    assert!(text.contains("champion already"), "{text}");
+    assert_eq!(text.matches("champion already").count(), 3, "{text}");
     assert_eq!(model_files(&root.path("models/load-predictor")), first);
 
     // Another recipe: a minor version, compared with the champion.
@@ -202,6 +210,32 @@ fn a_refused_model_never_becomes_champion() {
     let complaint = root.fails(3, &["register", "--model", &model, "--validation", &verdict]);
     assert!(complaint.contains("refused this model"), "{complaint}");
     assert!(root.succeeds(&["models"]).starts_with("no models in"));
+}
+
+#[test]
+fn an_agent_is_trained_judged_registered_and_refused() {
+    let root = Root::new(1, 1, false);
+    let (model, verdict) = (root.path("agent"), root.path("verdict.json"));
+    let (model, verdict) = (model.to_string_lossy().into_owned(), verdict.to_string_lossy().into_owned());
+    let arguments = ["train", "placement", "--model-out", &model, "--json-out", &verdict];
+    let text = root.succeeds(&arguments);
+    assert!(text.contains("learned in 2 episodes") && text.contains("validation passed"), "{text}");
+    assert!(root.path("agent/report.html").exists() && !root.path("checkpoints/placement-agent").exists());
+    let first = std::fs::read(root.path("agent/network.safetensors")).expect("the network");
+    let register = ["register", "--model", &model, "--validation", &verdict];
+    assert!(root.succeeds(&register).contains("of placement-agent; it is the first champion"));
+    assert!(root.succeeds(&["models"]).contains("placement-agent"));
+
+    // The same settings: the same network, byte for byte, and nothing new to register.
+    root.succeeds(&arguments);
+    assert_eq!(std::fs::read(root.path("agent/network.safetensors")).expect("the network"), first);
+    assert!(root.succeeds(&register).contains("champion already"));
+
+    // No placement is 99 % below random: the gate says no, and the registry does too.
+    let complaint = root.fails(3, &[&arguments[..], &["--below-random", "0.99", "--seed", "8"]].concat());
+    assert!(complaint.contains("at least 99.0 % is wanted"), "{complaint}");
+    assert!(root.fails(3, &register).contains("refused this model"));
+    assert!(root.fails(2, &["train", "placement", "--model-out", &model, "--hours", "0"]).contains("--hours is 0"));
 }
 
 #[test]

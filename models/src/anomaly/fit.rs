@@ -100,12 +100,15 @@ pub fn fit_detector(rows: &LabelledRows<'_>, settings: &DetectorSettings, seed: 
     Ok(detector.with_vote(vote, threshold))
 }
 
-/// The vote that a share of `share` of these rows exceeds.
+/// No vote that one in ten usual rows reaches is an alarm, not even where all rows are the same.
+const LEAST_THRESHOLD: f32 = 1.0;
+
+/// The vote that a share of `share` of these rows exceeds, at least [`LEAST_THRESHOLD`].
 pub(super) fn stated_threshold(surprises: &[f32], members: usize, vote: &Vote, share: f64) -> f32 {
     let mut votes: Vec<f32> = surprises.chunks_exact(members).map(|row| vote.of(row)).collect();
     votes.sort_by(f32::total_cmp);
     let at = ((1.0 - share) * votes.len().saturating_sub(1) as f64).round() as usize;
-    votes.get(at).copied().unwrap_or(0.0)
+    votes.get(at).copied().unwrap_or(0.0).max(LEAST_THRESHOLD)
 }
 
 fn check(settings: &DetectorSettings) -> Result<(), ModelError> {

@@ -33,11 +33,9 @@ impl Tail {
                 break;
             }
             let score = sorted[(above.ceil() as usize).min(sorted.len()) - 1];
+            // Of equal scores the first knot stays: the share that is at least as high is that of all of them.
             if knots.last().is_none_or(|knot| score > knot.0) {
                 knots.push((score, surprise));
-            } else if let Some(knot) = knots.last_mut() {
-                // Many equal scores: the last of them is as rare as they all are.
-                knot.1 = surprise;
             }
         }
         Self { knots }
@@ -81,6 +79,17 @@ mod tests {
         let (here, beyond) = (tail.surprise(996.0), tail.surprise(1_005.0));
         assert!(here > 2.2 && beyond > here && tail.surprise(1e9) <= here + BEYOND + 0.1, "{here} {beyond}");
         assert_eq!((tail.surprise(-1.0), tail.surprise(f32::NAN)), (0.0, 0.0));
+    }
+
+    #[test]
+    fn what_all_scores_are_is_no_surprise() {
+        let constant = Tail::new(&[0.5; 1_000]);
+        assert_eq!((constant.surprise(0.5), constant.surprise(0.4)), (0.0, 0.0));
+        // One in ten is higher: the nine are usual, the tenth is as rare as that.
+        let two: Vec<f32> = (0..1_000).map(|at| if at % 10 == 0 { 0.9 } else { 0.5 }).collect();
+        let tail = Tail::new(&two);
+        assert_eq!(tail.surprise(0.5), 0.0);
+        assert!((tail.surprise(0.9) - 1.0).abs() < 0.11, "{}", tail.surprise(0.9));
     }
 
     #[test]

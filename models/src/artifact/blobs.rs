@@ -1,10 +1,11 @@
 //! Packing and checking.
 
 use super::metadata::{ArtifactDraft, ArtifactMetadata, FORMAT_VERSION, FileDigest, schema_hash};
-use super::{ANOMALY_DETECTOR, ArtifactError, LOAD_PREDICTOR};
+use super::{ANOMALY_DETECTOR, ArtifactError, LOAD_PREDICTOR, PLACEMENT_AGENT};
 use crate::ModelError;
 use crate::anomaly::{DETECTOR_FILE, Detector};
 use crate::load::LoadPredictor;
+use crate::placement::{NETWORK_FILE, PlacementNetwork};
 use std::collections::BTreeMap;
 
 /// Where the metadata lies among the blobs.
@@ -46,6 +47,22 @@ impl Artifact {
         Ok(Self::new(draft, files))
     }
 
+    /// Seals a placement agent with everything that other programs need to read it. Name and features are filled in.
+    ///
+    /// # Errors
+    /// A signature that JSON cannot hold.
+    pub fn of_placement_agent(network: &PlacementNetwork, mut draft: ArtifactDraft) -> Result<Self, ArtifactError> {
+        draft.name = PLACEMENT_AGENT.to_owned();
+        draft.features = network.features().to_vec();
+        let mut files = BTreeMap::from([(NETWORK_FILE.to_owned(), network.to_bytes())]);
+        files.insert(super::PLACEMENT_LOADER_FILE.to_owned(), super::mlmodel::placement_loader().into());
+        files.insert(super::REQUIREMENTS_FILE.to_owned(), super::mlmodel::plain_requirements().into());
+        let metadata = ArtifactMetadata::new(draft.clone(), &files);
+        files.insert(super::MLMODEL_FILE.to_owned(), super::mlmodel::placement_mlmodel(&metadata)?.into_bytes());
+        files.insert(super::MODEL_CARD_FILE.to_owned(), super::model_card(&metadata).into_bytes());
+        Ok(Self::new(draft, files))
+    }
+
     /// Seals an anomaly detector with everything that other programs need to read it. Name and features are filled in.
     ///
     /// # Errors
@@ -55,11 +72,28 @@ impl Artifact {
         draft.features = detector.features().to_vec();
         let mut files = detector.to_files()?;
         files.insert(super::ANOMALY_LOADER_FILE.to_owned(), super::mlmodel::anomaly_loader().into());
-        files.insert(super::REQUIREMENTS_FILE.to_owned(), super::mlmodel::anomaly_requirements().into());
+        files.insert(super::REQUIREMENTS_FILE.to_owned(), super::mlmodel::plain_requirements().into());
         let metadata = ArtifactMetadata::new(draft.clone(), &files);
         files.insert(super::MLMODEL_FILE.to_owned(), super::mlmodel::anomaly_mlmodel(&metadata)?.into_bytes());
         files.insert(super::MODEL_CARD_FILE.to_owned(), super::model_card(&metadata).into_bytes());
         Ok(Self::new(draft, files))
+    }
+
+    /// The placement agent's network in it.
+    ///
+    /// # Errors
+    /// Another model, a file from which no network comes, a network with other features than the metadata says.
+    pub fn placement_agent(&self) -> Result<PlacementNetwork, ArtifactError> {
+        if self.metadata.name != PLACEMENT_AGENT {
+            return Err(ArtifactError::Name { expected: PLACEMENT_AGENT.to_owned(), got: self.metadata.name.clone() });
+        }
+        let file =
+            self.files.get(NETWORK_FILE).ok_or_else(|| ArtifactError::MissingFile { file: NETWORK_FILE.into() })?;
+        let network = PlacementNetwork::from_bytes(file)?;
+        if network.features() != &self.metadata.features[..] {
+            return Err(ModelError::damaged(NETWORK_FILE, "its features are not those of the metadata").into());
+        }
+        Ok(network)
     }
 
     /// The anomaly detector in it.

@@ -83,6 +83,10 @@ fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Resul
         }
         writeln!(card)?;
     }
+    if metadata.name == super::PLACEMENT_AGENT {
+        write_placement_limits(card)?;
+        return write_files(card, metadata, PLACEMENT_FILES);
+    }
     if metadata.name == super::ANOMALY_DETECTOR {
         write_anomaly_limits(card)?;
         return write_files(card, metadata, ANOMALY_FILES);
@@ -104,6 +108,8 @@ fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Resul
     )
 }
 
+const PLACEMENT_FILES: &str = "`network.safetensors` is a network of fully connected layers with a linear part beside them; \
+                               `code/berth_placement_agent.py` computes its values in Python.";
 const ANOMALY_FILES: &str = "The `.bin` files are isolation forests; `detector.json` says how they are calibrated and vote, and \
                              `code/berth_anomaly_detector.py` computes votes in Python.";
 
@@ -113,6 +119,19 @@ fn write_files(card: &mut String, metadata: &ArtifactMetadata, words: &str) -> s
         writeln!(card, "| `{}` | {} | `{}` |", cell(name), digest.bytes, digest.sha256)?;
     }
     writeln!(card, "\n{words}")
+}
+
+fn write_placement_limits(card: &mut String) -> std::fmt::Result {
+    writeln!(
+        card,
+        "## Use\n\nScores the nodes that passed the filters for one pod: the higher the value, the less cost the pod is expected \
+         to add there over its life. Values compare nodes for the same pod at the same moment and mean nothing else.\n\n\
+         ## Limits\n\n\
+         - It learned in a simulator, whose contention model is stated in the documentation and simpler than a kernel.\n\
+         - It knows a workload by its history. For the first pods of a new workload it goes by requests.\n\
+         - It never saw GPUs, taints or affinity: filters and other score plugins have to care for them.\n\
+         - It learned that cost whose weights are among the settings. Other weights want another training.\n"
+    )
 }
 
 fn write_anomaly_limits(card: &mut String) -> std::fmt::Result {

@@ -69,15 +69,41 @@ pub fn mlmodel(metadata: &ArtifactMetadata, predictor: &LoadPredictor) -> Result
     Ok(text)
 }
 
+/// Where the text of the placement agent's loader lies.
+pub const PLACEMENT_LOADER_FILE: &str = "code/berth_placement_agent.py";
+
+pub(super) fn placement_loader() -> &'static str {
+    include_str!("berth_placement_agent.py")
+}
+
+/// What the loaders of network and detector need.
+pub(super) fn plain_requirements() -> &'static str {
+    "mlflow\nnumpy\npandas\n"
+}
+
+/// [`mlmodel`] of a placement agent: one value per row.
+pub(super) fn placement_mlmodel(metadata: &ArtifactMetadata) -> Result<String, ModelError> {
+    let failed = |reason| ModelError::library("placement-agent", "write its signature", reason);
+    let inputs: Vec<_> =
+        metadata.features.iter().map(|name| json!({"type": "float", "name": name, "required": true})).collect();
+    let inputs = serde_json::to_string(&inputs).map_err(failed)?;
+    let outputs = json!([{"type": "float", "name": "value", "required": true}]).to_string();
+    Ok(format!(
+        "flavors:\n  python_function:\n    code: code\n    env:\n      virtualenv: requirements.txt\n    loader_module: \
+         berth_placement_agent\nmodel_uuid: {}\nsignature:\n  inputs: '{}'\n  outputs: '{}'\n  params: null\n\
+         utc_time_created: '{}'\n",
+        model_id(metadata),
+        quoted(&inputs),
+        quoted(&outputs),
+        quoted(&metadata.trained_at)
+    ))
+}
+
 /// Where the text of the anomaly detector's loader lies.
 pub const ANOMALY_LOADER_FILE: &str = "code/berth_anomaly_detector.py";
 
 pub(super) fn anomaly_loader() -> &'static str {
     include_str!("berth_anomaly_detector.py")
-}
-
-pub(super) fn anomaly_requirements() -> &'static str {
-    "mlflow\nnumpy\npandas\n"
 }
 
 /// [`mlmodel`] of an anomaly detector: vote, score and alarm per row.

@@ -159,11 +159,14 @@ fn the_daily_retrain_is_valid_and_shown_in_order() {
     let place = Place::new();
     let run = |arguments: &[&str]| crate::fixture::ended(place.command(arguments).output().expect("runner"));
     let checked = run(&["check"]);
-    assert_eq!(checked.out, "pipeline `daily-retrain` is valid: 6 steps, 2 parameters\n", "{checked:?}");
+    assert_eq!(checked.out, "pipeline `daily-retrain` is valid: 10 steps, 2 parameters\n", "{checked:?}");
     let shown = run(&["show"]).out;
-    let places: Vec<_> = ["collect", "quality", "features", "train-load", "validate", "register"]
-        .iter()
-        .map(|name| shown.find(&format!("\n{name}\n")).unwrap_or_else(|| panic!("no {name}: {shown}")))
-        .collect();
-    assert!(places.is_sorted(), "{shown}");
+    let place_of = |name: &&str| shown.find(&format!("\n{name}\n")).unwrap_or_else(|| panic!("no {name}: {shown}"));
+    for road in [
+        &["collect", "quality", "features", "train-load", "validate", "register"][..],
+        &["features", "train-anomaly", "register-anomaly"],
+        &["quality", "train-placement", "register-placement"],
+    ] {
+        assert!(road.iter().map(place_of).is_sorted(), "{road:?}: {shown}");
+    }
 }

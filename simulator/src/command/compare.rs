@@ -1,6 +1,6 @@
 //! `simulator compare`.
 
-use super::{OutputArgs, SeedArgs, checked_policies, input_error};
+use super::{AgentArgs, OutputArgs, SeedArgs, checked_policies, input_error};
 use crate::compare::{CompareSettings, LEGEND, ScenarioFigures, compare, figures, page, table};
 use crate::engine::EngineSettings;
 use crate::input::{ScenarioArgs, ScenarioKind};
@@ -16,15 +16,18 @@ pub struct CompareArgs {
     /// Which policies, separated by commas [default: all that need no history]
     #[arg(long, env = "BERTH_SIMULATOR_POLICIES", value_delimiter = ',', value_name = "NAMES")]
     pub policies: Vec<PolicyKind>,
-    /// What the others are compared with
-    #[arg(long, default_value = "kube-scheduler", value_name = "POLICY")]
-    pub base: PolicyKind,
+    /// What the others are compared with; several give one table each, the page shows the first
+    #[arg(long, value_delimiter = ',', default_value = "kube-scheduler", value_name = "POLICIES")]
+    pub base: Vec<PolicyKind>,
     /// Which seeds.
     #[command(flatten)]
     pub seeds: SeedArgs,
     /// Which scenarios.
     #[command(flatten)]
     pub scenario: ScenarioArgs,
+    /// Where the learned network is.
+    #[command(flatten)]
+    pub agent: AgentArgs,
     /// How the cluster behaves.
     #[command(flatten, next_help_heading = "Cluster")]
     pub engine: EngineSettings,
@@ -46,19 +49,17 @@ pub(super) fn run(args: &CompareArgs, config: &ConfigFile, given: &ArgMatches, s
         return Err(WrongUse("--scenario names none".to_owned()).into());
     }
     let has_record = scenario.scenario == [ScenarioKind::History];
-    let policies = if args.policies.is_empty() { PolicyKind::COMPARED.to_vec() } else { args.policies.clone() };
-    let policies = checked_policies(&policies, has_record)?;
-    let settings = CompareSettings { policies, seeds: args.seeds.list()?, engine, weights };
+    let agent = args.agent.load()?;
+    let policies = if args.policies.is_empty() { default_policies(agent.is_some()) } else { args.policies.clone() };
+    let policies = checked_policies(&policies, has_record, agent.is_some())?;
+    let settings = CompareSettings { policies, seeds: args.seeds.list()?, engine, weights, agent };
     let sources = scenario.open(store).map_err(input_error)?;
     let runs = compare(&sources, &scenario.scenario, &settings).map_err(input_error)?;
-    let all: Vec<_> = runs
-        .into_iter()
-        .map(|runs| {
-            let figures = figures(&runs, &settings.weights, args.base);
-            (runs, figures)
-        })
-        .collect();
-    let figures: Vec<&ScenarioFigures> = all.iter().map(|(_, figures)| figures).collect();
+    let bases = if args.base.is_empty() { &[PolicyKind::KubeScheduler][..] } else { &args.base };
+    let figures: Vec<ScenarioFigures> =
+        runs.iter().flat_map(|runs| bases.iter().map(|base| figures(runs, &settings.weights, *base))).collect();
+    let first = figures.iter().step_by(bases.len()).cloned();
+    let all: Vec<_> = runs.into_iter().zip(first).collect();
     if let Some(path) = &args.output.html_out {
         runtime::files::write_text(path, &page(&all, &settings.weights).html())?;
     }
@@ -69,7 +70,7 @@ pub(super) fn run(args: &CompareArgs, config: &ConfigFile, given: &ArgMatches, s
         println!("{}", serde_json::to_string_pretty(&figures)?);
         return Ok(());
     }
-    for figures in figures {
+    for figures in &figures {
         print(figures);
     }
     println!("{LEGEND}");
@@ -77,6 +78,17 @@ pub(super) fn run(args: &CompareArgs, config: &ConfigFile, given: &ArgMatches, s
         println!("page: {}", path.display());
     }
     Ok(())
+}
+
+/// All that need no history; those that need a network when there is one, before the oracle.
+fn default_policies(has_agent: bool) -> Vec<PolicyKind> {
+    let mut policies = PolicyKind::COMPARED.to_vec();
+    if has_agent {
+        let oracle = policies.pop();
+        policies.extend([PolicyKind::Agent, PolicyKind::Combined]);
+        policies.extend(oracle);
+    }
+    policies
 }
 
 pub(super) fn print(figures: &ScenarioFigures) {

@@ -1,8 +1,11 @@
 //! The command line of `simulator`.
 
+mod agent;
 mod compare;
 mod replay;
 mod what_if;
+
+pub use agent::{AgentArgs, Network};
 
 use crate::input::InputError;
 use crate::policy::PolicyKind;
@@ -19,6 +22,7 @@ Examples:
   simulator compare --scenario mixed,bursts,memory --policies kube-scheduler,least-used,oracle
   simulator compare --scenario openb --trace traces/ --days 7 --seeds 5
   simulator replay --days 7 --price 0.04 --html-out replay.html
+  simulator compare --agent .berth/models/placement-agent --policies kube-scheduler,agent,combined,oracle
   simulator what-if --policy least-used --nodes +2 --scenario history --days 7
   simulator what-if --policy kube-scheduler --nodes -4 --scenario mixed";
 
@@ -102,12 +106,18 @@ pub fn run(cli: &Cli, matches: &ArgMatches) -> anyhow::Result<()> {
     }
 }
 
-/// Policies without repetition; the recorded placement only where there is one.
-fn checked_policies(policies: &[PolicyKind], has_record: bool) -> Result<Vec<PolicyKind>, WrongUse> {
+/// Policies without repetition; the recorded placement and a learned network only where there is one.
+fn checked_policies(policies: &[PolicyKind], has_record: bool, has_agent: bool) -> Result<Vec<PolicyKind>, WrongUse> {
     if policies.contains(&PolicyKind::Recorded) && !has_record {
         return Err(WrongUse(
             "policy `recorded` needs scenario `history` alone, where placements were recorded".to_owned(),
         ));
+    }
+    if let Some(needy) = policies.iter().find(|policy| policy.needs_agent() && !has_agent) {
+        return Err(WrongUse(format!(
+            "policy `{}` needs a trained network: --agent DIR or BERTH_AGENT names the folder that `trainer train placement` wrote",
+            needy.name()
+        )));
     }
     let mut once: Vec<PolicyKind> = Vec::new();
     for policy in policies {

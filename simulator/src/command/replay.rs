@@ -1,6 +1,6 @@
 //! `simulator replay`.
 
-use super::{OutputArgs, SeedArgs, checked_policies, input_error};
+use super::{AgentArgs, OutputArgs, SeedArgs, checked_policies, input_error};
 use crate::engine::EngineSettings;
 use crate::input::{HistorySettings, read_history};
 use crate::outcome::CostWeights;
@@ -31,6 +31,9 @@ pub struct ReplayArgs {
     /// Which seeds.
     #[command(flatten)]
     pub seeds: SeedArgs,
+    /// Where the learned network is.
+    #[command(flatten)]
+    pub agent: AgentArgs,
     /// How the cluster behaves.
     #[command(flatten, next_help_heading = "Cluster")]
     pub engine: EngineSettings,
@@ -51,12 +54,14 @@ pub(super) fn run(args: &ReplayArgs, config: &ConfigFile, given: &ArgMatches, st
         return Err(WrongUse(format!("--price is {}, want a number of at least 0", args.price)).into());
     }
     let scenario = read_history(store, &HistorySettings { days: args.days }).map_err(input_error)?;
+    let agent = args.agent.load()?;
     let settings = ReplaySettings {
-        policies: checked_policies(&args.policies, true)?,
+        policies: checked_policies(&args.policies, true, agent.is_some())?,
         seeds: args.seeds.list()?,
         price_per_core_hour: args.price,
         engine,
         weights,
+        agent,
     };
     let replayed = replay(&scenario, &settings)?;
     if let Some(path) = &args.output.html_out {

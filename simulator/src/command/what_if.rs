@@ -1,6 +1,6 @@
 //! `simulator what-if`.
 
-use super::{OutputArgs, SeedArgs, checked_policies, input_error};
+use super::{AgentArgs, OutputArgs, SeedArgs, checked_policies, input_error};
 use crate::compare::{CompareSettings, Interval, ScenarioFigures, figures, number, paired_difference, run_all};
 use crate::engine::EngineSettings;
 use crate::input::{ScenarioArgs, ScenarioKind};
@@ -29,6 +29,9 @@ pub struct WhatIfArgs {
     /// Which scenario: exactly one.
     #[command(flatten)]
     pub scenario: ScenarioArgs,
+    /// Where the learned network is.
+    #[command(flatten)]
+    pub agent: AgentArgs,
     /// How the cluster behaves.
     #[command(flatten, next_help_heading = "Cluster")]
     pub engine: EngineSettings,
@@ -74,8 +77,9 @@ pub(super) fn run(args: &WhatIfArgs, config: &ConfigFile, given: &ArgMatches, st
         let count = scenario.scenario.len();
         return Err(WrongUse(format!("--scenario names {count} scenarios, a planning question wants one")).into());
     };
-    let policies = checked_policies(&[args.policy], kind == ScenarioKind::History)?;
-    let settings = CompareSettings { policies, seeds: args.seeds.list()?, engine, weights };
+    let agent = args.agent.load()?;
+    let policies = checked_policies(&[args.policy], kind == ScenarioKind::History, agent.is_some())?;
+    let settings = CompareSettings { policies, seeds: args.seeds.list()?, engine, weights, agent };
     let sources = scenario.open(store).map_err(input_error)?;
     let now = settings.seeds.iter().map(|seed| sources.build(kind, *seed)).collect::<Result<Vec<_>, _>>();
     let now = now.map_err(input_error)?;

@@ -1,7 +1,7 @@
 //! What the runs of a scenario come to: one row per policy.
 
 use super::runs::ScenarioRuns;
-use super::stats::{Interval, gap_closed, paired_difference, t_interval};
+use super::stats::{Interval, gap_closed, paired_difference, paired_ratio, t_interval};
 use crate::outcome::{CostPart, CostWeights, Outcome};
 use crate::policy::PolicyKind;
 use crate::world::Notes;
@@ -81,12 +81,11 @@ pub fn figures(runs: &ScenarioRuns, weights: &CostWeights, base: PolicyKind) -> 
             over(&|outcome| 1_000.0 * value(outcome) / outcome.node_minutes.max(f64::MIN_POSITIVE))
         };
         let against_base = paired_difference(&own, &base_costs);
-        let ratios: Vec<f64> = own.iter().zip(&base_costs).map(|(own, base)| own / base - 1.0).collect();
         Row {
             policy: policy.name(),
             cost: t_interval(&own),
             against_base,
-            relative: t_interval(&ratios),
+            relative: paired_ratio(&own, &base_costs),
             gap_closed: oracle_costs.as_ref().map(|oracle| gap_closed(&own, &base_costs, oracle)),
             hot_80: per_thousand(&|outcome| outcome.hot_80_minutes),
             hot_90: per_thousand(&|outcome| outcome.hot_90_minutes),
@@ -179,7 +178,7 @@ pub fn table(figures: &ScenarioFigures) -> Table {
 const LEAST_GAP: f64 = -0.05;
 
 /// What the columns of [`table`] mean, in one paragraph.
-pub(crate) const LEGEND: &str = "Cost, hot minutes, throttled pod-minutes and pending pod-minutes are per 1,000 node-minutes; brackets hold the 95 % interval over the seeds (Student's t); the difference and the relative change are paired by seed. The share of the oracle's gap closed is (base − policy) ÷ (base − oracle).";
+pub(crate) const LEGEND: &str = "Cost, hot minutes, throttled pod-minutes and pending pod-minutes are per 1,000 node-minutes; brackets hold the 95 % interval over the seeds (Student's t); the difference is paired by seed, and so is the relative change, a geometric mean of ratios. The share of the oracle's gap closed is (base − policy) ÷ (base − oracle).";
 
 fn percent(interval: &Interval) -> String {
     let at = |value: f64| format!("{:+.1}", 100.0 * value);

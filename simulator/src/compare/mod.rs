@@ -11,4 +11,4 @@ pub use page::page;
 pub(crate) use page::scenario;
 pub(crate) use runs::run_all;
 pub use runs::{CompareSettings, ScenarioRuns, compare};
-pub use stats::{Interval, gap_closed, paired_difference, t_interval};
+pub use stats::{Interval, gap_closed, paired_difference, paired_ratio, t_interval};

@@ -160,6 +160,10 @@ impl Simulation<'_> {
         let state = &mut self.nodes[node.index()];
         state.pass(node, now, &mut self.meter);
         state.remove(pod, self.scenario, slot);
+        if ended {
+            let life_ms = spec.runs_ms.unwrap_or_default();
+            self.habits.ended(spec.workload.0, life_ms);
+        }
         self.released.push(Release { pod, node, at_ms: now, ended });
     }
 
@@ -173,7 +177,29 @@ impl Simulation<'_> {
                 (f32::NAN, f32::NAN)
             });
         }
+        if self.habits.is_watched() {
+            self.scrape_pods();
+            self.habits.means(&mut scrape.workloads);
+        }
         self.telemetry.send(scrape);
         self.next_scrape_ms += self.telemetry.step_ms;
+    }
+
+    /// What each pod uses now. On a node that is short of CPU all are taken to get the same share of what they want.
+    fn scrape_pods(&mut self) {
+        let slot = self.scenario.slot(self.now_ms);
+        for (node, account) in self.nodes.iter().zip(&self.accounts).filter(|(_, account)| account.ready) {
+            let granted = if node.wanted() > account.cpu as f64 { node.granted / node.wanted() } else { 1.0 };
+            for pod in &node.pods {
+                let spec = &self.scenario.pods[pod.index()];
+                let (cpu, memory) = spec.usage.at(&self.scenario.series, slot);
+                self.habits.sample(spec.workload.0, cpu * granted, memory);
+            }
+        }
+    }
+
+    pub(super) fn sample_arrives(&mut self) {
+        let habits = &mut self.habits;
+        self.telemetry.arrive(|at_ms, samples| habits.arrive(at_ms, samples));
     }
 }

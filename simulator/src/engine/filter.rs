@@ -129,19 +129,18 @@ fn scan(
     found: &mut Vec<NodeId>,
     admitted: impl Fn(NodeId) -> bool,
 ) -> usize {
-    found.reserve(wanted);
-    let mut looked_at = 0;
+    found.resize(wanted, NodeId(0));
+    let (mut looked_at, mut count) = (0, 0);
     for part in parts {
         for (at, room) in part.iter().enumerate() {
-            if room.fits(request) && admitted(NodeId(room.node)) {
-                found.push(NodeId(room.node));
-                if found.len() == wanted {
-                    return looked_at + at + 1;
-                }
-            }
+            // Written in any case and kept when it fits: no branch to foresee.
+            let Some(slot) = found.get_mut(count) else { return looked_at + at };
+            *slot = NodeId(room.node);
+            count += usize::from(room.fits(request) && admitted(NodeId(room.node)));
         }
         looked_at += part.len();
     }
+    found.truncate(count);
     looked_at
 }
 

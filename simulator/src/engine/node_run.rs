@@ -38,6 +38,11 @@ impl NodeRun {
         self.since_ms = now_ms;
     }
 
+    /// Millicores that its pods want, those of the baseline included.
+    pub const fn wanted(&self) -> f64 {
+        self.wanted
+    }
+
     /// Starts the clock of a node that joins.
     pub fn start(&mut self, now_ms: i64) {
         self.since_ms = now_ms;

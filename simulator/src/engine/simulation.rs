@@ -3,6 +3,7 @@
 use super::account::{Account, Gpus, Room};
 use super::contention::CpuClaim;
 use super::filter::{Admitted, repelled_by, visiting_order};
+use super::habits::Habits;
 use super::node_run::NodeRun;
 use super::presence::Presence;
 use super::queue::{Timer, Timers, Waiting};
@@ -96,6 +97,7 @@ pub struct Simulation<'a> {
     /// Nodes on which room was made since parked pods were last tried.
     pub(super) freed: Vec<NodeId>,
     pub(super) telemetry: Telemetry,
+    pub(super) habits: Habits,
     pub(super) recent: Vec<VecDeque<InFlight>>,
     pub(super) released: Vec<Release>,
     pub(super) meter: Meter,
@@ -108,6 +110,9 @@ pub struct Simulation<'a> {
 /// Runs `scenario` under `policy`. The same scenario, settings, policy and seed give the same outcome.
 pub fn run(scenario: &Scenario, settings: &EngineSettings, policy: &mut dyn Policy, seed: u64) -> Outcome {
     let mut simulation = Simulation::new(scenario, settings.clone(), seed);
+    if policy.watches_workloads() {
+        simulation.watch_workloads();
+    }
     while let Some(pod) = simulation.next_pod() {
         simulation.decide(pod, policy);
     }
@@ -160,6 +165,7 @@ impl<'a> Simulation<'a> {
             hopeless: HashSet::new(),
             freed: Vec::new(),
             telemetry: Telemetry::new(count, step, settings.telemetry_delay.millis()),
+            habits: Habits::default(),
             recent: vec![VecDeque::new(); count],
             released: Vec::new(),
             meter: Meter::new(scenario),
@@ -170,6 +176,15 @@ impl<'a> Simulation<'a> {
             scenario,
             settings,
         }
+    }
+
+    /// Gathers the usage of each workload's pods from now on, for policies that know a workload's history.
+    pub fn watch_workloads(&mut self) {
+        let mut requested = vec![0.0; self.scenario.workloads.len()];
+        for pod in self.scenario.pods.iter().rev() {
+            requested[pod.workload.index()] = pod.request.cpu.millicores() as f64;
+        }
+        self.habits.watch(requested);
     }
 
     /// Runs on until a pod wants a node; `None` at the end of the scenario.
@@ -195,7 +210,7 @@ impl<'a> Simulation<'a> {
             } else if scrape == next {
                 self.scrape();
             } else if sample == next {
-                self.telemetry.arrive();
+                self.sample_arrives();
             } else {
                 let pod = PodId(self.next_arrival as u32);
                 self.next_arrival += 1;
@@ -238,15 +253,7 @@ impl<'a> Simulation<'a> {
 
     /// The pod's side of a decision.
     pub fn ask(&self, pod: PodId) -> Ask<'a> {
-        let spec = self.scenario.pod(pod);
-        Ask {
-            pod,
-            workload: spec.workload,
-            request: spec.request,
-            qos: spec.qos,
-            priority: spec.priority,
-            rules: self.scenario.rules_of(spec.workload),
-        }
+        Ask::of(self.scenario, pod)
     }
 
     /// The cluster's side of a decision.
@@ -258,6 +265,8 @@ impl<'a> Simulation<'a> {
             telemetry: &self.telemetry,
             recent: &self.recent,
             presence: &self.presence,
+            nodes: &self.nodes,
+            habits: &self.habits,
             zones: self.zones,
             tainted: self.tainted,
         }
@@ -343,23 +352,27 @@ impl<'a> Simulation<'a> {
 
 /// The place of the highest score, by chance among equals (kube-scheduler's `selectHost`). NaN never wins.
 fn best(scores: &[f64], chance: &mut ChaCha8Rng) -> usize {
-    let (mut highest, mut equals, mut first) = (f64::NEG_INFINITY, 0, 0);
-    for (place, score) in scores.iter().enumerate() {
-        if *score > highest {
-            (highest, equals, first) = (*score, 1, place);
-        } else if *score == highest {
-            equals += 1;
+    let highest = highest(scores);
+    let equals = scores.iter().filter(|score| **score == highest).count();
+    if equals == 0 {
+        return chance.random_range(0..scores.len());
+    }
+    let chosen = if equals == 1 { 0 } else { chance.random_range(0..equals) };
+    let mut places = scores.iter().enumerate().filter(|(_, score)| **score == highest);
+    places.nth(chosen).map_or(0, |(place, _)| place)
+}
+
+/// The highest score; minus infinity where there is none. In lanes, so that no comparison waits for the one before it.
+fn highest(scores: &[f64]) -> f64 {
+    let greater = |most: f64, score: f64| if score > most { score } else { most };
+    let (lanes, rest) = scores.as_chunks::<8>();
+    let mut most = [f64::NEG_INFINITY; 8];
+    for lane in lanes {
+        for (most, score) in most.iter_mut().zip(lane) {
+            *most = greater(*most, *score);
         }
     }
-    match equals {
-        0 => chance.random_range(0..scores.len()),
-        1 => first,
-        _ => {
-            let chosen = chance.random_range(0..equals);
-            let mut places = scores.iter().enumerate().filter(|(_, score)| **score == highest);
-            places.nth(chosen).map_or(first, |(place, _)| place)
-        }
-    }
+    most.iter().chain(rest).fold(f64::NEG_INFINITY, |most, score| greater(most, *score))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What is measured of the nodes, and when it is known.
 
+use super::habits::WorkloadSample;
 use std::collections::VecDeque;
 
 /// Trimaran's load watcher averages over 15 minutes (`pkg/watcher`, `FifteenMinutes`).
@@ -67,6 +68,8 @@ fn deviation(sum: f64, squares: f64, count: u32) -> f64 {
 pub(super) struct Scrape {
     pub at_ms: i64,
     pub values: Vec<(f32, f32)>,
+    /// Mean usage of the pods of each workload; empty where nobody wants it.
+    pub workloads: Vec<WorkloadSample>,
 }
 
 #[derive(Debug, Clone)]
@@ -99,6 +102,7 @@ impl Telemetry {
         let mut scrape = self.spare.pop().unwrap_or_default();
         scrape.at_ms = at_ms;
         scrape.values.clear();
+        scrape.workloads.clear();
         scrape
     }
 
@@ -111,9 +115,10 @@ impl Telemetry {
         self.under_way.front().map_or(i64::MAX, |scrape| scrape.at_ms + self.delay_ms)
     }
 
-    /// Takes in the scrape that has arrived.
-    pub fn arrive(&mut self) {
+    /// Takes in the scrape that has arrived; what it says of workloads is handed on.
+    pub fn arrive(&mut self, workloads: impl FnOnce(i64, &[WorkloadSample])) {
         let Some(scrape) = self.under_way.pop_front() else { return };
+        workloads(scrape.at_ms, &scrape.workloads);
         for (node, value) in scrape.values.iter().enumerate().filter(|(_, value)| value.0.is_finite()) {
             let slots = &mut self.ring[node * self.window..(node + 1) * self.window];
             self.seen[node].take_in(scrape.at_ms, *value, slots);
@@ -167,7 +172,7 @@ mod tests {
         scrape(&mut telemetry, 30_000, 0.2);
         assert!(telemetry.seen(0).is_none());
         assert_eq!(telemetry.next_arrival_ms(), 75_000);
-        telemetry.arrive();
+        telemetry.arrive(|_, _| ());
         assert_eq!(telemetry.seen(0).map(|seen| (seen.at_ms, seen.memory)), Some((30_000, 0.5)));
     }
 
@@ -177,7 +182,7 @@ mod tests {
         // Three samples fit; by hand: mean of 0.3, 0.6, 0.9 is 0.6, deviation sqrt(0.06).
         for (at, cpu) in [(1, 0.1), (2, 0.3), (3, 0.6), (4, 0.9)] {
             scrape(&mut telemetry, at, cpu);
-            telemetry.arrive();
+            telemetry.arrive(|_, _| ());
         }
         let seen = telemetry.seen(0).expect("samples");
         assert!((seen.cpu_mean() - 0.6).abs() < 1e-7, "{}", seen.cpu_mean());
@@ -190,8 +195,8 @@ mod tests {
         let mut telemetry = Telemetry::new(1, 30_000, 0);
         scrape(&mut telemetry, 0, 0.4);
         scrape(&mut telemetry, 30_000, f32::NAN);
-        telemetry.arrive();
-        telemetry.arrive();
+        telemetry.arrive(|_, _| ());
+        telemetry.arrive(|_, _| ());
         assert_eq!(telemetry.seen(0).map(|seen| seen.at_ms), Some(0));
     }
 }

@@ -1,6 +1,8 @@
 //! What a policy may see: what it would see live, and no more.
 
 use super::account::Account;
+use super::habits::{Habit, Habits};
+use super::node_run::NodeRun;
 use super::presence::Presence;
 use super::telemetry::{Seen, Telemetry};
 use crate::world::{Node, NodeId, PodId, QosClass, Request, Rules, Scenario, WorkloadId};
@@ -21,6 +23,20 @@ pub struct Ask<'a> {
     pub priority: i32,
     /// Its affinity, tolerations and spread constraints.
     pub rules: &'a Rules,
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn of(scenario: &'a Scenario, pod: PodId) -> Self {
+        let spec = scenario.pod(pod);
+        Self {
+            pod,
+            workload: spec.workload,
+            request: spec.request,
+            qos: spec.qos,
+            priority: spec.priority,
+            rules: scenario.rules_of(spec.workload),
+        }
+    }
 }
 
 /// A pod that was bound a short while ago.
@@ -44,6 +60,8 @@ pub struct View<'a> {
     pub(super) telemetry: &'a Telemetry,
     pub(super) recent: &'a [VecDeque<InFlight>],
     pub(super) presence: &'a [Presence],
+    pub(super) nodes: &'a [NodeRun],
+    pub(super) habits: &'a Habits,
     pub(super) zones: usize,
     pub(super) tainted: bool,
 }
@@ -100,6 +118,37 @@ impl<'a> View<'a> {
     /// Where the pods of a workload run.
     pub fn presence(&self, workload: WorkloadId) -> &'a Presence {
         &self.presence[workload.index()]
+    }
+
+    /// The pods that run on a node.
+    pub fn pods_on(&self, id: NodeId) -> &'a [PodId] {
+        &self.nodes[id.index()].pods
+    }
+
+    /// Whose a pod is.
+    pub fn workload_of(&self, pod: PodId) -> WorkloadId {
+        self.scenario.pod(pod).workload
+    }
+
+    /// What a pod requests.
+    pub fn request_of(&self, pod: PodId) -> Request {
+        self.scenario.pod(pod).request
+    }
+
+    /// The pod's side of a decision, as it was or would be.
+    pub fn ask_of(&self, pod: PodId) -> Ask<'a> {
+        Ask::of(self.scenario, pod)
+    }
+
+    /// What has arrived of the usage of a workload's pods, and how long they lived. `None` for policies that did not ask
+    /// for it ([`crate::policy::Policy::watches_workloads`]).
+    pub fn habit(&self, workload: WorkloadId) -> Option<&'a Habit> {
+        self.habits.list.get(workload.index())
+    }
+
+    /// Mean CPU usage as a share of requests over all pods, by the samples that have arrived.
+    pub fn usage_of_requests(&self) -> Option<f64> {
+        self.habits.usage_of_requests()
     }
 
     /// The name of a workload, for policies that know its history.

@@ -11,6 +11,12 @@ pub(super) fn whole(score: f64) -> f64 {
     f64::from(score as i32)
 }
 
+/// An amount as a float. Amounts stay below 2^46, and a signed conversion is one instruction.
+#[inline]
+fn float(amount: u64) -> f64 {
+    amount as i64 as f64
+}
+
 /// kube-scheduler's share of free capacity after placement, as an integer of 0..=100; 0 when it does not fit.
 ///
 /// `leastRequestedScore`: (allocatable − requested) × 100 ÷ allocatable, in integers
@@ -21,7 +27,7 @@ pub(super) fn least_requested(requested: u64, allocatable: u64) -> f64 {
     if allocatable == 0 || requested > allocatable {
         return 0.0;
     }
-    whole((allocatable - requested) as f64 * 100.0 / allocatable as f64)
+    whole(float(allocatable - requested) * 100.0 / float(allocatable))
 }
 
 /// `mostRequestedScore`: requested × 100 ÷ allocatable, in integers; a full node counts as 100
@@ -30,7 +36,7 @@ pub(super) fn most_requested(requested: u64, allocatable: u64) -> f64 {
     if allocatable == 0 {
         return 0.0;
     }
-    whole(requested.min(allocatable) as f64 * 100.0 / allocatable as f64)
+    whole(float(requested.min(allocatable)) * 100.0 / float(allocatable))
 }
 
 /// NodeResourcesFit with the strategy LeastAllocated: the mean of CPU and memory, in integers of 0..=100.
@@ -43,7 +49,7 @@ pub(super) fn least_allocated(account: &Account, request: &Request) -> f64 {
 /// NodeResourcesBalancedAllocation: (1 − standard deviation of the requested fractions) × 100, rounded down; of two
 /// resources the deviation is half their difference (`…/noderesources/balanced_allocation.go`).
 pub(super) fn balanced(account: &Account, request: &Request) -> f64 {
-    let fraction = |requested: u64, allocatable: u64| (requested as f64 / allocatable as f64).min(1.0);
+    let fraction = |requested: u64, allocatable: u64| (float(requested) / float(allocatable)).min(1.0);
     let cpu = fraction(account.cpu_requested + request.cpu.millicores(), account.cpu);
     let memory = fraction(account.memory_requested + request.memory.get(), account.memory);
     whole((1.0 - (cpu - memory).abs() / 2.0) * 100.0)
@@ -82,7 +88,7 @@ impl Policy for BestFit {
     fn score(&mut self, ask: &Ask<'_>, view: &View<'_>, candidates: &[NodeId], scores: &mut [f64]) {
         for (score, node) in scores.iter_mut().zip(candidates) {
             let account = view.account(*node);
-            let left = |free: u64, all: u64| free as f64 / all as f64;
+            let left = |free: u64, all: u64| float(free) / float(all);
             let cpu =
                 left(account.cpu.saturating_sub(account.cpu_requested + ask.request.cpu.millicores()), account.cpu);
             let memory = left(
@@ -109,7 +115,7 @@ impl Policy for DotProduct {
     fn score(&mut self, ask: &Ask<'_>, view: &View<'_>, candidates: &[NodeId], scores: &mut [f64]) {
         for (score, node) in scores.iter_mut().zip(candidates) {
             let account = view.account(*node);
-            let aligned = |asked: u64, free: u64, all: u64| asked as f64 / all as f64 * (free as f64 / all as f64);
+            let aligned = |asked: u64, free: u64, all: u64| float(asked) / float(all) * (float(free) / float(all));
             let cpu =
                 aligned(ask.request.cpu.millicores(), account.cpu.saturating_sub(account.cpu_requested), account.cpu);
             let memory = aligned(

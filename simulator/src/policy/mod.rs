@@ -5,6 +5,7 @@
 
 mod allocation;
 mod kube_scheduler;
+mod learned;
 mod least_used;
 mod oracle;
 mod plain;
@@ -15,6 +16,7 @@ mod trimaran;
 
 pub use allocation::{BestFit, DotProduct, MostAllocated};
 pub use kube_scheduler::KubeScheduler;
+pub use learned::{Learned, PartWeights, load_score};
 pub use least_used::{Coldest, LeastUsed};
 pub use oracle::{Foresight, Oracle};
 pub use plain::{Random, RoundRobin};
@@ -48,6 +50,11 @@ pub trait Policy: Send {
     /// Scores the candidates: `scores[i]` is that of `candidates[i]`, higher is better, on any scale. The best is chosen,
     /// by chance among equals; equal scores for all are a neutral answer. `scores` comes filled with zeros.
     fn score(&mut self, ask: &Ask<'_>, view: &View<'_>, candidates: &[NodeId], scores: &mut [f64]);
+
+    /// Whether it reads the usage of each workload's pods ([`View::habit`]). Gathering it costs time.
+    fn watches_workloads(&self) -> bool {
+        false
+    }
 
     /// A pod was bound at `now_ms`, in ms from the start.
     fn bound(&mut self, _pod: PodId, _node: NodeId, _now_ms: i64) {}

@@ -1,14 +1,16 @@
 //! The policies by name.
 
 use super::{
-    BestFit, Coldest, DotProduct, Foresight, KubeScheduler, LeastUsed, LoadVariationRiskBalancing, MostAllocated,
-    Oracle, Policy, Random, Recorded, RoundRobin, TargetLoadPacking,
+    BestFit, Coldest, DotProduct, Foresight, KubeScheduler, Learned, LeastUsed, LoadVariationRiskBalancing,
+    MostAllocated, Oracle, PartWeights, Policy, Random, Recorded, RoundRobin, TargetLoadPacking,
 };
 use crate::engine::{EngineSettings, run};
+use crate::learning::Scores;
 use crate::outcome::{CostWeights, Outcome};
 use crate::world::Scenario;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A policy that a command can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
@@ -36,13 +38,19 @@ pub enum PolicyKind {
     Coldest,
     /// Where the pod really ran (for histories)
     Recorded,
+    /// Forecast of load and expected usage alone
+    Predictor,
+    /// The learned network alone (needs --agent)
+    Agent,
+    /// 30 % forecast, 40 % network, 30 % anomaly; the last is missing here and the rest scaled up (needs --agent)
+    Combined,
     /// Reads the future usage and lifetime of every pod
     Oracle,
 }
 
 impl PolicyKind {
     /// Those that a comparison runs where none are named.
-    pub const COMPARED: [Self; 11] = [
+    pub const COMPARED: [Self; 12] = [
         Self::Random,
         Self::RoundRobin,
         Self::KubeScheduler,
@@ -53,11 +61,20 @@ impl PolicyKind {
         Self::LoadVariationRiskBalancing,
         Self::Coldest,
         Self::LeastUsed,
+        Self::Predictor,
         Self::Oracle,
     ];
 
     /// A fresh policy for one run of `scenario`.
-    pub fn build<'a>(self, scenario: &'a Scenario, weights: &CostWeights) -> Box<dyn Policy + 'a> {
+    ///
+    /// `agent` scores for those policies that need one; without it they leave that part out.
+    pub fn build<'a>(
+        self,
+        scenario: &'a Scenario,
+        weights: &CostWeights,
+        agent: Option<&Arc<dyn Scores>>,
+    ) -> Box<dyn Policy + 'a> {
+        let learned = |name, weights| Box::new(Learned::new(name, weights, agent.cloned()));
         match self {
             Self::Random => Box::new(Random),
             Self::RoundRobin => Box::new(RoundRobin::default()),
@@ -70,23 +87,38 @@ impl PolicyKind {
             Self::LeastUsed => Box::new(LeastUsed),
             Self::Coldest => Box::new(Coldest),
             Self::Recorded => Box::new(Recorded::new(scenario)),
+            Self::Predictor => learned("predictor", PartWeights::LOAD),
+            Self::Agent => learned("agent", PartWeights::PLACEMENT),
+            Self::Combined => learned("combined", PartWeights::DESIGN),
             Self::Oracle => Box::new(Oracle::new(scenario, weights.clone(), Foresight::ALL[0])),
         }
     }
 
     /// Runs `scenario`. The oracle's outcome is the cheapest of its foresights and of the two simple policies that are
     /// hardest to beat: the best placement that is known in hindsight.
-    pub fn run(self, scenario: &Scenario, engine: &EngineSettings, weights: &CostWeights, seed: u64) -> Outcome {
+    pub fn run(
+        self,
+        scenario: &Scenario,
+        engine: &EngineSettings,
+        weights: &CostWeights,
+        agent: Option<&Arc<dyn Scores>>,
+        seed: u64,
+    ) -> Outcome {
         let once = |policy: &mut dyn Policy| run(scenario, engine, policy, seed);
         if self != Self::Oracle {
-            return once(self.build(scenario, weights).as_mut());
+            return once(self.build(scenario, weights, agent).as_mut());
         }
-        let simple = [Self::KubeScheduler, Self::LeastUsed].map(|kind| kind.build(scenario, weights));
+        let simple = [Self::KubeScheduler, Self::LeastUsed].map(|kind| kind.build(scenario, weights, None));
         let [simple_best, other] = simple.map(|mut policy| once(policy.as_mut()));
         let foreseen = Foresight::ALL.map(|foresight| once(&mut Oracle::new(scenario, weights.clone(), foresight)));
         let cheaper = |best: Outcome, other| if weights.cost(&other) < weights.cost(&best) { other } else { best };
         let best = foreseen.into_iter().chain([other]).fold(simple_best, cheaper);
         Outcome { policy: self.name(), ..best }
+    }
+
+    /// Whether it cannot do its work without a learned network.
+    pub const fn needs_agent(self) -> bool {
+        matches!(self, Self::Agent | Self::Combined)
     }
 
     /// The name in tables and flags.

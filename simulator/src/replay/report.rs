@@ -23,6 +23,8 @@ pub struct ReplaySettings {
     pub engine: EngineSettings,
     /// What outcomes cost.
     pub weights: CostWeights,
+    /// What scores for the policies that need a learned network.
+    pub agent: Option<std::sync::Arc<dyn crate::learning::Scores>>,
 }
 
 /// A policy in the units of a budget.
@@ -84,6 +86,7 @@ pub fn replay(scenario: &Scenario, settings: &ReplaySettings) -> Result<ReplayRe
         seeds: settings.seeds.clone(),
         engine: settings.engine.clone(),
         weights: settings.weights.clone(),
+        agent: settings.agent.clone(),
     };
     let bar = runtime::progress::bar((compared.policies.len() * (settings.seeds.len() + 1)) as u64, "replaying");
     let runs = crate::compare::run_all(&scenarios, &compared, || bar.inc(1));
@@ -150,7 +153,8 @@ fn spare_nodes(scenario: &Scenario, settings: &ReplaySettings, policy: PolicyKin
     let cores = |scenario: &Scenario| scenario.total_cpu() as f64 / 1_000.0;
     let without = |count: usize| -> Option<Spare> {
         let fewer = change_nodes(scenario, NodeChange(-(count as i64))).ok()?;
-        let outcome = policy.run(&fewer, &settings.engine, &settings.weights, settings.seeds[0]);
+        let outcome =
+            policy.run(&fewer, &settings.engine, &settings.weights, settings.agent.as_ref(), settings.seeds[0]);
         no_worse(&outcome, recorded, &settings.weights)
             .then(|| Spare { nodes: count, cores: cores(scenario) - cores(&fewer) })
     };
@@ -204,6 +208,7 @@ mod tests {
             price_per_core_hour: 0.5,
             engine: EngineSettings::default(),
             weights: CostWeights::default(),
+            agent: None,
         }
     }
 

@@ -5,6 +5,7 @@ mod pod;
 mod rules;
 mod scenario;
 mod usage;
+mod window;
 
 pub use node::{Node, NodeId, ZoneId};
 pub use pod::{Pod, PodId, QosClass, Request, Workload, WorkloadId};

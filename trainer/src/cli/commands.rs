@@ -7,6 +7,7 @@ use super::{
 use crate::anomaly::AnomalyVerdict;
 use crate::compare::{self, CompareSettings};
 use crate::list::Listing;
+use crate::placement::PlacementVerdict;
 use crate::recipe::Recipe;
 use crate::registry::{self, Registered};
 use crate::results::{self, Peer, ResultsSettings};
@@ -173,7 +174,14 @@ pub(super) fn register(context: &Context, args: &RegisterArgs) -> anyhow::Result
     let promote = !args.keep_champion;
     let text: serde_json::Value =
         runtime::files::read_json(&args.validation).context("that is no verdict on a model")?;
-    let (name, registered) = if text.get("model").is_some_and(|model| model == registry::ANOMALY_MODEL) {
+    let model = text.get("model").and_then(serde_json::Value::as_str).unwrap_or(registry::MODEL).to_owned();
+    let (name, registered) = if model == registry::PLACEMENT_MODEL {
+        let verdict: PlacementVerdict =
+            serde_json::from_value(text).context("that is no verdict of `trainer train placement`")?;
+        let register =
+            async |tracker: &dyn Tracker| registry::register_placement(tracker, &args.model, &verdict, promote).await;
+        (registry::PLACEMENT_MODEL, context.with_tracker(register)?)
+    } else if model == registry::ANOMALY_MODEL {
         let verdict: AnomalyVerdict =
             serde_json::from_value(text).context("that is no verdict of `trainer train anomaly`")?;
         let register =

@@ -3,9 +3,11 @@
 mod anomaly;
 mod commands;
 mod inputs;
+mod placement;
 mod retrain;
 
 use crate::anomaly::{AnomalyGate, AnomalySettings};
+use crate::placement::{PlacementGate, PlacementSettings};
 use crate::recipe::Recipe;
 use crate::train::LoadSettings;
 use crate::validate::GateSettings;
@@ -14,6 +16,7 @@ use models::load::{HeadKey, Quantile};
 use runtime::ConfigFile;
 use runtime::settings::{ConfigArgs, innermost};
 use runtime::telemetry::TelemetryArgs;
+use simulator::outcome::CostWeights;
 use std::path::PathBuf;
 use store::StoreArgs;
 use tracking::TrackingArgs;
@@ -40,6 +43,7 @@ pub struct Cli {
 const EXAMPLES: &str = "Examples:
   trainer                                                  retrain everything from the newest features
   trainer train load --features features.json --model-out model
+  trainer train placement --model-out agent --json-out verdict.json
   trainer train anomaly --model-out detector --json-out verdict.json
   trainer validate --model model --features features.json --json-out validation.json
   trainer register --model model --validation validation.json
@@ -79,6 +83,8 @@ enum Command {
 enum TrainCommand {
     /// The load predictor: P50 and P90 of CPU and memory at 1h, 2h and 4h
     Load(Box<TrainLoadArgs>),
+    /// The placement agent, in simulated clusters; judged in others, exit code 3 when it must not be registered
+    Placement(Box<TrainPlacementArgs>),
     /// The anomaly detector, judged on hours it has not learned from; exit code 3 when it must not be registered
     Anomaly(Box<TrainAnomalyArgs>),
 }
@@ -109,6 +115,36 @@ struct TrainLoadArgs {
     settings: LoadSettings,
     #[command(flatten)]
     recipe: Recipe,
+    #[command(flatten)]
+    output: JsonArgs,
+}
+
+#[derive(Debug, Args)]
+struct TrainPlacementArgs {
+    /// Raw dataset whose pods and nodes it learns from beside made-up clusters: a manifest file, an id, `latest`, or `none`
+    #[arg(long, env = "BERTH_PLACEMENT_HISTORY", default_value = "latest", value_name = "DATASET")]
+    history: String,
+    /// Folder to write the model to; it is replaced whole
+    #[arg(long, value_name = "DIR")]
+    model_out: PathBuf,
+    /// Where to write the verdict as JSON
+    #[arg(long, value_name = "FILE")]
+    json_out: Option<PathBuf>,
+    /// Where to write learning curves and verdict as a page
+    #[arg(long, value_name = "FILE")]
+    html_out: Option<PathBuf>,
+    /// File that a killed training goes on from [default: checkpoints/placement-agent below the data folder]
+    #[arg(long, env = "BERTH_PLACEMENT_CHECKPOINT", value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Begin anew, whatever the checkpoint holds
+    #[arg(long)]
+    restart: bool,
+    #[command(flatten)]
+    settings: PlacementSettings,
+    #[command(flatten)]
+    gate: PlacementGate,
+    #[command(flatten, next_help_heading = "Cost")]
+    weights: CostWeights,
     #[command(flatten)]
     output: JsonArgs,
 }
@@ -170,7 +206,7 @@ struct RegisterArgs {
 
 #[derive(Debug, Args)]
 struct RollbackArgs {
-    /// Which registered model: load-predictor or anomaly-detector
+    /// Which registered model: load-predictor, placement-agent or anomaly-detector
     #[arg(long, default_value = crate::registry::MODEL, value_name = "NAME")]
     name: String,
     /// Go back to this version instead of the previous champion
@@ -373,6 +409,7 @@ pub fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
     match cli.command {
         None => retrain::run(&context),
         Some(Command::Train(TrainCommand::Load(args))) => commands::train_load(&context, &args, inner),
+        Some(Command::Train(TrainCommand::Placement(args))) => placement::train(&context, &args, inner),
         Some(Command::Train(TrainCommand::Anomaly(args))) => anomaly::train(&context, &args, inner),
         Some(Command::Validate(args)) => commands::validate(&context, &args, inner),
         Some(Command::Register(args)) => commands::register(&context, &args),

@@ -1,12 +1,12 @@
 //! `trainer` without a command: everything that exists so far, from the newest features.
 
-use super::{Context, FeaturesArgs, commands, inputs};
+use super::{Context, FeaturesArgs, anomaly, commands, inputs, placement};
 use crate::recipe::Recipe;
 use crate::registry;
 use crate::train::LoadSettings;
 use crate::validate::{GateSettings, page};
 
-/// Trains, validates and registers the load predictor.
+/// Trains, validates and registers the load predictor, then the anomaly detector, then the placement agent.
 pub(super) fn run(context: &Context) -> anyhow::Result<()> {
     let settings: LoadSettings = inputs::defaults(context, "trainer.load")?;
     let recipe: Recipe = inputs::defaults(context, "trainer.booster")?;
@@ -24,7 +24,8 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
     let registered =
         context.with_tracker(async |tracker| registry::register(tracker, &folder, &verdict, true).await)?;
     print(commands::registered_text(registry::MODEL, &registered));
-    Ok(())
+    anomaly::retrain(context, &dataset)?;
+    placement::retrain(context)
 }
 
 fn print(text: String) {

@@ -5,11 +5,12 @@ mod register;
 mod rollback;
 mod semver;
 
-pub use register::{Registered, register, register_detector};
+pub use register::{Registered, register, register_detector, register_placement};
 pub use rollback::{RolledBack, rollback};
 pub use semver::{Lineage, NoSemanticVersion, SemanticVersion};
 
 use crate::anomaly::{DetectorFolder, read_detector};
+use crate::placement::{PlacementFolder, read_placement};
 use crate::train::read_model;
 use crate::validate::Champion;
 use anyhow::Context;
@@ -19,6 +20,8 @@ use tracking::{ModelVersion, Tracker, TrackingError};
 
 /// The load predictor's registered name.
 pub const MODEL: &str = models::artifact::LOAD_PREDICTOR;
+/// The placement agent's registered name.
+pub const PLACEMENT_MODEL: &str = models::artifact::PLACEMENT_AGENT;
 /// The anomaly detector's registered name.
 pub const ANOMALY_MODEL: &str = models::artifact::ANOMALY_DETECTOR;
 /// Serves.
@@ -66,6 +69,14 @@ fn optional<T>(result: Result<T, TrackingError>) -> Result<Option<T>, TrackingEr
 pub async fn fetch_champion(tracker: &dyn Tracker) -> anyhow::Result<Option<Champion>> {
     let fetched = fetch(tracker, MODEL, |folder| read_model(folder)).await?;
     Ok(fetched.map(|(version, model)| Champion { version, model }))
+}
+
+/// The same for the placement agent: version and model.
+///
+/// # Errors
+/// See [`fetch_champion`].
+pub async fn fetch_placement_champion(tracker: &dyn Tracker) -> anyhow::Result<Option<(String, PlacementFolder)>> {
+    fetch(tracker, PLACEMENT_MODEL, |folder| read_placement(folder)).await
 }
 
 /// The same for the anomaly detector: version and model.

@@ -1,8 +1,12 @@
 //! `trainer register`: a validated model becomes a version, and champion.
 
 use super::semver::Lineage;
-use super::{ANOMALY_MODEL, CHALLENGER, CHAMPION, MODEL, PREVIOUS, SemanticVersion, by_alias, lineage, tags, who};
+use super::{
+    ANOMALY_MODEL, CHALLENGER, CHAMPION, MODEL, PLACEMENT_MODEL, PREVIOUS, SemanticVersion, by_alias, lineage, tags,
+    who,
+};
 use crate::anomaly::{self, AnomalyVerdict, read_detector};
+use crate::placement::{self, PlacementVerdict, read_placement};
 use crate::train::{RUN_FILE, RunReference, read_model};
 use crate::validate::Verdict;
 use anyhow::Context;
@@ -54,6 +58,35 @@ pub async fn register(
         champion: verdict.champion.as_deref(),
         saw_champion: verdict.champion_note.is_some(),
         evidence: evidence(verdict),
+    };
+    register_judged(tracker, folder, &candidate, &judged, promote).await
+}
+
+/// The same for a placement agent.
+///
+/// # Errors
+/// See [`register`].
+pub async fn register_placement(
+    tracker: &dyn Tracker,
+    folder: &Path,
+    verdict: &PlacementVerdict,
+    promote: bool,
+) -> anyhow::Result<Registered> {
+    let model = read_placement(folder)?;
+    let candidate = Candidate {
+        name: PLACEMENT_MODEL,
+        words: "scores candidate nodes for a pod by the cost that it is expected to add there",
+        experiment: placement::EXPERIMENT,
+        hash: model.hash,
+        metadata: model.metadata,
+    };
+    let judged = Judged {
+        passed: verdict.passed,
+        model_hash: &verdict.model_hash,
+        reasons: verdict.reasons(),
+        champion: verdict.champion.as_deref(),
+        saw_champion: false,
+        evidence: serde_json::json!({ "at": verdict.at, "champion": verdict.champion, "costs": verdict.costs }),
     };
     register_judged(tracker, folder, &candidate, &judged, promote).await
 }

@@ -1,0 +1,422 @@
+//! The group `cluster_state`: what the placement agent reads of a pod, one candidate node and the cluster.
+//!
+//! One row per candidate. All values are shares of the candidate's allocatable amounts or of the clock, so that a network
+//! that learned on one fleet can read another; none depends on how many candidates there are or in which order.
+
+use crate::catalogue::{AHEAD, Feature, Topic};
+use std::f32::consts::TAU;
+use std::sync::LazyLock;
+
+/// Values of a row.
+pub const WIDTH: usize = ENTRIES.len();
+
+/// Utilization above which the design counts a node as hot.
+const HOT: f32 = 0.8;
+/// Utilization that placement aims at.
+const TARGET: f32 = 0.65;
+/// Memory is not shared: above this the kubelet is near evicting.
+const TIGHT_MEMORY: f32 = 0.9;
+/// Shares are cut here: beyond it all are equally impossible, and a network should not extrapolate.
+const MOST: f32 = 2.0;
+
+/// CPU in cores and memory in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Amount {
+    /// Cores.
+    pub cpu: f32,
+    /// Bytes.
+    pub memory: f32,
+}
+
+/// What is known of the pod that wants a node.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PodFacts {
+    /// What it requests.
+    pub request: Amount,
+    /// What it is expected to use on average: by its workload's history, else by its requests.
+    pub expected: Amount,
+    /// Whether its workload has a history of usage.
+    pub known: bool,
+    /// Share of the hours of the day at which its workload was seen, 0..1.
+    pub hours_known: f32,
+    /// Its priority is below that of an ordinary pod.
+    pub low_priority: bool,
+    /// Hours that pods of its workload live on average; NaN where none has ended yet.
+    pub life_hours: f32,
+}
+
+/// What is known of a candidate, the pod at hand not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct NodeFacts {
+    /// What it gives to pods.
+    pub allocatable: Amount,
+    /// What its pods request.
+    pub requested: Amount,
+    /// Utilization of the newest sample; NaN where there is none.
+    pub cpu_seen: f32,
+    /// The same of memory.
+    pub memory_seen: f32,
+    /// Mean CPU utilization of 15 minutes; NaN where there is none.
+    pub cpu_mean: f32,
+    /// Standard deviation of it.
+    pub cpu_deviation: f32,
+    /// What pods are expected to use that the newest sample does not show yet.
+    pub in_flight: Amount,
+    /// What its pods are expected to use in each of the next 24 hours, in cores, by their workloads' histories.
+    pub hours: [f32; 24],
+    /// What its pods are expected to use at most of memory, in bytes.
+    pub memory_peak: f32,
+    /// Pods on it.
+    pub pods: u32,
+    /// Pods of the same workload on it.
+    pub same_workload: u32,
+    /// Whether the pod at hand runs on it already, so that what is seen and requested includes it.
+    pub includes_pod: bool,
+}
+
+/// What is known of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct ClusterFacts {
+    /// Hour of the day in UTC, 0..24.
+    pub hour: f32,
+    /// Mean CPU utilization of the nodes, by their newest samples.
+    pub cpu_mean: f32,
+    /// Standard deviation of it over the nodes.
+    pub cpu_deviation: f32,
+    /// Mean memory utilization of the nodes.
+    pub memory_mean: f32,
+    /// Mean requested share of CPU of the nodes.
+    pub cpu_requested: f32,
+    /// A large request as pods of this cluster make them.
+    pub large: Amount,
+}
+
+/// What the pod is expected to use in each of the next 24 hours, in cores, and of memory at most, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PodCourse {
+    /// Cores by hour from now.
+    pub hours: [f32; 24],
+    /// Bytes.
+    pub memory_peak: f32,
+}
+
+type Entry = (&'static str, Topic, &'static str, &'static str, &'static str);
+
+const ENTRIES: [Entry; 38] = [
+    ("pod_cpu_request_share", Topic::Pods, "ratio", "now", "requested CPU of the pod ÷ allocatable"),
+    ("pod_memory_request_share", Topic::Pods, "ratio", "now", "requested memory of the pod ÷ allocatable"),
+    ("pod_cpu_expected_share", Topic::Pods, "ratio", "history", "expected CPU usage of the pod ÷ allocatable"),
+    ("pod_memory_expected_share", Topic::Pods, "ratio", "history", "expected memory usage of the pod ÷ allocatable"),
+    ("pod_usage_known", Topic::Pods, "0/1", "history", "usage of the pod's workload was seen before"),
+    ("pod_hours_known", Topic::Pods, "ratio", "24h", "share of the day's hours at which its workload was seen"),
+    ("pod_low_priority", Topic::Pods, "0/1", "now", "the pod's priority is below 0, as that of batch work"),
+    ("pod_life_known", Topic::Pods, "0/1", "history", "a pod of the workload has ended before"),
+    (
+        "pod_life",
+        Topic::Pods,
+        "ratio",
+        "history",
+        "mean life of the workload's pods, hours ÷ (hours + 6); 1 where unknown",
+    ),
+    ("cpu_requested_after", Topic::Pods, "ratio", "now", "requested share of CPU with the pod"),
+    ("memory_requested_after", Topic::Pods, "ratio", "now", "requested share of memory with the pod"),
+    (
+        "requests_skew_after",
+        Topic::Pods,
+        "ratio",
+        "now",
+        "difference of the requested shares of CPU and memory with the pod",
+    ),
+    ("room_for_large_after", Topic::Pods, "ratio", "now", "large pods of this cluster that still fit, n ÷ (n + 1)"),
+    ("room_for_large_taken", Topic::Pods, "ratio", "now", "share of that room which the pod takes away"),
+    ("same_workload_share", Topic::Pods, "ratio", "now", "pods of the same workload ÷ (these + 3)"),
+    ("telemetry_known", Topic::Cpu, "0/1", "now", "the node has a sample; else the cluster's mean stands in"),
+    ("cpu_seen", Topic::Cpu, "ratio", "30s", "CPU utilization of the newest sample"),
+    ("cpu_mean_15m", Topic::Cpu, "ratio", "15m", "mean CPU utilization"),
+    ("cpu_deviation_15m", Topic::Cpu, "ratio", "15m", "standard deviation of CPU utilization"),
+    (
+        "cpu_in_flight",
+        Topic::Cpu,
+        "ratio",
+        "since sample",
+        "expected CPU share of pods that the newest sample does not show",
+    ),
+    ("cpu_after", Topic::Cpu, "ratio", "now", "CPU seen, in flight and expected of the pod"),
+    ("cpu_after_over_target", Topic::Cpu, "ratio", "now", "cpu_after over 0.65"),
+    ("cpu_after_hot", Topic::Cpu, "ratio", "now", "cpu_after over 0.8"),
+    (
+        "cpu_course_now",
+        Topic::Cpu,
+        "ratio",
+        "history",
+        "expected CPU share of its pods in this hour, by their workloads",
+    ),
+    ("cpu_course_mean_after", Topic::Cpu, "ratio", "next 24h", "mean over the next 24 hours with the pod"),
+    ("cpu_course_peak_after", Topic::Cpu, "ratio", "next 24h", "highest hour of the next 24 with the pod"),
+    (
+        "cpu_course_hot_after",
+        Topic::Cpu,
+        "ratio",
+        "next 24h",
+        "share of the next 24 hours over 0.8 with the pod, smoothed",
+    ),
+    ("cpu_course_hot_added", Topic::Cpu, "ratio", "next 24h", "what the pod adds to that"),
+    (
+        "cpu_course_over_after",
+        Topic::Cpu,
+        "ratio",
+        "next 24h",
+        "mean excess over 0.65 in the next 24 hours with the pod",
+    ),
+    ("cpu_course_over_added", Topic::Cpu, "ratio", "next 24h", "what the pod adds to that"),
+    ("memory_seen", Topic::Memory, "ratio", "now", "memory utilization of the newest sample"),
+    ("memory_after", Topic::Memory, "ratio", "now", "memory seen, in flight and expected of the pod"),
+    (
+        "memory_peak_after",
+        Topic::Memory,
+        "ratio",
+        "history",
+        "highest memory seen of each workload, over its pods, with the pod",
+    ),
+    (
+        "memory_tight_after",
+        Topic::Memory,
+        "ratio",
+        "history",
+        "the larger of memory_after and memory_peak_after, over 0.9",
+    ),
+    ("cluster_cpu_mean", Topic::Cluster, "ratio", "now", "mean CPU utilization of the nodes"),
+    ("cluster_cpu_deviation", Topic::Cluster, "ratio", "now", "standard deviation of CPU utilization over the nodes"),
+    ("hour_sin", Topic::Calendar, "ratio", "now", "sine of the hour of the day"),
+    ("hour_cos", Topic::Calendar, "ratio", "now", "cosine of the hour of the day"),
+];
+
+static CATALOGUE: LazyLock<Vec<Feature>> = LazyLock::new(|| {
+    let entry = |(name, topic, unit, window, formula): &Entry| {
+        let feature = Feature::new(*topic, *name, unit, *window, *formula);
+        let feature =
+            Feature { group: "cluster_state", knowable: "at the decision, from samples that have arrived", ..feature };
+        if matches!(topic, Topic::Calendar) { feature.knowable(AHEAD) } else { feature }
+    };
+    ENTRIES.iter().map(entry).collect()
+});
+
+/// Every feature of the group, in the order of a row.
+pub fn all() -> &'static [Feature] {
+    &CATALOGUE
+}
+
+/// The names, in the order of a row.
+pub fn names() -> Vec<String> {
+    ENTRIES.iter().map(|entry| entry.0.to_owned()).collect()
+}
+
+/// The place of a feature in a row.
+pub fn index(name: &str) -> Option<usize> {
+    ENTRIES.iter().position(|entry| entry.0 == name)
+}
+
+/// The row of one candidate. Missing telemetry is answered with the cluster's mean and a flag, never with "idle".
+pub fn row(pod: &PodFacts, course: &PodCourse, node: &NodeFacts, cluster: &ClusterFacts) -> [f32; WIDTH] {
+    let cpu = node.allocatable.cpu.max(1e-3);
+    let memory = node.allocatable.memory.max(1.0);
+    // What comes on top: nothing when the pod runs there already.
+    let own = if node.includes_pod { 0.0 } else { 1.0 };
+    let or = |value: f32, other: f32| if value.is_finite() { value } else { other };
+    let cut = |share: f32| share.clamp(0.0, MOST);
+
+    let cpu_requested = (node.requested.cpu + own * pod.request.cpu) / cpu;
+    let memory_requested = (node.requested.memory + own * pod.request.memory) / memory;
+    let room_after = room(cluster, node, own, pod);
+    let room_before = if node.includes_pod { room(cluster, node, -1.0, pod) } else { room(cluster, node, 0.0, pod) };
+
+    let cpu_seen = or(node.cpu_seen, cluster.cpu_mean);
+    let cpu_mean = or(node.cpu_mean, cluster.cpu_mean);
+    let memory_seen = or(node.memory_seen, cluster.memory_mean);
+    let cpu_after = cpu_seen + (node.in_flight.cpu + own * pod.expected.cpu) / cpu;
+    let memory_after = memory_seen + (node.in_flight.memory + own * pod.expected.memory) / memory;
+    let memory_peak = (node.memory_peak + own * course.memory_peak) / memory;
+
+    let day = Day::of(node, course, cpu, own);
+    let [hour_sin, hour_cos] = [(TAU * cluster.hour / 24.0).sin(), (TAU * cluster.hour / 24.0).cos()];
+    [
+        cut(pod.request.cpu / cpu),
+        cut(pod.request.memory / memory),
+        cut(pod.expected.cpu / cpu),
+        cut(pod.expected.memory / memory),
+        f32::from(u8::from(pod.known)),
+        pod.hours_known,
+        f32::from(u8::from(pod.low_priority)),
+        f32::from(u8::from(pod.life_hours.is_finite())),
+        or(pod.life_hours / (pod.life_hours + 6.0), 1.0),
+        cut(cpu_requested),
+        cut(memory_requested),
+        (cpu_requested - memory_requested).abs().min(MOST),
+        room_after / (room_after + 1.0),
+        ((room_before - room_after) / room_before.max(1.0)).clamp(0.0, 1.0),
+        node.same_workload as f32 / (node.same_workload as f32 + 3.0),
+        f32::from(u8::from(node.cpu_seen.is_finite())),
+        cut(cpu_seen),
+        cut(cpu_mean),
+        cut(or(node.cpu_deviation, 0.0)),
+        cut(node.in_flight.cpu / cpu),
+        cut(cpu_after),
+        cut(cpu_after - TARGET),
+        cut(cpu_after - HOT),
+        cut(node.hours[0] / cpu),
+        cut(day.mean),
+        cut(day.peak),
+        day.hot_after,
+        (day.hot_after - day.hot_before).clamp(0.0, 1.0),
+        cut(day.over_after),
+        cut(day.over_after - day.over_before),
+        cut(memory_seen),
+        cut(memory_after),
+        cut(memory_peak),
+        cut(memory_after.max(memory_peak) - TIGHT_MEMORY),
+        cut(cluster.cpu_mean),
+        cut(cluster.cpu_deviation),
+        hour_sin,
+        hour_cos,
+    ]
+}
+
+/// How many large pods fit beside `own` times the pod.
+fn room(cluster: &ClusterFacts, node: &NodeFacts, own: f32, pod: &PodFacts) -> f32 {
+    let share = |free: f32, asked: f32| if asked > 0.0 { (free / asked).max(0.0).floor() } else { 1e3 };
+    let cpu = share(node.allocatable.cpu - node.requested.cpu - own * pod.request.cpu, cluster.large.cpu);
+    let memory =
+        share(node.allocatable.memory - node.requested.memory - own * pod.request.memory, cluster.large.memory);
+    cpu.min(memory)
+}
+
+/// The next day of a node without and with the pod.
+#[derive(Debug, Clone, Copy, Default)]
+struct Day {
+    mean: f32,
+    peak: f32,
+    hot_before: f32,
+    hot_after: f32,
+    over_before: f32,
+    over_after: f32,
+}
+
+impl Day {
+    fn of(node: &NodeFacts, course: &PodCourse, cpu: f32, own: f32) -> Self {
+        // An hour counts as hot from none at 0.7 to fully at 0.9: what is expected is not what comes.
+        let hot = |share: f32| ((share - 0.7) / 0.2).clamp(0.0, 1.0);
+        let over = |share: f32| (share - TARGET).max(0.0);
+        let mut day = Self::default();
+        for (load, pod) in node.hours.iter().zip(&course.hours) {
+            let (with, without) =
+                if own > 0.0 { ((load + pod) / cpu, load / cpu) } else { (load / cpu, (load - pod).max(0.0) / cpu) };
+            day.mean += with / 24.0;
+            day.peak = day.peak.max(with);
+            day.hot_before += hot(without) / 24.0;
+            day.hot_after += hot(with) / 24.0;
+            day.over_before += over(without) / 24.0;
+            day.over_after += over(with) / 24.0;
+        }
+        day
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    const GIB: f32 = (1_u64 << 30) as f32;
+
+    fn four_cores() -> NodeFacts {
+        NodeFacts {
+            allocatable: Amount { cpu: 4.0, memory: 16.0 * GIB },
+            requested: Amount { cpu: 1.0, memory: 4.0 * GIB },
+            cpu_seen: 0.5,
+            memory_seen: 0.25,
+            cpu_mean: 0.4,
+            cpu_deviation: 0.1,
+            in_flight: Amount { cpu: 0.4, memory: 0.0 },
+            hours: [2.0; 24],
+            pods: 3,
+            ..NodeFacts::default()
+        }
+    }
+
+    fn one_core() -> PodFacts {
+        PodFacts {
+            request: Amount { cpu: 1.0, memory: 2.0 * GIB },
+            expected: Amount { cpu: 0.6, memory: GIB },
+            known: true,
+            life_hours: 6.0,
+            ..PodFacts::default()
+        }
+    }
+
+    fn value(row: &[f32], name: &str) -> f32 {
+        row[index(name).expect(name)]
+    }
+
+    #[test]
+    fn a_row_by_hand() {
+        let mut course = PodCourse { hours: [0.4; 24], memory_peak: GIB };
+        course.hours[3] = 1.4; // 3.4 of 4 cores in that hour: 85 %
+        let cluster = ClusterFacts { hour: 6.0, large: Amount { cpu: 1.0, memory: GIB }, ..ClusterFacts::default() };
+        let row = row(&one_core(), &course, &four_cores(), &cluster);
+        for (name, expected) in [
+            ("cpu_requested_after", 0.5),
+            ("cpu_after", 0.5 + 0.1 + 0.15),
+            ("cpu_after_over_target", 0.1),
+            ("cpu_course_peak_after", 0.85),
+            ("cpu_course_hot_added", 0.75 / 24.0),
+            ("pod_life", 0.5),
+            ("room_for_large_after", 2.0 / 3.0),
+            ("room_for_large_taken", 1.0 / 3.0),
+            ("memory_after", 0.25 + 1.0 / 16.0),
+            ("hour_sin", 1.0),
+        ] {
+            assert!((value(&row, name) - expected).abs() < 1e-5, "{name}: {} and not {expected}", value(&row, name));
+        }
+    }
+
+    #[test]
+    fn a_silent_node_is_average_and_says_so() {
+        let silent = NodeFacts { cpu_seen: f32::NAN, memory_seen: f32::NAN, cpu_mean: f32::NAN, ..four_cores() };
+        let cluster = ClusterFacts { cpu_mean: 0.3, memory_mean: 0.2, ..ClusterFacts::default() };
+        let row = row(&one_core(), &PodCourse::default(), &silent, &cluster);
+        assert_eq!((value(&row, "telemetry_known"), value(&row, "cpu_seen")), (0.0, 0.3));
+        assert!(row.iter().all(|value| value.is_finite()));
+    }
+
+    #[test]
+    fn names_are_unique_and_described() {
+        let names: HashSet<&str> = all().iter().map(|feature| feature.name.as_str()).collect();
+        assert_eq!(names.len(), WIDTH);
+        assert!(all().iter().all(|feature| feature.formula.len() > 10 && feature.group == "cluster_state"));
+    }
+
+    proptest! {
+        #[test]
+        fn rows_are_finite_and_bounded_whatever_comes(
+            cpu in 0.0_f32..256.0, requested in 0.0_f32..512.0, seen in -1.0_f32..3.0, load in 0.0_f32..500.0,
+            pod_cpu in 0.0_f32..100.0, memory in 0.0_f32..1e13, life in prop::option::of(0.0_f32..1e4), there: bool,
+        ) {
+            let node = NodeFacts {
+                allocatable: Amount { cpu, memory },
+                requested: Amount { cpu: requested, memory: requested * 1e9 },
+                cpu_seen: if seen < 0.0 { f32::NAN } else { seen },
+                hours: [load; 24],
+                includes_pod: there,
+                ..NodeFacts::default()
+            };
+            let pod = PodFacts {
+                request: Amount { cpu: pod_cpu, memory: pod_cpu * 4e9 },
+                life_hours: life.unwrap_or(f32::NAN),
+                ..PodFacts::default()
+            };
+            let row = row(&pod, &PodCourse { hours: [pod_cpu; 24], memory_peak: 1e9 }, &node, &ClusterFacts::default());
+            prop_assert!(row.iter().all(|value| value.is_finite() && value.abs() <= MOST), "{row:?}");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Simulating a cluster by its nodes and pods, under kube-scheduler's default profile
+#
+#   scripts/bench/simulator.sh [MOST_PODS]        most pods of a run, default 100000
+#
+# One thread, generated clusters, telemetry every 30 s. Prints a Markdown table and draws docs/images/simulator-scale.svg.
+# SCALE names a built example; without it cargo builds one.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+if [ -z "${SCALE:-}" ]; then
+    cargo build --quiet --workspace --examples
+    SCALE="${CARGO_TARGET_DIR:-target}/debug/examples/scale"
+fi
+mkdir -p docs/images
+"$SCALE" docs/images/simulator-scale.svg "${1:-100000}"
+printf '\n![Seconds by pods, a line per number of nodes](images/simulator-scale.svg)\n'

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Makes docs/placement-results.md and docs/images/placement-learning.svg: trains the agent, compares it with intervals.
+#
+# Usage: scripts/placement.sh   TRACES: folder with openb and bitbrains-rnd (default: BERTH_TRACES; empty leaves openb out)
+#                               SEEDS (default 5), EPISODES (default: that of the trainer)
+# An agent that was trained before is taken as it is: BERTH_AGENT=DIR. The work goes to .berth/placement.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=${BERTH_PLACEMENT_WORK:-.berth/placement}
+binaries=${BERTH_BIN:-${CARGO_TARGET_DIR:-target}/debug}
+traces=${TRACES:-${BERTH_TRACES:-}}
+seeds=${SEEDS:-5}
+mkdir -p "$work"
+agent=${BERTH_AGENT:-$work/placement-agent}
+if [ -z "${BERTH_AGENT:-}" ]; then
+  # A refused agent is compared all the same: its figures are the evidence.
+  "$binaries/trainer" --data "$work" train placement --restart --model-out "$agent" --json-out "$work/verdict.json" \
+    ${EPISODES:+--episodes "$EPISODES"} | tee "$work/training.txt" || [ "${PIPESTATUS[0]}" = 3 ]
+fi
+
+compare() { # name, arguments
+  local name=$1; shift
+  "$binaries/simulator" --data "$work" compare --agent "$agent" --seeds "$seeds" --base kube-scheduler,agent \
+    --policies random,kube-scheduler,target-load-packing,load-variation-risk-balancing,least-used,predictor,agent,combined,oracle \
+    --json-out "$work/$name.json" --html-out "$work/$name.html" "$@" > "$work/$name.md"
+  echo "$name: $work/$name.html" >&2
+}
+compare synthetic --scenario mixed,misrequested,bursts,memory,pools
+compare large --scenario mixed,misrequested --size 120 --days 1
+if [ -n "$traces" ]; then compare openb --scenario openb --trace "$traces" --days 7; fi
+
+{
+  cat scripts/placement/preface.md
+  if [ -f "$work/training.txt" ]; then printf '\n## Training\n\n```text\n'; grep -v -e '^model ' -e '^report ' -e '^run ' "$work/training.txt"; printf '```\n'; fi
+  if [ -f "$agent/report.html" ] && grep -o '<svg.*</svg>' "$agent/report.html" | head -n 1 > "$work/curve.svg" && [ -s "$work/curve.svg" ]; then
+    mkdir -p docs/images
+    cp "$work/curve.svg" docs/images/placement-learning.svg
+    printf '\n![Cost at the looks while learning](images/placement-learning.svg)\n'
+  fi
+  printf '\n## Clusters of the size it learned in, twice as large at most\n\n'
+  cat "$work/synthetic.md"
+  printf '\n## Twice as large again, one day\n\n'
+  cat "$work/large.md"
+  if [ -n "$traces" ]; then printf '\n## openb, 7 days\n\n'; cat "$work/openb.md"; fi
+} > docs/placement-results.md
+echo "docs/placement-results.md is written"

@@ -1,0 +1,243 @@
+//! The loop: play two episodes side by side, take in what they came to, update, look, write a checkpoint.
+
+use super::state::{CurvePoint, Look, State};
+use super::{Clusters, PlacementSettings, REWARD_UNIT};
+use agent::{End, Explorer, LearnError, Learner, Step, Transition, n_step};
+use anyhow::Context;
+use models::placement::PlacementNetwork;
+use rayon::prelude::*;
+use simulator::command::Network;
+use simulator::compare::paired_ratio;
+use simulator::engine::EngineSettings;
+use simulator::learning::{Chooser, Episode, Experience, Played, Scores};
+use simulator::outcome::CostWeights;
+use simulator::policy::PolicyKind;
+use simulator::world::Scenario;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Episodes that are played side by side with the same network. Part of the algorithm, not of the machine: the result does
+/// not depend on how many cores there are.
+const SIDE_BY_SIDE: u64 = 2;
+
+/// A training that is over.
+#[derive(Debug, Clone)]
+pub struct Trained {
+    /// The best network at the looks.
+    pub network: PlacementNetwork,
+    /// By episode.
+    pub curve: Vec<CurvePoint>,
+    /// The looks.
+    pub looks: Vec<Look>,
+    /// Rows of decisions, for what mattered.
+    pub sample: Vec<f32>,
+    /// Updates of the network.
+    pub updates: u64,
+    /// Wall time, that before an interruption included.
+    pub seconds: f64,
+}
+
+/// Trains. With a `checkpoint` it goes on from there, if there is one, and keeps it up to date; a run that was killed and
+/// goes on ends with the same network as one that was not.
+///
+/// # Errors
+/// A setting out of range, a checkpoint of another training, or a loss that is no number.
+pub fn train(
+    clusters: Clusters<'_>,
+    weights: &CostWeights,
+    checkpoint: Option<&Path>,
+    mut told: impl FnMut(&CurvePoint),
+) -> anyhow::Result<Trained> {
+    let settings = clusters.settings;
+    settings.check()?;
+    let dataset = clusters.history.map(|history| history.dataset.id.as_str());
+    let began = Instant::now();
+    let resumed = checkpoint.map(|path| State::read(path, settings, dataset)).transpose()?.flatten();
+    let mut state = match resumed {
+        Some(state) => {
+            tracing::info!(episodes = state.learner.episodes(), "goes on from the checkpoint");
+            state
+        }
+        None => State::new(settings)?,
+    };
+    let before = state.seconds;
+    let looked_at = Looked::at(clusters.to_look_at()?, weights);
+    let mut sample = Vec::new();
+    if state.looks.is_empty() {
+        // What it begins as is a candidate too: learning that makes it worse is thrown away.
+        state.looks.push(looked_at.look(0, state.learner.network(), weights));
+    }
+    while state.learner.episodes() < settings.episodes {
+        let first = state.learner.episodes();
+        let round: Vec<u64> = (first..settings.episodes.min(first + SIDE_BY_SIDE)).collect();
+        let network = state.learner.network();
+        let played: Vec<Played> = round
+            .par_iter()
+            .map(|episode| play(clusters, weights, network, *episode))
+            .collect::<anyhow::Result<_>>()?;
+        for (episode, played) in round.iter().zip(&played) {
+            take_in(&mut state.learner, settings, &played.experience)?;
+            let (loss, value) = update(&mut state.learner, settings.updates)?;
+            let point = point(*episode, settings, weights, played, (loss, value));
+            told(&point);
+            state.curve.push(point);
+            state.learner.end_episode();
+        }
+        let done = state.learner.episodes();
+        if first / settings.look_every != done / settings.look_every || done == settings.episodes {
+            let look = looked_at.look(done, state.learner.network(), weights);
+            if state.looks.iter().all(|before| look.against_kube < before.against_kube) {
+                state.best = state.learner.network().clone();
+            }
+            let (cost, against_kube) = (look.cost, look.against_kube);
+            tracing::info!(episodes = done, cost, against_kube, "looked at clusters that are not learned in");
+            state.looks.push(look);
+            state.seconds = before + began.elapsed().as_secs_f64();
+            if let Some(path) = checkpoint {
+                state.write(path, settings, dataset)?;
+            }
+        }
+        sample = played.into_iter().flat_map(|played| played.experience).take(500).flat_map(|seen| seen.row).collect();
+    }
+    let seconds = before + began.elapsed().as_secs_f64();
+    let State { learner, curve, looks, best, .. } = state;
+    Ok(Trained { network: best, curve, looks, sample, updates: learner.updates(), seconds })
+}
+
+fn play(
+    clusters: Clusters<'_>,
+    weights: &CostWeights,
+    network: &PlacementNetwork,
+    episode: u64,
+) -> anyhow::Result<Played> {
+    let (settings, scenario) = (clusters.settings, clusters.of_episode(episode)?);
+    let epsilon = settings.learner().epsilon_at(episode);
+    let mut curious = Curious { explorer: Explorer::new(network, epsilon, settings.seed, episode), failed: None };
+    let (engine, how) = (EngineSettings::default(), settings.episode());
+    let played = Episode { scenario: &scenario, engine: &engine, weights, settings: &how }.play(&mut curious, episode);
+    match curious.failed {
+        None => Ok(played),
+        Some(error) => Err(error).context("failed to choose among candidates"),
+    }
+}
+
+/// The explorer as the simulator sees it. The simulator cannot fail, so the first error is kept for later.
+struct Curious<'a> {
+    explorer: Explorer<'a>,
+    failed: Option<LearnError>,
+}
+
+impl Chooser for Curious<'_> {
+    fn choose(&mut self, rows: &[f32], _count: usize) -> usize {
+        self.explorer.choose(rows).unwrap_or_else(|error| {
+            self.failed.get_or_insert(error);
+            0
+        })
+    }
+
+    fn others(&mut self, chosen: usize, wanted: usize, count: usize) -> Vec<usize> {
+        self.explorer.others(chosen, wanted, count)
+    }
+}
+
+/// Hourly costs into transitions, each relative to the mean of the candidates of its decision that were looked at: what all
+/// of them would have cost says nothing about which is best, and differs far more from pod to pod than from node to node.
+/// What was cut off before anything was seen teaches nothing.
+fn take_in(learner: &mut Learner, settings: &PlacementSettings, experience: &[Experience]) -> Result<(), LearnError> {
+    for decision in experience.chunk_by(|_, next| !next.chosen) {
+        let made: Vec<Transition> = decision.iter().filter_map(|seen| transition(settings, seen)).collect();
+        let mean = made.iter().map(|transition| transition.reward).sum::<f32>() / made.len().max(1) as f32;
+        for transition in made {
+            let reward = transition.reward - mean;
+            learner.observe(Transition { reward, ..transition })?;
+        }
+    }
+    Ok(())
+}
+
+fn transition(settings: &PlacementSettings, seen: &Experience) -> Option<Transition> {
+    let last = seen.hours.len().checked_sub(1)?;
+    let steps: Vec<Step> = seen
+        .hours
+        .iter()
+        .enumerate()
+        .map(|(hour, parts)| {
+            let is_last = hour == last;
+            Step {
+                reward: (-parts.sum() / REWARD_UNIT) as f32,
+                discount: settings.discount as f32,
+                next: if is_last { seen.after.clone() } else { Vec::new() },
+                end: End { terminated: is_last && seen.terminated, truncated: is_last && seen.truncated },
+            }
+        })
+        .collect();
+    n_step(&seen.row, &steps, steps.len()).ok()
+}
+
+/// Mean loss and value over `count` updates; 0 while there is too little to learn from.
+fn update(learner: &mut Learner, count: u64) -> Result<(f64, f64), LearnError> {
+    let (mut loss, mut value, mut done) = (0.0, 0.0, 0_u32);
+    for _ in 0..count {
+        if let Some(update) = learner.update()? {
+            (loss, value, done) = (loss + update.loss, value + update.value, done + 1);
+        }
+    }
+    let done = f64::from(done.max(1));
+    Ok((loss / done, value / done))
+}
+
+fn point(
+    episode: u64,
+    settings: &PlacementSettings,
+    weights: &CostWeights,
+    played: &Played,
+    (loss, value): (f64, f64),
+) -> CurvePoint {
+    let each = |cost: f64| -cost / REWARD_UNIT / played.decisions.max(1) as f64;
+    CurvePoint {
+        episode,
+        scenario: played.outcome.scenario.clone(),
+        cost: weights.cost(&played.outcome),
+        reward: each(played.cost.sum()),
+        parts: played.cost.list().map(each),
+        loss,
+        value,
+        epsilon: settings.learner().epsilon_at(episode),
+    }
+}
+
+/// Clusters that are not learned in, with what kube-scheduler's default scoring costs there.
+struct Looked {
+    scenarios: Vec<Scenario>,
+    kube: Vec<f64>,
+}
+
+impl Looked {
+    fn at(scenarios: Vec<Scenario>, weights: &CostWeights) -> Self {
+        let kube = costs(&scenarios, weights, PolicyKind::KubeScheduler, None);
+        Self { scenarios, kube }
+    }
+
+    /// The network alone, without random choices.
+    fn look(&self, episode: u64, network: &PlacementNetwork, weights: &CostWeights) -> Look {
+        let agent: Arc<dyn Scores> = Arc::new(Network(network.clone()));
+        let own = costs(&self.scenarios, weights, PolicyKind::Agent, Some(&agent));
+        let cost = own.iter().sum::<f64>() / own.len().max(1) as f64;
+        Look { episode, cost, against_kube: paired_ratio(&own, &self.kube).mean }
+    }
+}
+
+fn costs(
+    scenarios: &[Scenario],
+    weights: &CostWeights,
+    policy: PolicyKind,
+    agent: Option<&Arc<dyn Scores>>,
+) -> Vec<f64> {
+    let engine = EngineSettings::default();
+    scenarios.par_iter().map(|scenario| weights.cost(&policy.run(scenario, &engine, weights, agent, 1))).collect()
+}
+
+#[cfg(test)]
+#[path = "train_tests.rs"]
+mod tests;
