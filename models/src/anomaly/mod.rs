@@ -1,5 +1,5 @@
 //! The anomaly detector: isolation forests over groups of features, each calibrated on its own scores, whose vote becomes
-//! alarms with a severity, a type and the features to blame.
+//! alarms with a severity, a type and the features to blame; and [`series`], a detector for columns that nobody named.
 
 mod alarm;
 mod detector;
@@ -7,6 +7,7 @@ mod files;
 mod finding;
 mod fit;
 pub mod forest;
+pub mod series;
 mod tail;
 mod vote;
 
