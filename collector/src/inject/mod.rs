@@ -266,13 +266,21 @@ mod tests {
         let cpu_kinds = |fault: InjectedFault| fault.shows_in().contains(&NodeMetric::CpuUsed);
         let made: u64 = summary.incidents.values().sum();
         assert_eq!(made + summary.left_out, planned.len() as u64);
-        assert!(summary.incidents.keys().all(|kind| ["cpu_saturation", "not_ready", "noisy_neighbour"].contains(&kind.as_str())), "{summary}");
+        assert!(
+            summary
+                .incidents
+                .keys()
+                .all(|kind| ["cpu_saturation", "not_ready", "noisy_neighbour"].contains(&kind.as_str())),
+            "{summary}"
+        );
         assert!(made >= 3, "{summary}");
         for day in 0..10 {
-            for sample in read_day(&store, store::date_of(day * DAY_MS)).expect("a day").remove("node-a").unwrap_or_default() {
-                let meets = planned.iter().any(|incident| {
-                    cpu_kinds(incident.fault) && (incident.start..incident.end).contains(&sample.ts)
-                });
+            for sample in
+                read_day(&store, store::date_of(day * DAY_MS)).expect("a day").remove("node-a").unwrap_or_default()
+            {
+                let meets = planned
+                    .iter()
+                    .any(|incident| cpu_kinds(incident.fault) && (incident.start..incident.end).contains(&sample.ts));
                 let changed = sample.get(NodeMetric::CpuUsed) != 4.0;
                 assert_eq!(changed, meets, "at {}", sample.ts);
             }

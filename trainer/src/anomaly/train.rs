@@ -200,7 +200,7 @@ impl Known<'_> {
 }
 
 /// The vote that a share of the readings within a window exceeds.
-fn exceeded_by(votes: &[f32], history: &History, window: Window, share: f64) -> f32 {
+pub(super) fn exceeded_by(votes: &[f32], history: &History, window: Window, share: f64) -> f32 {
     let mut sorted: Vec<f32> = history.rows_in(window).into_iter().flatten().map(|row| votes[row]).collect();
     sorted.sort_by(f32::total_cmp);
     let at = ((1.0 - share) * sorted.len().saturating_sub(1) as f64).round() as usize;

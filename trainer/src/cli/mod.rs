@@ -50,6 +50,7 @@ const EXAMPLES: &str = "Examples:
   trainer register --model model --validation validation.json
   trainer rollback --reason 'P90 too low on gpu nodes'
   trainer compare --out comparison
+  trainer anomaly compare --models all --scenario standard
   trainer explain --node worker-3 --at 2026-11-20T14:00:00Z
   trainer show load-predictor@champion
 

@@ -78,15 +78,17 @@ pub struct SeriesDetector {
 }
 
 impl SeriesDetector {
-    /// Fits on the rows of one series in order of time, most of which are usual; NaN is missing.
+    /// Fits on the rows of one series in order of time; NaN is missing. Rows that are not `usual` pass through the windows
+    /// and teach nothing.
     ///
     /// # Errors
-    /// Settings out of range, fewer than 100 rows, no column that changes.
-    pub fn fit(rows: &FeatureMatrix, settings: &SeriesSettings, seed: u64) -> Result<Self, ModelError> {
+    /// Settings out of range, fewer than 100 usual rows, no column that changes.
+    pub fn fit(rows: &FeatureMatrix, usual: &[bool], settings: &SeriesSettings, seed: u64) -> Result<Self, ModelError> {
         settings.validate()?;
-        if rows.rows() < LEAST_ROWS {
-            let got = rows.rows();
-            return Err(ModelError::Shape { what: "the series", unit: "rows at least", expected: LEAST_ROWS, got });
+        ModelError::rows("marks of usual rows", rows.rows(), usual.len())?;
+        let got = usual.iter().filter(|usual| **usual).count();
+        if got < LEAST_ROWS {
+            return Err(ModelError::Shape { what: "the series", unit: "usual rows", expected: LEAST_ROWS, got });
         }
         let (used, dead): (Vec<usize>, Vec<usize>) =
             (0..rows.width()).partition(|column| changes(rows.column(*column)));
@@ -97,7 +99,7 @@ impl SeriesDetector {
                 hint: "Give at least one column with two different values",
             });
         }
-        let [now, lately] = Views::of_rows(rows, &used, settings);
+        let [now, lately] = Views::of_rows(rows, &used, settings).map(|view| view.only(usual));
         Ok(Self {
             settings: *settings,
             columns: Arc::clone(rows.names()),

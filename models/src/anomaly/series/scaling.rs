@@ -21,7 +21,12 @@ impl Scaling {
         let (mut used, mut means, mut deviations) = (Vec::new(), Vec::new(), Vec::new());
         for column in 0..rows.width {
             let values = || {
-                rows.values.iter().skip(column).step_by(rows.width).map(|value| f64::from(*value)).filter(|v| !v.is_nan())
+                rows.values
+                    .iter()
+                    .skip(column)
+                    .step_by(rows.width)
+                    .map(|value| f64::from(*value))
+                    .filter(|v| !v.is_nan())
             };
             let count = values().count() as f64;
             let mean = values().sum::<f64>() / count;

@@ -19,9 +19,26 @@ fn settings() -> SeriesSettings {
     SeriesSettings { forest: ForestSettings { trees: 50, ..ForestSettings::default() }, ..SeriesSettings::every(5.0) }
 }
 
+fn fit(rows: &FeatureMatrix, seed: u64) -> SeriesDetector {
+    SeriesDetector::fit(rows, &vec![true; rows.rows()], &settings(), seed).expect("a detector")
+}
+
+#[test]
+fn rows_that_are_not_usual_teach_nothing() {
+    // Half of the training is odd; whoever learned from it would find the odd rows usual.
+    let rows = series(2_880, 1_440..2_880, 1);
+    let usual: Vec<bool> = (0..2_880).map(|row| row < 1_440).collect();
+    let told = SeriesDetector::fit(&rows, &usual, &settings(), 7).expect("a detector");
+    let untold = fit(&rows, 7);
+    let mean = |detector: &SeriesDetector| {
+        detector.scores(&series(1_152, 640..664, 2)).expect("scores")[640..664].iter().sum::<f32>() / 24.0
+    };
+    assert!(mean(&told) > 1.0 && mean(&untold) < 0.8, "{} {}", mean(&told), mean(&untold));
+}
+
 #[test]
 fn a_broken_bond_of_columns_is_odd_and_a_usual_day_is_not() {
-    let detector = SeriesDetector::fit(&series(2_880, 0..0, 1), &settings(), 7).expect("a detector");
+    let detector = fit(&series(2_880, 0..0, 1), 7);
     assert_eq!(detector.constant_columns(), ["constant"]);
     // The wave is at its height around row 72 of a day, where the bond breaks most.
     let scores = detector.scores(&series(1_152, 640..664, 2)).expect("scores");
@@ -34,18 +51,18 @@ fn a_broken_bond_of_columns_is_odd_and_a_usual_day_is_not() {
 #[test]
 fn scores_do_not_see_rows_that_come_later_and_depend_on_the_seed_alone() {
     let train = series(1_440, 0..0, 1);
-    let detector = SeriesDetector::fit(&train, &settings(), 7).expect("a detector");
+    let detector = fit(&train, 7);
     let all = series(600, 0..0, 3);
     let first: Vec<usize> = (0..400).collect();
     let cut = detector.scores(&all.select_rows(&first).expect("rows")).expect("scores");
     assert_eq!(cut, detector.scores(&all).expect("scores")[..400]);
-    assert_eq!(SeriesDetector::fit(&train, &settings(), 7).expect("again"), detector);
-    assert_ne!(SeriesDetector::fit(&train, &settings(), 8).expect("another"), detector);
+    assert_eq!(fit(&train, 7), detector);
+    assert_ne!(fit(&train, 8), detector);
 }
 
 #[test]
 fn missing_values_are_not_odd() {
-    let detector = SeriesDetector::fit(&series(1_440, 0..0, 1), &settings(), 7).expect("a detector");
+    let detector = fit(&series(1_440, 0..0, 1), 7);
     let mut rows = series(300, 0..0, 4);
     let mut values = rows.values().to_vec();
     values[4 * 250..4 * 260].fill(f32::NAN);
@@ -58,13 +75,17 @@ fn missing_values_are_not_odd() {
 #[test]
 fn what_does_not_fit_is_refused_by_name() {
     let rows = series(1_440, 0..0, 1);
-    let refused = |settings: SeriesSettings| SeriesDetector::fit(&rows, &settings, 1).expect_err("refused").to_string();
+    let refused = |settings: SeriesSettings| {
+        SeriesDetector::fit(&rows, &[true; 1_440], &settings, 1).expect_err("refused").to_string()
+    };
     let base = settings();
     assert!(refused(SeriesSettings { long_readings: 5, ..base }).contains("12 and 5"));
-    assert!(refused(SeriesSettings { kept_variance: 1.0, ..base }).contains("`kept_variance` must be above 0 and below 1"));
-    let few = SeriesDetector::fit(&series(99, 0..0, 1), &base, 1).expect_err("too few").to_string();
-    assert!(few.contains("99 rows at least, expected 100"), "{few}");
+    assert!(
+        refused(SeriesSettings { kept_variance: 1.0, ..base }).contains("`kept_variance` must be above 0 and below 1")
+    );
+    let few = SeriesDetector::fit(&series(99, 0..0, 1), &[true; 99], &base, 1).expect_err("too few").to_string();
+    assert!(few.contains("99 usual rows, expected 100"), "{few}");
     let flat = FeatureMatrix::new(vec!["a".to_owned()], 200, vec![1.0; 200]).expect("a matrix");
-    let flat = SeriesDetector::fit(&flat, &base, 1).expect_err("flat").to_string();
+    let flat = SeriesDetector::fit(&flat, &[true; 200], &base, 1).expect_err("flat").to_string();
     assert!(flat.contains("1 columns none of which ever changes"), "{flat}");
 }

@@ -69,6 +69,14 @@ pub(super) struct ViewRows {
     pub values: Vec<f32>,
 }
 
+impl ViewRows {
+    /// The rows that are marked.
+    pub fn only(self, marks: &[bool]) -> Self {
+        let rows = self.values.chunks_exact(self.width).zip(marks).filter(|(_, mark)| **mark);
+        Self { width: self.width, values: rows.flat_map(|(row, _)| row.iter().copied()).collect() }
+    }
+}
+
 impl Views {
     /// Empty windows over `width` columns.
     pub fn new(width: usize, settings: &SeriesSettings) -> Self {
@@ -116,10 +124,7 @@ impl Views {
             let row = rows.row(row);
             views.push(used.iter().map(|column| row[*column]), &mut now, &mut lately);
         }
-        [
-            ViewRows { width: 2 * used.len(), values: now },
-            ViewRows { width: 4 * used.len(), values: lately },
-        ]
+        [ViewRows { width: 2 * used.len(), values: now }, ViewRows { width: 4 * used.len(), values: lately }]
     }
 }
 
