@@ -33,7 +33,7 @@ fn rows_that_are_not_usual_teach_nothing() {
     let mean = |detector: &SeriesDetector| {
         detector.scores(&series(1_152, 640..664, 2)).expect("scores")[640..664].iter().sum::<f32>() / 24.0
     };
-    assert!(mean(&told) > 1.0 && mean(&untold) < 0.8, "{} {}", mean(&told), mean(&untold));
+    assert!(mean(&told) > mean(&untold) + 0.3, "{} {}", mean(&told), mean(&untold));
 }
 
 #[test]

@@ -107,10 +107,10 @@ impl Views {
         let of = |view: &mut Vec<f32>, value: &dyn Fn(usize) -> f64| {
             view.extend((0..self.width).map(|column| value(column) as f32));
         };
-        of(now, &|column| row[column]);
+        of(now, &|column| row[column] + self.origins[column]);
         of(now, &|column| row[column] - self.short.mean(column));
-        of(lately, &|column| row[column]);
-        of(lately, &|column| self.short.mean(column));
+        of(lately, &|column| row[column] + self.origins[column]);
+        of(lately, &|column| self.short.mean(column) + self.origins[column]);
         of(lately, &|column| self.short.mean(column) - self.long.mean(column));
         of(lately, &|column| self.short.deviation(column));
     }
@@ -142,11 +142,11 @@ mod tests {
             views.push(std::iter::once(value), &mut last.0, &mut last.1);
         }
         // Distances from 10: the short window holds 6 and 10, the long one 2, 6 and 10.
-        assert_eq!(last.0, [10.0, 2.0]);
-        assert_eq!(last.1, [10.0, 8.0, 2.0, 2.0]);
+        assert_eq!(last.0, [20.0, 2.0]);
+        assert_eq!(last.1, [20.0, 18.0, 2.0, 2.0]);
         let (mut now, mut lately) = (Vec::new(), Vec::new());
         views.push(std::iter::once(f32::NAN), &mut now, &mut lately);
-        assert!(now.iter().all(|value| value.is_nan()) && lately[1] == 10.0, "{now:?} {lately:?}");
+        assert!(now.iter().all(|value| value.is_nan()) && lately[1] == 20.0, "{now:?} {lately:?}");
     }
 
     #[test]

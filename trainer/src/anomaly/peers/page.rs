@@ -10,6 +10,7 @@ use report::{Page, Table, Tone};
 pub fn comparison_table(comparison: &Comparison) -> Table {
     let mut table = Table::new([
         "model",
+        "",
         "ROC-AUC",
         "PR-AUC",
         "alarms",
@@ -22,14 +23,11 @@ pub fn comparison_table(comparison: &Comparison) -> Table {
         "point precision",
         "point recall",
         "fit s",
-        "score s",
-        "",
     ]);
     for peer in &comparison.peers {
         let (scores, points) = (&peer.scores, &peer.scores.points);
         let (word, tone) = verdict(comparison, peer);
         let cells = [
-            peer.kind.name().to_owned(),
             figure(points.roc_auc, 3),
             figure(points.pr_auc, 3),
             scores.alarms.to_string(),
@@ -42,9 +40,9 @@ pub fn comparison_table(comparison: &Comparison) -> Table {
             figure(points.precision, 3),
             figure(points.recall, 3),
             format!("{:.2}", peer.fit_seconds),
-            format!("{:.2}", peer.score_seconds),
         ];
-        table.toned_row(cells.into_iter().map(|cell| (cell, Tone::Plain)).chain([(word, tone)]));
+        let cells = cells.into_iter().map(|cell| (cell, Tone::Plain));
+        table.toned_row([(peer.kind.name().to_owned(), Tone::Plain), (word, tone)].into_iter().chain(cells));
     }
     table
 }
@@ -122,10 +120,8 @@ pub fn page(comparison: &Comparison, notes: &[String]) -> String {
     page = page
         .section("Curves of single readings")
         .text("Each point is a threshold. In the first chart a coin lies on the diagonal; in the second it lies at the share of readings within incidents.")
-        .charts([
-            ("True positives against false positives (ROC)", roc_chart(comparison)),
-            ("Precision against recall", precision_chart(comparison)),
-        ])
+        .chart("True positives against false positives (ROC)", roc_chart(comparison))
+        .chart("Precision against recall", precision_chart(comparison))
         .section("What a threshold costs")
         .text(&format!(
             "On the validation slice: {} × missed incident + {} × false alarm, against the share of the tried thresholds below; thresholds of different models have no common scale. The lowest point is chosen, of several the middle one.",

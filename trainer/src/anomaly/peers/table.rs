@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub struct TableSettings {
     /// Labelled readings: CSV (also gzip) or Parquet; each file is a series of its own
     #[arg(long, num_args = 1.., value_name = "FILE")]
-    pub data: Vec<PathBuf>,
+    pub input: Vec<PathBuf>,
     /// Column of the labels: 1 or true within an incident, 0 or false outside
     #[arg(long, default_value = "label", value_name = "COLUMN")]
     pub label: String,
@@ -65,7 +65,7 @@ pub fn read_tables(settings: &TableSettings, wants_labels: bool) -> anyhow::Resu
         return Err(WrongUse(format!("--step-minutes is {}, want a number above 0", settings.step_minutes)).into());
     }
     let mut all = TableRows::default();
-    for path in &settings.data {
+    for path in &settings.input {
         let columns =
             read_file(path, settings, wants_labels).with_context(|| format!("failed to read `{}`", path.display()))?;
         all.add(path, columns, settings, wants_labels)

@@ -121,7 +121,7 @@ fn file(folder: &std::path::Path, name: &str, text: &str) -> PathBuf {
 }
 
 fn table(data: Vec<PathBuf>) -> TableSettings {
-    TableSettings { data, label: "label".into(), time: Some("t".into()), entity: None, step_minutes: 5.0 }
+    TableSettings { input: data, label: "label".into(), time: Some("t".into()), entity: None, step_minutes: 5.0 }
 }
 
 #[test]

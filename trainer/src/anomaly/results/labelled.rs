@@ -143,7 +143,7 @@ fn read(
 ) -> anyhow::Result<(Task, usize)> {
     let of = |path: &Path, has_labels: bool| {
         let table = TableSettings {
-            data: vec![path.to_owned()],
+            input: vec![path.to_owned()],
             label: settings.label.clone(),
             time: settings.time.clone(),
             entity: None,

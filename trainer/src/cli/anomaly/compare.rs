@@ -11,12 +11,12 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct CompareArgs {
+pub(in crate::cli) struct CompareArgs {
     /// Who is compared: all, or some of detector, z-score, random-forest, linear, lstm
     #[arg(long, value_delimiter = ',', default_value = "all", value_name = "MODELS", value_parser = models)]
     models: Vec<Models>,
-    /// Made-up history to compare on, where no --data is given
-    #[arg(long, value_enum, default_value = "standard", conflicts_with = "data", value_name = "SCENARIO")]
+    /// Made-up history to compare on, where no --input is given
+    #[arg(long, value_enum, default_value = "standard", conflicts_with = "input", value_name = "SCENARIO")]
     scenario: Scenario,
     #[command(flatten)]
     table: TableSettings,
@@ -35,8 +35,8 @@ pub(super) struct CompareArgs {
 const EXAMPLES: &str = "Examples:
   trainer anomaly compare --models all --scenario standard
   trainer anomaly compare --models detector,random-forest,lstm --scenario high-anomaly --primary cost
-  trainer anomaly compare --data node-1.csv node-2.csv --label is_anomaly --time timestamp --step-minutes 1
-  trainer anomaly compare --data nodes.parquet --entity node --time ts --min-recall 0.8 --require-best
+  trainer anomaly compare --input node-1.csv node-2.csv --label is_anomaly --time timestamp --step-minutes 1
+  trainer anomaly compare --input nodes.parquet --entity node --time ts --min-recall 0.8 --require-best
 
 Exit codes: 0 done, 1 failed, 2 wrong use, 3 no model qualifies (with --require-best)";
 
@@ -87,13 +87,13 @@ pub(super) fn run(context: &Context, args: &CompareArgs, matches: &ArgMatches) -
 }
 
 fn task(args: &CompareArgs, settings: &CompareSettings) -> anyhow::Result<(Task, Vec<String>)> {
-    if args.table.data.is_empty() {
+    if args.table.input.is_empty() {
         return Ok((generate(args.scenario, settings.seed, settings)?, Vec::new()));
     }
     let table = read_tables(&args.table, true)?;
     let files: Vec<String> = args
         .table
-        .data
+        .input
         .iter()
         .map(|path| path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()))
         .collect();

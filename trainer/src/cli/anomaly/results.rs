@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct AnomalyResultsArgs {
+pub(in crate::cli) struct AnomalyResultsArgs {
     #[command(flatten)]
     features: FeaturesArgs,
     /// Name of the set in the table
