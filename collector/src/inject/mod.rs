@@ -107,8 +107,7 @@ pub struct InjectSummary {
     pub changed_rows: u64,
     /// Incidents by kind.
     pub incidents: BTreeMap<String, u64>,
-    /// Planned incidents that were left out, since the node had fewer than half of its samples then, or none of the
-    /// metrics that would show it.
+    /// Planned incidents that were left out: the node had too few samples then, or no metric that would show it.
     pub left_out: u64,
 }
 
@@ -137,10 +136,7 @@ pub fn run(args: &InjectArgs, store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Copies the history with its incidents. The history of all nodes is in memory meanwhile: 160 bytes a sample.
-///
-/// # Errors
-/// See [`run`].
+/// As [`run`], without printing. The history of all nodes is in memory meanwhile: 160 bytes a sample.
 pub fn inject(args: &InjectArgs, store: &Store) -> anyhow::Result<InjectSummary> {
     args.validate()?;
     if !store.days(&NODE_METRICS)?.is_empty() {
