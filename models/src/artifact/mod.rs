@@ -14,8 +14,8 @@ pub use card::{MODEL_CARD_FILE, model_card};
 pub use error::ArtifactError;
 pub use metadata::{ArtifactDraft, ArtifactMetadata, DatasetReference, FileDigest, schema_hash};
 pub use mlmodel::{
-    ANOMALY_LOADER_FILE, MLMODEL_FILE, PLACEMENT_LOADER_FILE, PYTHON_LOADER_FILE, REQUIREMENTS_FILE, mlmodel, python_loader,
-    requirements,
+    ANOMALY_LOADER_FILE, MLMODEL_FILE, PLACEMENT_LOADER_FILE, PYTHON_LOADER_FILE, REQUIREMENTS_FILE, mlmodel,
+    python_loader, requirements,
 };
 
 /// The name of the placement agent in metadata and registry.
