@@ -8,6 +8,7 @@ mod log;
 mod page;
 mod points;
 mod settings;
+pub mod table;
 mod threshold;
 mod train;
 mod zscore;

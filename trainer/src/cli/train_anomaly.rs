@@ -22,8 +22,7 @@ pub(super) fn train(context: &Context, args: &TrainAnomalyArgs, matches: &ArgMat
     let settings: AnomalySettings = context.config.resolve("trainer.anomaly", &args.settings, matches)?;
     let gate: AnomalyGate = context.config.resolve("trainer.anomaly_gate", &args.gate, matches)?;
     let dataset = inputs::dataset(context, &args.features)?;
-    let places =
-        Places { model: &args.model_out, verdict: args.json_out.as_deref(), page: args.html_out.as_deref() };
+    let places = Places { model: &args.model_out, verdict: args.json_out.as_deref(), page: args.html_out.as_deref() };
     let (trained, run, verdict) = train_and_judge(context, &dataset, &settings, &gate, &places)?;
     let document = json!({ "model": places.model, "run": run, "seconds": trained.seconds, "verdict": verdict });
     commands::print_or_json(args.output.json, &document, || text(&trained, &verdict, &settings, &run, places.model));

@@ -2,7 +2,8 @@
 
 use super::semver::Lineage;
 use super::{
-    ANOMALY_MODEL, CHALLENGER, CHAMPION, MODEL, PLACEMENT_MODEL, PREVIOUS, SemanticVersion, by_alias, lineage, tags, who,
+    ANOMALY_MODEL, CHALLENGER, CHAMPION, MODEL, PLACEMENT_MODEL, PREVIOUS, SemanticVersion, by_alias, lineage, tags,
+    who,
 };
 use crate::anomaly::{self, AnomalyVerdict, read_detector};
 use crate::placement::{self, PlacementVerdict, read_placement};
