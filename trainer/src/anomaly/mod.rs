@@ -10,6 +10,7 @@ pub mod peers;
 mod points;
 pub mod results;
 mod settings;
+pub mod table;
 mod threshold;
 mod train;
 mod zscore;
