@@ -23,12 +23,12 @@ struct Cluster {
 
 impl Cluster {
     fn until(until: i64) -> Self {
-        Self { from: until - 76 * HOUR, until }
+        Self { from: until - 79 * HOUR, until }
     }
 
     /// First and last second of the incident.
     fn incident(&self) -> (i64, i64) {
-        (self.until - 2 * HOUR, self.until - 80 * 60)
+        (self.until - 4 * HOUR, self.until - 200 * 60)
     }
 
     fn is_odd(&self, node: usize, ts: i64) -> bool {
