@@ -16,10 +16,10 @@ PIPELINE_ARGS ?=
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 
-.PHONY: help build cycle test test-setup lint bench results simulate placement docs real-road clean
+.PHONY: help build cycle test test-setup lint bench results anomaly-results simulate placement docs real-road clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  DATA=DIR             data root of make cycle (default .berth)"
 	@echo "  TRACES=DIR SEEDS=N   make simulate on openb as well; how many seeds (default 5)"
@@ -50,6 +50,9 @@ bench: test-setup ## Measure speed and memory beside pandas, Polars and XGBoost,
 
 results: build test-setup ## Compute the figures of docs/results.md on the public traces
 	@scripts/results.sh
+
+anomaly-results: build test-setup ## Compute the figures of docs/anomaly-results.md on traces, labelled sets and synthetic clusters (SEEDS=)
+	@SEEDS="$(SEEDS)" scripts/anomaly-results.sh $(TRACES)
 
 simulate: build ## Compare placement policies with intervals on made-up clusters, and on openb where TRACES= names it
 	@mkdir -p "$(DATA)/reports"

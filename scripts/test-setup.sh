@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests need, from Debian's packages and from Python's. Safe to run again; quick when all is there.
+# Installs what the tests need, from Debian's packages, from Python's and from Maven Central. Safe to run again; quick when all is there.
 #
-#   BERTH_CACHE          where the Python environments are (default ~/.cache/berth)
+#   BERTH_CACHE          where the Python environments and Apache Kafka are (default ~/.cache/berth)
 #   BERTH_SKIP_SERVERS   set to 1: install nothing, and the tests that need servers say that they are skipped
 set -euo pipefail
 
@@ -35,7 +35,7 @@ check_rust() {
 # and in temporary folders, so both are kept from happening; what is there already is left alone.
 install_packages() {
   local missing=() package
-  for package in prometheus postgresql; do
+  for package in prometheus prometheus-alertmanager postgresql maven; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
   done
   [ "${#missing[@]}" -gt 0 ] || return 0
@@ -94,6 +94,33 @@ environment() {
   rm -f "$log"
 }
 
+# Apache Kafka with everything it needs, from Maven Central, for tests that need a broker.
+kafka_version=4.1.1
+fetch_kafka() {
+  local folder="$cache/kafka" log
+  [ "$(cat "$folder/.version" 2>/dev/null)" != "$kafka_version" ] || return 0
+  command -v mvn >/dev/null || { problem "mvn is absent, so Apache Kafka cannot be fetched"; return; }
+  echo "test-setup: fetching Apache Kafka $kafka_version"
+  rm -rf "$folder" && mkdir -p "$folder"
+  cat >"$folder/pom.xml" <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>berth</groupId><artifactId>test-broker</artifactId><version>1</version>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$kafka_version</version></dependency>
+  </dependencies>
+</project>
+POM
+  log=$(mktemp)
+  if (cd "$folder" && mvn --quiet --batch-mode dependency:copy-dependencies -DoutputDirectory=lib -DincludeScope=runtime) </dev/null >"$log" 2>&1; then
+    echo "$kafka_version" >"$folder/.version"
+  else
+    tail -n 20 "$log" >&2
+    problem "could not fetch Apache Kafka $kafka_version"
+  fi
+  rm -f "$log"
+}
+
 check_python() {
   if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
     problem "python3 is absent or older than 3.10. Run: sudo apt-get install python3 python3-venv"
@@ -110,11 +137,12 @@ if [ "${BERTH_SKIP_SERVERS:-0}" = 1 ]; then
   echo "test-setup: BERTH_SKIP_SERVERS=1: nothing is installed, tests against real servers will be skipped" >&2
 else
   install_packages
+  # A lock, since two checkouts may share the cache.
+  mkdir -p "$cache"
+  exec 9>"$cache/setup.lock"
+  flock 9
+  fetch_kafka
   if check_python; then
-    # A lock, since two checkouts may share the cache.
-    mkdir -p "$cache"
-    exec 9>"$cache/setup.lock"
-    flock 9
     environment mlflow mlflow==3.17.2 xgboost-cpu==3.2.0
     environment kfp kfp==2.17.0
     environment xgboost xgboost-cpu==3.2.0 pandas==3.1.1 polars==2.1.0 scikit-learn==1.9.1 pyarrow==26.0.1

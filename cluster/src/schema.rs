@@ -132,7 +132,7 @@ pub static INCIDENTS: TableSchema = TableSchema {
         Column::new("severity", ColumnKind::Text, false, "", "info, warning or critical"),
         Column::new("started_at", ColumnKind::Timestamp, false, "ms", "first moment"),
         Column::new("ended_at", ColumnKind::Timestamp, true, "ms", "last moment; null while it lasts"),
-        Column::new("source", ColumnKind::Text, false, "", "condition, alert, synthetic or label"),
+        Column::new("source", ColumnKind::Text, false, "", "condition, alert, synthetic, injected or label"),
     ],
     key: &["node", "kind", "started_at"],
     time: "started_at",

@@ -3,6 +3,7 @@
 use crate::collect::CollectArgs;
 use crate::datasets::DatasetsCommand;
 use crate::import::ImportCommand;
+use crate::inject::InjectArgs;
 use crate::openmetrics::ExportCommand;
 use crate::prometheus::PrometheusArgs;
 use crate::quality::QualityArgs;
@@ -20,6 +21,7 @@ Examples:
   collector synthesize --nodes 12 --days 35 --seed 1
   collector backfill --prometheus http://prometheus:9090 --since 35d
   collector import csv --mapping collector/mappings/alibaba2018-nodes.toml usage_5min.csv.gz
+  collector --data .berth-injected inject --from .berth --seed 1 --late-kinds disk_saturation,noisy_neighbour
   collector collect --manifest-out dataset.json
   collector quality --dataset dataset.json --json-out quality.json --html-out quality.html
   collector datasets list";
@@ -84,6 +86,8 @@ pub enum Command {
     Export(ExportCommand),
     /// Make up the history of a cluster that looks like one
     Synthesize(SynthesizeArgs),
+    /// Copy a history and let things go wrong in the copy, at times that are labelled, to judge detectors on
+    Inject(InjectArgs),
     /// Judge a dataset version: coverage, gaps, duplicates, out of range, flat lines; exit code 3 when the gate says no
     Quality(QualityArgs),
     /// List, show and verify dataset versions
@@ -126,6 +130,7 @@ pub fn run(cli: &Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         Command::Synthesize(args) => {
             crate::synthesize::run(&config.resolve("collector.synthesize", args, given)?, &store)
         }
+        Command::Inject(args) => crate::inject::run(args, &store),
         Command::Quality(args) => crate::quality::run(&config.resolve("collector.quality", args, given)?, &store),
         Command::Datasets(command) => crate::datasets::run(command, &store),
     }

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod collect;
 pub mod datasets;
 pub mod import;
+pub mod inject;
 pub mod openmetrics;
 pub mod prometheus;
 pub mod quality;

@@ -155,6 +155,20 @@ impl Selection {
         }
     }
 
+    /// The names of the features that the columns are made of, each once, in catalogue order.
+    pub fn inputs(&self) -> Vec<&'static str> {
+        let all = catalogue::all();
+        self.sources().into_iter().map(|place| all[place].name.as_str()).collect()
+    }
+
+    /// Fills the columns from the values of [`Selection::inputs`] alone, in their order.
+    pub fn pick_inputs(&self, inputs: &[f32], out: &mut [f32]) {
+        let at = |place: usize| inputs.get(place).copied().unwrap_or(f32::NAN);
+        for (value, term) in out.iter_mut().zip(self.places_in(&self.sources())) {
+            *value = term.value(at);
+        }
+    }
+
     /// The places in the catalogue that the selection reads, each once, ascending.
     pub(crate) fn sources(&self) -> Vec<usize> {
         let mut sources: Vec<usize> = self.terms.iter().flat_map(|term| term.places()).collect();
@@ -213,6 +227,18 @@ mod tests {
         assert_eq!(Selection::new(&columns).expect("known").names(), columns);
         let error = Selection::new(&["network / network_mean_24h - cpu_mean_1h"]).expect_err("half a ratio");
         assert!(error.to_string().contains("`cpu_mean_1h`"), "{error}");
+    }
+
+    #[test]
+    fn inputs_give_the_same_columns_as_a_full_row() {
+        let selection = Selection::new(&["cpu_mean_1h - cpu_mean_24h", "hour"]).expect("known");
+        let full: Vec<f32> = (0..catalogue::all().len()).map(|place| place as f32).collect();
+        let inputs: Vec<f32> =
+            selection.inputs().iter().map(|name| full[catalogue::index(name).expect("known")]).collect();
+        let (mut from_full, mut from_inputs) = ([0.0; 2], [0.0; 2]);
+        selection.pick(&full, &mut from_full);
+        selection.pick_inputs(&inputs, &mut from_inputs);
+        assert_eq!((inputs.len(), from_inputs), (3, from_full));
     }
 
     #[test]

@@ -31,6 +31,12 @@ pub const SECTIONS: &[&str] = &[
     "trainer.load",
     "trainer.booster",
     "trainer.validate",
+    "trainer.placement",
+    "trainer.placement_gate",
+    "trainer.anomaly",
+    "trainer.anomaly_gate",
+    "trainer.anomaly_table",
+    "trainer.anomaly_watch",
     "pipelines.run",
 ];
 

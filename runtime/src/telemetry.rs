@@ -1,6 +1,7 @@
 //! Logs go to standard error, so that standard output stays clean for results.
 
 use clap::{Args, ValueEnum};
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// How a command logs.
@@ -37,6 +38,10 @@ pub enum LogFormat {
     Json,
 }
 
+fn is_coloured() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// Starts logging. Call it once, first thing.
 ///
 /// # Errors
@@ -46,7 +51,8 @@ pub fn init(args: &TelemetryArgs) -> anyhow::Result<()> {
         .map_err(|error| crate::WrongUse(format!("log filter `{}` is not valid: {error}", args.log)))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match args.log_format {
-        LogFormat::Text => builder.without_time().init(),
+        // Colours are for people: a file gets none, nor whoever set NO_COLOR (https://no-color.org).
+        LogFormat::Text => builder.without_time().with_ansi(is_coloured()).init(),
         LogFormat::Json => builder.json().init(),
     }
     Ok(())

@@ -175,7 +175,7 @@ impl<'a> Collector<'a> {
         }
         let Some(view) = newest_view(&self.client, self.source, chunks).await? else { return Ok(()) };
         view.report.check(self.source.args.min_matched)?;
-        let (intervals, interval) = self.intervals(view.at).await?;
+        let (intervals, interval) = intervals(&self.client, self.source, view.at).await?;
         let window = self.source.args.rate_window.map_or(4 * interval, |window| window.millis());
         tracing::info!(
             nodes = view.report.nodes,
@@ -199,29 +199,6 @@ impl<'a> Collector<'a> {
     pub(super) fn forget_setting(&mut self) {
         self.setting = None;
         self.empty.clear();
-    }
-
-    /// The scrape interval by metric, and that of most metrics.
-    async fn intervals(&self, at: i64) -> Result<(HashMap<String, i64>, i64), PrometheusError> {
-        let step = self.source.args.step.millis();
-        if let Some(given) = self.source.args.scrape_interval {
-            return Ok((HashMap::new(), given.millis()));
-        }
-        let mut intervals = HashMap::new();
-        let mut all = Vec::new();
-        for metric in metrics_underneath(&self.source.queries) {
-            let query = format!("{metric}{INTERVAL_SPAN}");
-            let raw = self
-                .client
-                .instant(&fill(&query, &Group::everything(), Spans { window: step, range: step, stale: step }), at)
-                .await?;
-            if let Some(interval) = scrape_interval(&raw) {
-                intervals.insert(metric, interval);
-                all.push(interval);
-            }
-        }
-        all.sort_unstable();
-        Ok((intervals, all.get(all.len() / 2).copied().unwrap_or(step)))
     }
 
     /// Fetches the pieces of one chunk that are not there, writes the part, then notes it.
@@ -382,6 +359,31 @@ fn cut(span: &Range<i64>, chunk: i64) -> Vec<Range<i64>> {
         .collect()
 }
 
+/// The scrape interval by metric, and that of most metrics.
+pub(super) async fn intervals(
+    client: &Client,
+    source: &Source,
+    at: i64,
+) -> Result<(HashMap<String, i64>, i64), PrometheusError> {
+    let step = source.args.step.millis();
+    if let Some(given) = source.args.scrape_interval {
+        return Ok((HashMap::new(), given.millis()));
+    }
+    let mut intervals = HashMap::new();
+    let mut all = Vec::new();
+    for metric in metrics_underneath(&source.queries) {
+        let query = format!("{metric}{INTERVAL_SPAN}");
+        let spans = Spans { window: step, range: step, stale: step };
+        let raw = client.instant(&fill(&query, &Group::everything(), spans), at).await?;
+        if let Some(interval) = scrape_interval(&raw) {
+            intervals.insert(metric, interval);
+            all.push(interval);
+        }
+    }
+    all.sort_unstable();
+    Ok((intervals, all.get(all.len() / 2).copied().unwrap_or(step)))
+}
+
 /// The nodes of the newest chunk that has any, looking in at most [`PROBES`] places.
 async fn newest_view(client: &Client, source: &Source, chunks: &[Range<i64>]) -> Result<Option<View>, PrometheusError> {
     let distance = chunks.len().div_ceil(PROBES).max(1);
@@ -395,7 +397,7 @@ async fn newest_view(client: &Client, source: &Source, chunks: &[Range<i64>]) ->
 }
 
 /// The nodes of a span, and which target is which of them.
-async fn view(
+pub(super) async fn view(
     client: &Client,
     source: &Source,
     times: &Range<i64>,

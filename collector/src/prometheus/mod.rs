@@ -16,6 +16,7 @@ pub mod reply;
 
 mod backfill;
 mod frames;
+mod live;
 mod parts;
 mod settings;
 mod summary;
@@ -24,6 +25,7 @@ mod watch;
 pub use backfill::{backfill, show_mapping};
 pub use error::PrometheusError;
 pub use identity::MappingReport;
+pub use live::Live;
 pub use settings::{PrometheusArgs, Source};
 pub use summary::BackfillSummary;
 pub use watch::watch;

@@ -1,13 +1,50 @@
 //! The members together: one row in, one reading out.
 
 use super::finding::Normal;
-use super::{AlarmSettings, AnomalyKind, IsolationForest, Severity, Tail, Vote};
+use super::{AlarmSettings, AnomalyKind, IsolationForest, Reach, Severity, Tail, Vote};
 use crate::{FeatureMatrix, ModelError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// One forest of the ensemble.
+/// How a member looks at its features.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scorer {
+    /// What takes few splits to be alone is odd.
+    Forest(IsolationForest),
+    /// What lies far from the middle is odd.
+    Reach(Reach),
+}
+
+impl Scorer {
+    /// Features of a row.
+    pub fn width(&self) -> usize {
+        match self {
+            Self::Forest(forest) => forest.width(),
+            Self::Reach(reach) => reach.width(),
+        }
+    }
+
+    fn score_row(&self, row: &[f32]) -> Result<f32, ModelError> {
+        match self {
+            Self::Forest(forest) => forest.score_row(row),
+            Self::Reach(reach) => reach.score_row(row),
+        }
+    }
+
+    /// What each feature puts into the score, in the scorer's own terms.
+    pub(super) fn credits(&self, row: &[f32], credits: &mut [f64]) -> Result<(), ModelError> {
+        match self {
+            Self::Forest(forest) => forest.contributions(row, credits),
+            Self::Reach(reach) => {
+                reach.credits(row, credits);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// One member of the ensemble.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
     /// Such as `cpu-short`.
@@ -16,9 +53,9 @@ pub struct Member {
     pub kind: AnomalyKind,
     /// Places of its features in the detector's.
     pub columns: Vec<usize>,
-    /// The forest over these features.
-    pub forest: IsolationForest,
-    /// Calibrates the forest's scores.
+    /// Looks at these features.
+    pub scorer: Scorer,
+    /// Calibrates its scores.
     pub tail: Tail,
 }
 
@@ -114,7 +151,7 @@ impl Detector {
         &self.features
     }
 
-    /// The forests.
+    /// The members.
     pub fn members(&self) -> &[Member] {
         &self.members
     }
@@ -177,7 +214,7 @@ impl Detector {
             for (value, column) in values.iter_mut().zip(&member.columns) {
                 *value = row[*column];
             }
-            *surprise = member.tail.surprise(member.forest.score_row(values)?);
+            *surprise = member.tail.surprise(member.scorer.score_row(values)?);
         }
         Ok(())
     }
@@ -215,12 +252,17 @@ impl Detector {
 }
 
 impl Member {
-    /// The forest's scores for each row of the detector's features.
+    /// The scorer's scores for each row of the detector's features.
     pub(super) fn scores(&self, x: &FeatureMatrix) -> Result<Vec<f32>, ModelError> {
         let values = own_values(x, &self.columns);
-        let mut scores = vec![0.0; x.rows()];
-        self.forest.score(&values, &mut scores)?;
-        Ok(scores)
+        match &self.scorer {
+            Scorer::Forest(forest) => {
+                let mut scores = vec![0.0; x.rows()];
+                forest.score(&values, &mut scores)?;
+                Ok(scores)
+            }
+            Scorer::Reach(reach) => Ok(reach.scores(&values)),
+        }
     }
 }
 

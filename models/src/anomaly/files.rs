@@ -2,7 +2,7 @@
 
 use super::detector::{MOST_COLUMNS, MOST_MEMBERS, PlacedRule};
 use super::finding::Normal;
-use super::{AlarmSettings, AnomalyKind, Detector, IsolationForest, Member, Rule, Tail, Vote};
+use super::{AlarmSettings, AnomalyKind, Detector, IsolationForest, Member, Reach, Rule, Scorer, Tail, Vote};
 use crate::ModelError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 /// The document among the files.
 pub const DETECTOR_FILE: &str = "detector.json";
 
-/// Raised when an older reader would misread the document.
-const VERSION: u32 = 1;
+/// Raised when an older reader would misread the document. Version 1 had forests alone, which are read as they were.
+const VERSION: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,7 +31,11 @@ struct Document {
 struct StoredMember {
     name: String,
     kind: AnomalyKind,
-    file: String,
+    /// The forest's file; absent where the member has a reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reach: Option<Reach>,
     columns: Vec<usize>,
     tail: Tail,
 }
@@ -44,12 +48,19 @@ impl Detector {
     pub fn to_files(&self) -> Result<BTreeMap<String, Vec<u8>>, ModelError> {
         let mut files = BTreeMap::new();
         let members = self.members.iter().map(|member| {
-            let file = format!("forest-{}.bin", member.name);
-            files.insert(file.clone(), member.forest.to_bytes());
+            let (file, reach) = match &member.scorer {
+                Scorer::Forest(forest) => {
+                    let file = format!("forest-{}.bin", member.name);
+                    files.insert(file.clone(), forest.to_bytes());
+                    (Some(file), None)
+                }
+                Scorer::Reach(reach) => (None, Some(reach.clone())),
+            };
             StoredMember {
                 name: member.name.clone(),
                 kind: member.kind,
                 file,
+                reach,
                 columns: member.columns.clone(),
                 tail: member.tail.clone(),
             }
@@ -80,8 +91,8 @@ impl Detector {
         let document: Document = serde_json::from_slice(file(DETECTOR_FILE)?)
             .map_err(|problem| ModelError::damaged(DETECTOR_FILE, problem))?;
         let damaged = |problem: String| Err(ModelError::damaged(DETECTOR_FILE, problem));
-        if document.version != VERSION {
-            return damaged(format!("its version is {}, this program reads {VERSION}", document.version));
+        if !(1..=VERSION).contains(&document.version) {
+            return damaged(format!("its version is {}, this program reads 1 to {VERSION}", document.version));
         }
         let (features, count) = (document.features, document.members.len());
         if count == 0 || count > MOST_MEMBERS {
@@ -97,13 +108,17 @@ impl Detector {
             return damaged("its threshold is not finite".to_owned());
         }
         let mut members = Vec::with_capacity(count);
-        for StoredMember { name, kind, file: stored, columns, tail } in document.members {
-            let forest = IsolationForest::from_bytes(&stored, file(&stored)?)?;
+        for StoredMember { name, kind, file: stored, reach, columns, tail } in document.members {
+            let scorer = match (stored, reach) {
+                (Some(stored), None) => Scorer::Forest(IsolationForest::from_bytes(&stored, file(&stored)?)?),
+                (None, Some(reach)) if reach.is_sound() => Scorer::Reach(reach),
+                _ => return damaged(format!("member `{name}` has neither a forest nor a sound reach, or both")),
+            };
             let is_known = columns.iter().all(|column| *column < features.len()) && columns.len() <= MOST_COLUMNS;
-            if !is_known || columns.len() != forest.width() || !tail.is_sound() {
-                return damaged(format!("member `{name}` does not fit its forest, the features or its calibration"));
+            if !is_known || columns.len() != scorer.width() || !tail.is_sound() {
+                return damaged(format!("member `{name}` does not fit its scorer, the features or its calibration"));
             }
-            members.push(Member { name, kind, columns, forest, tail });
+            members.push(Member { name, kind, columns, scorer, tail });
         }
         let rules = document.rules.into_iter().map(|rule| PlacedRule::new(rule, &features));
         let rules = rules.collect::<Result<_, _>>().map_err(|problem| ModelError::damaged(DETECTOR_FILE, problem))?;

@@ -56,7 +56,7 @@ impl Detector {
     /// The reading of one row with the `most` features that raised it.
     ///
     /// A member's part in the vote is shared among its features by their credits
-    /// ([`crate::anomaly::IsolationForest::contributions`]); those that made it look usual get nothing. Where a rule holds,
+    /// ([`crate::anomaly::IsolationForest::contributions`], or their part of a length); those that made it look usual get nothing. Where a rule holds,
     /// its feature is to blame alone.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Detector {
             }
             let values: Vec<f32> = member.columns.iter().map(|column| row[*column]).collect();
             let mut credits = vec![0.0; values.len()];
-            member.forest.contributions(&values, &mut credits)?;
+            member.scorer.credits(&values, &mut credits)?;
             let raised: f64 = credits.iter().map(|credit| credit.max(0.0)).sum();
             for (column, credit) in member.columns.iter().zip(credits) {
                 if raised > 0.0 {

@@ -1,8 +1,10 @@
-//! Growing and calibrating the members.
+//! Fitting and calibrating the members.
 
 use super::detector::{MOST_COLUMNS, MOST_MEMBERS, PlacedRule, own_values};
 use super::finding::Normal;
-use super::{AlarmSettings, AnomalyKind, Detector, ForestSettings, IsolationForest, Member, Rule, Tail, Vote};
+use super::{
+    AlarmSettings, AnomalyKind, Detector, ForestSettings, IsolationForest, Member, Reach, Rule, Scorer, Tail, Vote,
+};
 use crate::{FeatureMatrix, ModelError};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -53,29 +55,58 @@ pub struct LabelledRows<'a> {
 /// # Errors
 /// Settings out of range, features that are not there, fewer than two usual rows.
 pub fn fit_detector(rows: &LabelledRows<'_>, settings: &DetectorSettings, seed: u64) -> Result<Detector, ModelError> {
+    fit(rows, settings, seed, false)
+}
+
+/// As [`fit_detector`], with a second member beside each forest that looks at how far a row lies from the middle of the same
+/// features ([`Reach`]); it has the forest's name with [`REACH`] behind it. The settings may name 8 forests at most.
+///
+/// # Errors
+/// As [`fit_detector`].
+pub fn fit_detector_with_reach(
+    rows: &LabelledRows<'_>,
+    settings: &DetectorSettings,
+    seed: u64,
+) -> Result<Detector, ModelError> {
+    fit(rows, settings, seed, true)
+}
+
+/// What tells the name of a member with a reach from that of the forest over the same features.
+pub const REACH: &str = "-reach";
+
+fn fit(
+    rows: &LabelledRows<'_>,
+    settings: &DetectorSettings,
+    seed: u64,
+    with_reach: bool,
+) -> Result<Detector, ModelError> {
     ModelError::rows("labels", rows.x.rows(), rows.odd.len())?;
     ModelError::rows("marks of usual rows", rows.x.rows(), rows.usual.len())?;
-    check(settings)?;
+    check(settings, if with_reach { MOST_MEMBERS / 2 } else { MOST_MEMBERS })?;
     let features = rows.x.names();
     let picked: Vec<usize> = (0..rows.x.rows()).filter(|row| rows.usual[*row]).collect();
     let usual = rows.x.select_rows(&picked)?;
-    let mut members = Vec::with_capacity(settings.members.len());
+    let (mut members, mut reaches) = (Vec::with_capacity(2 * settings.members.len()), Vec::new());
     for (place, member) in settings.members.iter().enumerate() {
         let wanted_by = || format!("member `{}` of the anomaly detector", member.name);
         let columns = member.columns.iter().map(|name| crate::matrix::position_of(features, name, &wanted_by()));
         let columns = columns.collect::<Result<Vec<usize>, _>>()?;
         let forest_settings =
             ForestSettings { extension: settings.forest.extension.min(columns.len() - 1), ..settings.forest };
-        let forest = IsolationForest::fit(
-            &own_values(&usual, &columns),
-            columns.len(),
-            &forest_settings,
-            seed.wrapping_add(place as u64),
-        )?;
-        let mut member = Member { name: member.name.clone(), kind: member.kind, columns, forest, tail: Tail::new(&[]) };
-        member.tail = Tail::new(&member.scores(&usual)?);
-        members.push(member);
+        let values = own_values(&usual, &columns);
+        let forest = IsolationForest::fit(&values, columns.len(), &forest_settings, seed.wrapping_add(place as u64))?;
+        let calibrated = |name: String, columns: Vec<usize>, scorer: Scorer| {
+            let mut calibrated = Member { name, kind: member.kind, columns, scorer, tail: Tail::new(&[]) };
+            calibrated.tail = Tail::new(&calibrated.scores(&usual)?);
+            Ok::<Member, ModelError>(calibrated)
+        };
+        if with_reach {
+            let reach = Scorer::Reach(Reach::fit(&values, columns.len()));
+            reaches.push(calibrated(format!("{}{REACH}", member.name), columns.clone(), reach)?);
+        }
+        members.push(calibrated(member.name.clone(), columns, Scorer::Forest(forest))?);
     }
+    members.append(&mut reaches);
     let rules = settings.rules.iter().map(|rule| PlacedRule::new(rule.clone(), features));
     let detector = Detector {
         features: Arc::clone(features),
@@ -111,10 +142,11 @@ pub(super) fn stated_threshold(surprises: &[f32], members: usize, vote: &Vote, s
     votes.get(at).copied().unwrap_or(0.0).max(LEAST_THRESHOLD)
 }
 
-fn check(settings: &DetectorSettings) -> Result<(), ModelError> {
+fn check(settings: &DetectorSettings, most_members: usize) -> Result<(), ModelError> {
     let wrong = |setting, rule, got: String| Err(ModelError::Setting { setting, rule, got });
-    if settings.members.is_empty() || settings.members.len() > MOST_MEMBERS {
-        return wrong("members", "between 1 and 16", settings.members.len().to_string());
+    if settings.members.is_empty() || settings.members.len() > most_members {
+        let rule = if most_members == MOST_MEMBERS { "between 1 and 16" } else { "between 1 and 8" };
+        return wrong("members", rule, settings.members.len().to_string());
     }
     if let Some(member) =
         settings.members.iter().find(|member| member.columns.is_empty() || member.columns.len() > MOST_COLUMNS)

@@ -1,5 +1,5 @@
 //! The anomaly detector: isolation forests over groups of features, each calibrated on its own scores, whose vote becomes
-//! alarms with a severity, a type and the features to blame.
+//! alarms with a severity, a type and the features to blame; and [`series`], a detector for columns that nobody named.
 
 mod alarm;
 mod detector;
@@ -7,6 +7,8 @@ mod files;
 mod finding;
 mod fit;
 pub mod forest;
+mod reach;
+pub mod series;
 mod tail;
 mod vote;
 
@@ -14,11 +16,12 @@ mod vote;
 mod tests;
 
 pub use alarm::{AlarmSettings, AlarmState, Severity};
-pub use detector::{Detector, Member, Reading, Rule};
+pub use detector::{Detector, Member, Reading, Rule, Scorer};
 pub use files::DETECTOR_FILE;
 pub use finding::{Blame, Finding};
-pub use fit::{DetectorSettings, LabelledRows, MemberSettings, fit_detector};
+pub use fit::{DetectorSettings, LabelledRows, MemberSettings, REACH, fit_detector, fit_detector_with_reach};
 pub use forest::{ForestSettings, IsolationForest};
+pub use reach::Reach;
 pub use tail::Tail;
 pub use vote::Vote;
 

@@ -14,8 +14,9 @@ pub struct Tail {
     knots: Vec<(f32, f32)>,
 }
 
-/// A line through the last knots says little about what lies far above them.
-const BEYOND: f32 = 2.0;
+/// A line through the last knots says little about what lies far above them. Scores of forests hardly get there; the logarithm of
+/// a length does, and 2 would take the edge off what is far out.
+const BEYOND: f32 = 6.0;
 /// Scores that a knot rests on at least.
 const SUPPORT: f64 = 5.0;
 

@@ -135,3 +135,29 @@ fn what_does_not_fit_is_refused_by_name() {
     );
     assert!(refused(DetectorSettings { members: vec![], ..settings() }).contains("`members` must be between 1 and 16"));
 }
+
+#[test]
+fn a_reach_goes_on_where_a_forest_ends_and_survives_its_file() {
+    let (x, odd) = rows();
+    let usual: Vec<bool> = odd.iter().map(|odd| !odd).collect();
+    let labelled = LabelledRows { x: &x, odd: &odd, usual: &usual };
+    let detector = fit_detector_with_reach(&labelled, &settings(), 7).expect("a detector");
+    let names: Vec<&str> = detector.members().iter().map(|member| member.name.as_str()).collect();
+    assert_eq!(names, ["work", "memory", "work-reach", "memory-reach"]);
+    let far = |memory: f32| {
+        let row = FeatureMatrix::new(x.names().to_vec(), 1, vec![0.5, 0.5, memory, 5.0]).expect("a row");
+        detector.surprises(&row).expect("its features")
+    };
+    // Usual memory lies between 0.25 and 0.35, evenly, so that a little beyond is very odd already.
+    let (near, farther) = (far(0.351), far(0.353));
+    assert!((near[1] - farther[1]).abs() < 1e-3, "the forest has seen nothing beyond 0.35: {near:?} {farther:?}");
+    assert!(farther[3] > near[3] + 1.0, "{near:?} {farther:?}");
+    let read = Detector::from_files(&detector.to_files().expect("files")).expect("our own files");
+    assert_eq!(read, detector);
+    let finding = detector.clone().with_vote(Vote::Largest, 1.0).explain(&[0.5, 0.5, 0.9, 5.0], 1).expect("a row");
+    assert_eq!(finding.blame[0].feature, "memory");
+    let mut many = settings();
+    many.members = (0..9).map(|place| MemberSettings { name: place.to_string(), ..many.members[1].clone() }).collect();
+    let refused = fit_detector_with_reach(&labelled, &many, 7).expect_err("nine").to_string();
+    assert!(refused.contains("`members` must be between 1 and 8, got 9"), "{refused}");
+}

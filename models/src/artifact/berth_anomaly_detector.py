@@ -66,6 +66,20 @@ class Forest:
         return np.where(np.isnan(x).all(axis=1), np.nan, scores).astype(np.float32)
 
 
+class Reach:
+    """The logarithm of a row's squared length, each column in units of its usual spread."""
+
+    def __init__(self, values):
+        self.medians = np.array(values["medians"], np.float64)
+        self.spans = np.array(values["spans"], np.float64)
+
+    def score(self, x):
+        used = self.spans > 0
+        distance = np.abs(x[:, used].astype(np.float64) - self.medians[used]) / self.spans[used]
+        length = (np.minimum(np.nan_to_num(distance), 50.0) ** 2).sum(axis=1)
+        return np.where(np.isnan(x).all(axis=1), np.nan, np.log(length + 1e-9)).astype(np.float32)
+
+
 def surprise(knots, scores):
     """How rare scores are: lines between the knots, the slope of the last half surprise beyond them."""
     if not knots:
@@ -74,7 +88,7 @@ def surprise(knots, scores):
     answer = np.where(scores >= x[0], np.interp(scores, x, y), 0.0)
     before = next((at for at in range(len(y) - 1, -1, -1) if y[at] <= y[-1] - 0.5), 0)
     slope = (y[-1] - y[before]) / (x[-1] - x[before]) if x[-1] > x[before] else 0.0
-    beyond = np.minimum(slope * (scores - x[-1]), 2.0)
+    beyond = np.minimum(slope * (scores - x[-1]), 6.0)
     return np.nan_to_num(np.where(scores > x[-1], y[-1] + beyond, answer))
 
 
@@ -82,7 +96,10 @@ class AnomalyDetector:
     def __init__(self, folder):
         folder = Path(folder)
         self.document = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
-        self.forests = [Forest((folder / member["file"]).read_bytes()) for member in self.document["members"]]
+        self.scorers = [
+            Reach(member["reach"]) if "reach" in member else Forest((folder / member["file"]).read_bytes())
+            for member in self.document["members"]
+        ]
 
     def certain(self, x):
         features, answer = self.document["features"], np.zeros(len(x), bool)
@@ -101,8 +118,8 @@ class AnomalyDetector:
         x = np.asarray(rows[self.document["features"]] if isinstance(rows, pd.DataFrame) else rows, dtype=np.float32)
         surprises = np.stack(
             [
-                surprise(member["tail"]["knots"], forest.score(x[:, member["columns"]]))
-                for member, forest in zip(self.document["members"], self.forests)
+                surprise(member["tail"]["knots"], scorer.score(x[:, member["columns"]]))
+                for member, scorer in zip(self.document["members"], self.scorers)
             ],
             axis=1,
         )

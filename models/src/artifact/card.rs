@@ -88,7 +88,11 @@ fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Resul
         return write_files(card, metadata, PLACEMENT_FILES);
     }
     if metadata.name == super::ANOMALY_DETECTOR {
-        write_anomaly_limits(card)?;
+        if metadata.hyper_parameters.contains_key("table") {
+            write_table_limits(card)?;
+        } else {
+            write_anomaly_limits(card)?;
+        }
         return write_files(card, metadata, ANOMALY_FILES);
     }
     writeln!(
@@ -131,6 +135,20 @@ fn write_placement_limits(card: &mut String) -> std::fmt::Result {
          - It knows a workload by its history. For the first pods of a new workload it goes by requests.\n\
          - It never saw GPUs, taints or affinity: filters and other score plugins have to care for them.\n\
          - It learned that cost whose weights are among the settings. Other weights want another training.\n"
+    )
+}
+
+fn write_table_limits(card: &mut String) -> std::fmt::Result {
+    writeln!(
+        card,
+        "## Use\n\nTells which rows of a table are unlike the rows that it learned from: a vote over isolation forests on the \
+         columns and, where the table has times, on their distance from the means of the rows before. One half is the threshold \
+         of an alarm.\n\n\
+         ## Limits\n\n\
+         - Unlike is not bad, and what was going on all the time while it learned is usual to it.\n\
+         - It knows the columns by name and by unit: a column that changes its unit makes every row odd.\n\
+         - Windows count rows, not seconds. Rows that come at another pace than in training are another sequence.\n\
+         - Figures above are of single rows at the table's end, which it had not learned from; nothing is point-adjusted.\n"
     )
 }
 

@@ -45,7 +45,7 @@ pub fn seal_detector(
         VoteChoice::ByShare(_) => "threshold by a stated share of readings",
     };
     let draft = ArtifactDraft {
-        algorithm: format!("ensemble of {} {kind}, {chosen}", trained.detector.members().len()),
+        algorithm: format!("ensemble of {} members, {kind} and lengths, {chosen}", trained.detector.members().len()),
         code: format!("trainer {}", env!("CARGO_PKG_VERSION")),
         trained_at: trained_at.to_owned(),
         training_seconds: trained.seconds,

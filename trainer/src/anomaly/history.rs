@@ -64,6 +64,29 @@ impl History {
         })
     }
 
+    /// The same with some of the nodes alone.
+    ///
+    /// # Errors
+    /// None that the rows of a sound history give.
+    pub fn of_nodes(&self, keep: impl Fn(&str) -> bool) -> anyhow::Result<Self> {
+        let places: Vec<usize> = (0..self.nodes.len()).filter(|place| keep(&self.nodes[*place])).collect();
+        let rows: Vec<usize> = places.iter().flat_map(|place| self.spans[*place].clone()).collect();
+        let mut from = 0;
+        let spans = places.iter().map(|place| {
+            let span = from..from + self.spans[*place].len();
+            from = span.end;
+            span
+        });
+        Ok(Self {
+            nodes: places.iter().map(|place| self.nodes[*place].clone()).collect(),
+            spans: spans.collect(),
+            ts: rows.iter().map(|row| self.ts[*row]).collect(),
+            x: self.x.select_rows(&rows)?,
+            plain: self.plain.select_rows(&rows)?,
+            labels: places.iter().map(|place| self.labels[*place].clone()).collect(),
+        })
+    }
+
     /// From the first row to one step past the last one.
     pub fn span(&self) -> Window {
         let from = self.ts.iter().copied().min().unwrap_or(0);

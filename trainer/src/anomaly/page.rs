@@ -77,7 +77,7 @@ pub fn page(
         .text("Of single readings of the test.")
         .chart("Precision against recall", precision_chart(trained))
         .section("Members")
-        .text("One forest each. Readings are counted in the vote by their surprise: 2 is one in a hundred usual readings, 3 one in a thousand.")
+        .text("A forest or a reach each: a forest finds what is unlike the rest, a reach what lies far from its middle. Readings are counted in the vote by their surprise: 2 is one in a hundred usual readings, 3 one in a thousand.")
         .table(&members(trained));
     let mut checks = Table::new(["rule", "holds", "why"]);
     for check in &verdict.checks {

@@ -71,6 +71,24 @@ pub fn roc_auc(votes: &[f32], odd: &[bool]) -> Option<f64> {
     (pairs > 0.0).then(|| sum / pairs)
 }
 
+/// Share of the usual readings and share of the odd ones that are flagged at each different vote, from none to all; empty
+/// where one class is empty.
+pub fn roc_curve(votes: &[f32], odd: &[bool]) -> Vec<(f64, f64)> {
+    let all = odd.iter().filter(|odd| **odd).count();
+    let usual = odd.len() - all;
+    if all == 0 || usual == 0 {
+        return Vec::new();
+    }
+    let order = by_vote(votes);
+    let (mut hits, mut flagged, mut curve) = (0_usize, 0_usize, vec![(0.0, 0.0)]);
+    for equal in order.chunk_by(|left, right| votes[*left] == votes[*right]) {
+        hits += equal.iter().filter(|row| odd[**row]).count();
+        flagged += equal.len();
+        curve.push(((flagged - hits) as f64 / usual as f64, hits as f64 / all as f64));
+    }
+    curve
+}
+
 /// Recall and precision at each different vote, from the highest on; empty without an odd reading.
 pub fn precision_recall(votes: &[f32], odd: &[bool]) -> Vec<(f64, f64)> {
     let all = odd.iter().filter(|odd| **odd).count() as f64;
@@ -101,6 +119,7 @@ mod tests {
         assert_eq!((scores.precision, scores.recall, scores.false_positive_rate), (Some(0.5), Some(0.5), Some(0.5)));
         assert_eq!(scores.roc_auc, Some(0.75));
         assert!((scores.pr_auc.expect("odd rows") - 5.0 / 6.0).abs() < 1e-12);
+        assert_eq!(roc_curve(&votes, &odd), [(0.0, 0.0), (0.0, 0.5), (0.5, 0.5), (0.5, 1.0), (1.0, 1.0)]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{AlarmScores, AnomalySettings, CostCurve, History, Timeline, ZScore, 
 use crate::folds::{TooShort, Window};
 use cluster::{DAY_MS, GRID_STEP_MS, HOUR_MS, grid_floor};
 use models::FeatureMatrix;
-use models::anomaly::{Detector, LabelledRows, Vote, fit_detector};
+use models::anomaly::{Detector, LabelledRows, Scorer, Vote, fit_detector_with_reach};
 use std::time::Instant;
 
 /// Windows of a day: shorter history has no usual day to compare with.
@@ -106,7 +106,7 @@ pub fn train_detector(history: &History, settings: &AnomalySettings) -> anyhow::
     let pick = |marks: &[bool]| -> Vec<bool> { rows.iter().map(|row| marks[*row]).collect() };
     let (x, train_odd, train_usual) = (history.x.select_rows(&rows)?, pick(&odd), pick(&usual));
     let labelled = LabelledRows { x: &x, odd: &train_odd, usual: &train_usual };
-    let fitted = fit_detector(&labelled, &settings.detector(), settings.seed)?;
+    let fitted = fit_detector_with_reach(&labelled, &settings.detector(), settings.seed)?;
 
     let surprises = fitted.surprises(&history.x)?;
     let known = Known { history, odd: &odd, surprises: &surprises, settings };
@@ -164,12 +164,23 @@ impl Known<'_> {
         self.curve(detector, vote, window)?.choice().map(|choice| choice.cost)
     }
 
-    /// Factors that make the largest surprise cheaper on the training slice: one member after the other, twice.
+    /// Factors that make the largest surprise cheaper on the training slice: one member after the other, twice. It begins
+    /// with all members, with the forests alone or with the reaches alone, whatever is cheapest there; a member that is left out
+    /// stays out.
     fn scaled(&self, detector: &Detector, train: Window) -> Option<Vote> {
-        let mut factors = vec![1.0_f32; detector.members().len()];
-        let mut least = self.cost(detector, &Vote::Scaled(factors.clone()), train)?;
+        let forests = || detector.members().iter().map(|member| matches!(member.scorer, Scorer::Forest(_)));
+        let begins: [Vec<f32>; 3] = [
+            forests().map(|_| 1.0).collect(),
+            forests().map(|is_forest| f32::from(u8::from(is_forest))).collect(),
+            forests().map(|is_forest| f32::from(u8::from(!is_forest))).collect(),
+        ];
+        let mut tried = Vec::with_capacity(begins.len());
+        for factors in begins {
+            tried.push((self.cost(detector, &Vote::Scaled(factors.clone()), train)?, factors));
+        }
+        let (mut least, mut factors) = tried.into_iter().min_by(|left, right| left.0.total_cmp(&right.0))?;
         for _ in 0..2 {
-            for member in 0..factors.len() {
+            for member in (0..factors.len()).filter(|member| factors[*member] > 0.0).collect::<Vec<_>>() {
                 for factor in FACTORS {
                     let mut changed = factors.clone();
                     changed[member] *= factor;
@@ -200,7 +211,7 @@ impl Known<'_> {
 }
 
 /// The vote that a share of the readings within a window exceeds.
-fn exceeded_by(votes: &[f32], history: &History, window: Window, share: f64) -> f32 {
+pub(super) fn exceeded_by(votes: &[f32], history: &History, window: Window, share: f64) -> f32 {
     let mut sorted: Vec<f32> = history.rows_in(window).into_iter().flatten().map(|row| votes[row]).collect();
     sorted.sort_by(f32::total_cmp);
     let at = ((1.0 - share) * sorted.len().saturating_sub(1) as f64).round() as usize;

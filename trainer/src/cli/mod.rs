@@ -5,6 +5,7 @@ mod commands;
 mod inputs;
 mod placement;
 mod retrain;
+mod train_anomaly;
 
 use crate::anomaly::{AnomalyGate, AnomalySettings};
 use crate::placement::{PlacementGate, PlacementSettings};
@@ -49,6 +50,7 @@ const EXAMPLES: &str = "Examples:
   trainer register --model model --validation validation.json
   trainer rollback --reason 'P90 too low on gpu nodes'
   trainer compare --out comparison
+  trainer anomaly compare --models all --scenario standard
   trainer explain --node worker-3 --at 2026-11-20T14:00:00Z
   trainer show load-predictor@champion
 
@@ -59,6 +61,9 @@ enum Command {
     /// Train a model from a features dataset
     #[command(subcommand)]
     Train(TrainCommand),
+    /// A detector of node or table anomalies at work: on files, on streams, on a live Prometheus
+    #[command(subcommand)]
+    Anomaly(anomaly::AnomalyCommand),
     /// Judge a model on hours that it has not learned from; exit code 3 when it must not be registered
     Validate(ValidateArgs),
     /// Register a validated model; it becomes champion
@@ -410,7 +415,8 @@ pub fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         None => retrain::run(&context),
         Some(Command::Train(TrainCommand::Load(args))) => commands::train_load(&context, &args, inner),
         Some(Command::Train(TrainCommand::Placement(args))) => placement::train(&context, &args, inner),
-        Some(Command::Train(TrainCommand::Anomaly(args))) => anomaly::train(&context, &args, inner),
+        Some(Command::Train(TrainCommand::Anomaly(args))) => train_anomaly::train(&context, &args, inner),
+        Some(Command::Anomaly(command)) => anomaly::run(&context, &command, inner),
         Some(Command::Validate(args)) => commands::validate(&context, &args, inner),
         Some(Command::Register(args)) => commands::register(&context, &args),
         Some(Command::Rollback(args)) => commands::rollback(&context, &args),

@@ -1,6 +1,6 @@
 //! `trainer` without a command: everything that exists so far, from the newest features.
 
-use super::{Context, FeaturesArgs, anomaly, commands, inputs, placement};
+use super::{Context, FeaturesArgs, commands, inputs, placement, train_anomaly};
 use crate::recipe::Recipe;
 use crate::registry;
 use crate::train::LoadSettings;
@@ -24,7 +24,7 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
     let registered =
         context.with_tracker(async |tracker| registry::register(tracker, &folder, &verdict, true).await)?;
     print(commands::registered_text(registry::MODEL, &registered));
-    anomaly::retrain(context, &dataset)?;
+    train_anomaly::retrain(context, &dataset)?;
     placement::retrain(context)
 }
 
