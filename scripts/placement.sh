@@ -2,7 +2,8 @@
 # Makes docs/placement-results.md and docs/images/placement-learning.svg: trains the agent, compares it with intervals.
 #
 # Usage: scripts/placement.sh   TRACES: folder with openb and bitbrains-rnd (default: BERTH_TRACES; empty leaves openb out)
-#                               SEEDS (default 5), EPISODES (default: that of the trainer)
+#                               SEEDS (default 5), EPISODES (default: that of the trainer), SHARE of openb's nodes and pods
+#                               (default 0.25: whole, the learned policies and the oracle take an hour)
 # An agent that was trained before is taken as it is: BERTH_AGENT=DIR. The work goes to .berth/placement.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,6 +11,7 @@ work=${BERTH_PLACEMENT_WORK:-.berth/placement}
 binaries=${BERTH_BIN:-${CARGO_TARGET_DIR:-target}/debug}
 traces=${TRACES:-${BERTH_TRACES:-}}
 seeds=${SEEDS:-5}
+share=${SHARE:-0.25}
 mkdir -p "$work"
 agent=${BERTH_AGENT:-$work/placement-agent}
 if [ -z "${BERTH_AGENT:-}" ]; then
@@ -22,25 +24,26 @@ compare() { # name, arguments
   local name=$1; shift
   "$binaries/simulator" --data "$work" compare --agent "$agent" --seeds "$seeds" --base kube-scheduler,agent \
     --policies random,kube-scheduler,target-load-packing,load-variation-risk-balancing,least-used,predictor,agent,combined,oracle \
-    --json-out "$work/$name.json" --html-out "$work/$name.html" "$@" > "$work/$name.md"
+    --json-out "$work/$name.json" --html-out "$work/$name.html" "$@" | grep -v '^page: ' > "$work/$name.md"
   echo "$name: $work/$name.html" >&2
 }
 compare synthetic --scenario mixed,misrequested,bursts,memory,pools
 compare large --scenario mixed,misrequested --size 120 --days 1
-if [ -n "$traces" ]; then compare openb --scenario openb --trace "$traces" --days 7; fi
+if [ -n "$traces" ]; then compare openb --scenario openb --trace "$traces" --days 7 --share "$share"; fi
 
 {
   cat scripts/placement/preface.md
   if [ -f "$work/training.txt" ]; then printf '\n## Training\n\n```text\n'; grep -v -e '^model ' -e '^report ' -e '^run ' "$work/training.txt"; printf '```\n'; fi
-  if [ -f "$agent/report.html" ] && grep -o '<svg.*</svg>' "$agent/report.html" | head -n 1 > "$work/curve.svg" && [ -s "$work/curve.svg" ]; then
+  # The first chart of the report, as a file of its own.
+  if sed -n '/<svg /,/<\/svg>/p;/<\/svg>/q' "$agent/report.html" | sed 's/.*<svg /<svg xmlns="http:\/\/www.w3.org\/2000\/svg" /; s/<\/svg>.*/<\/svg>/' > "$work/curve.svg" && [ -s "$work/curve.svg" ]; then
     mkdir -p docs/images
     cp "$work/curve.svg" docs/images/placement-learning.svg
-    printf '\n![Cost at the looks while learning](images/placement-learning.svg)\n'
+    printf '\n![Cost at the looks while learning, against kube-scheduler](images/placement-learning.svg)\n'
   fi
-  printf '\n## Clusters of the size it learned in, twice as large at most\n\n'
+  printf '\n## Clusters of twice the size that it learned in\n\n'
   cat "$work/synthetic.md"
   printf '\n## Twice as large again, one day\n\n'
   cat "$work/large.md"
-  if [ -n "$traces" ]; then printf '\n## openb, 7 days\n\n'; cat "$work/openb.md"; fi
+  if [ -n "$traces" ]; then printf '\n## openb, 7 days, %s of its nodes and pods\n\n' "$share"; cat "$work/openb.md"; fi
 } > docs/placement-results.md
 echo "docs/placement-results.md is written"
