@@ -13,4 +13,6 @@ if [ -z "${SCALE:-}" ]; then
 fi
 mkdir -p docs/images
 "$SCALE" docs/images/simulator-scale.svg "${1:-100000}"
+# A page needs no namespace, a file of its own does.
+sed -i '1s/^<svg /<svg xmlns="http:\/\/www.w3.org\/2000\/svg" /' docs/images/simulator-scale.svg
 printf '\n![Seconds by pods, a line per number of nodes](images/simulator-scale.svg)\n'
