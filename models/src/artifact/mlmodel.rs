@@ -83,20 +83,7 @@ pub(super) fn plain_requirements() -> &'static str {
 
 /// [`mlmodel`] of a placement agent: one value per row.
 pub(super) fn placement_mlmodel(metadata: &ArtifactMetadata) -> Result<String, ModelError> {
-    let failed = |reason| ModelError::library("placement-agent", "write its signature", reason);
-    let inputs: Vec<_> =
-        metadata.features.iter().map(|name| json!({"type": "float", "name": name, "required": true})).collect();
-    let inputs = serde_json::to_string(&inputs).map_err(failed)?;
-    let outputs = json!([{"type": "float", "name": "value", "required": true}]).to_string();
-    Ok(format!(
-        "flavors:\n  python_function:\n    code: code\n    env:\n      virtualenv: requirements.txt\n    loader_module: \
-         berth_placement_agent\nmodel_uuid: {}\nsignature:\n  inputs: '{}'\n  outputs: '{}'\n  params: null\n\
-         utc_time_created: '{}'\n",
-        model_id(metadata),
-        quoted(&inputs),
-        quoted(&outputs),
-        quoted(&metadata.trained_at)
-    ))
+    plain_mlmodel(metadata, "placement-agent", "berth_placement_agent", &[("float", "value")])
 }
 
 /// Where the text of the anomaly detector's loader lies.
@@ -108,18 +95,29 @@ pub(super) fn anomaly_loader() -> &'static str {
 
 /// [`mlmodel`] of an anomaly detector: vote, score and alarm per row.
 pub(super) fn anomaly_mlmodel(metadata: &ArtifactMetadata) -> Result<String, ModelError> {
-    let failed = |reason| ModelError::library("anomaly-detector", "write its signature", reason);
+    let outputs = [("double", "vote"), ("double", "score"), ("boolean", "alarm")];
+    plain_mlmodel(metadata, "anomaly-detector", "berth_anomaly_detector", &outputs)
+}
+
+/// [`mlmodel`] of a model that its loader alone can read; outputs by type and name.
+fn plain_mlmodel(
+    metadata: &ArtifactMetadata,
+    model: &'static str,
+    loader: &str,
+    outputs: &[(&str, &str)],
+) -> Result<String, ModelError> {
     let column = |kind: &str, name: &str| json!({"type": kind, "name": name, "required": true});
     let inputs: Vec<_> = metadata.features.iter().map(|name| column("float", name)).collect();
-    let inputs = serde_json::to_string(&inputs).map_err(failed)?;
-    let outputs = json!([column("double", "vote"), column("double", "score"), column("boolean", "alarm")]).to_string();
+    let inputs =
+        serde_json::to_string(&inputs).map_err(|reason| ModelError::library(model, "write its signature", reason))?;
+    let outputs: serde_json::Value = outputs.iter().map(|(kind, name)| column(kind, name)).collect();
     Ok(format!(
         "flavors:\n  python_function:\n    code: code\n    env:\n      virtualenv: requirements.txt\n    loader_module: \
-         berth_anomaly_detector\nmodel_uuid: {}\nsignature:\n  inputs: '{}'\n  outputs: '{}'\n  params: null\n\
+         {loader}\nmodel_uuid: {}\nsignature:\n  inputs: '{}'\n  outputs: '{}'\n  params: null\n\
          utc_time_created: '{}'\n",
         model_id(metadata),
         quoted(&inputs),
-        quoted(&outputs),
+        quoted(&outputs.to_string()),
         quoted(&metadata.trained_at)
     ))
 }
