@@ -1,5 +1,7 @@
 //! Isolation forests beside scikit-learn's, and our files read by their Python loader.
 
+mod common;
+
 use models::FeatureMatrix;
 use models::anomaly::{
     AlarmSettings, AnomalyKind, DetectorSettings, ForestSettings, IsolationForest, LabelledRows, MemberSettings, Rule,
@@ -9,28 +11,11 @@ use models::artifact::{Artifact, ArtifactDraft};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-/// The interpreter of the virtual environment that `make test-setup` makes; none when tests with peers are switched
-/// off.
-fn python() -> Option<PathBuf> {
-    if std::env::var_os("BERTH_SKIP_SERVERS").is_some_and(|value| value == "1") {
-        eprintln!("SKIPPED: BERTH_SKIP_SERVERS=1, so scikit-learn and Python do not check our forests");
-        return None;
-    }
-    let cache = std::env::var_os("BERTH_CACHE").map(PathBuf::from).or_else(|| {
-        let home = std::env::var_os("HOME")?;
-        Some(Path::new(&home).join(".cache/berth"))
-    });
-    let python = cache.expect("neither BERTH_CACHE nor HOME is set").join("venv-xgboost/bin/python");
-    assert!(
-        python.exists(),
-        "`{}` is missing. `make test-setup` installs it; BERTH_SKIP_SERVERS=1 skips this test",
-        python.display()
-    );
-    Some(python)
-}
+/// What is left out without Python.
+const UNCHECKED: &str = "scikit-learn and Python do not check our forests";
 
 fn ask<T: serde::de::DeserializeOwned>(python: &Path, what: &str, folder: &Path) -> T {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/forest.py");
@@ -75,7 +60,7 @@ fn auc(scores: &[f32], odd: &[u8]) -> f64 {
 
 #[test]
 fn our_forest_tells_apart_what_scikit_learns_does() {
-    let Some(python) = python() else { return };
+    let Some(python) = common::python(UNCHECKED) else { return };
     let (values, odd) = rows(6_000, 3);
     let folder = tempfile::tempdir().expect("a folder");
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -104,7 +89,7 @@ struct Answer {
 
 #[test]
 fn the_python_loader_of_an_artifact_votes_alike() {
-    let Some(python) = python() else { return };
+    let Some(python) = common::python(UNCHECKED) else { return };
     for extension in [0, 1] {
         let (mut values, odd) = rows(1_500, 5);
         for (at, value) in values.iter_mut().enumerate() {

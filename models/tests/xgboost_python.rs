@@ -7,28 +7,11 @@ use models::learners::GradientBoosting;
 use models::{FeatureMatrix, FitData, FitOptions, Loss, Regressor};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-/// The interpreter of the virtual environment that `make test-setup` makes; none when tests with peers are switched
-/// off.
-fn python() -> Option<PathBuf> {
-    if std::env::var_os("BERTH_SKIP_SERVERS").is_some_and(|value| value == "1") {
-        eprintln!("SKIPPED: BERTH_SKIP_SERVERS=1, so Python's xgboost does not check our files");
-        return None;
-    }
-    let cache = std::env::var_os("BERTH_CACHE").map(PathBuf::from).or_else(|| {
-        let home = std::env::var_os("HOME")?;
-        Some(Path::new(&home).join(".cache/berth"))
-    });
-    let python = cache.expect("neither BERTH_CACHE nor HOME is set").join("venv-xgboost/bin/python");
-    assert!(
-        python.exists(),
-        "`{}` is missing. `make test-setup` installs it; BERTH_SKIP_SERVERS=1 skips this test",
-        python.display()
-    );
-    Some(python)
-}
+/// What is left out without Python.
+const UNCHECKED: &str = "Python's xgboost does not check our files";
 
 fn ask<T: serde::de::DeserializeOwned>(python: &Path, folder: &Path, what: &str, x: &FeatureMatrix) -> T {
     let known = |value: &f32| (!value.is_nan()).then_some(*value);
@@ -60,7 +43,7 @@ struct Answer {
 
 #[test]
 fn python_predicts_and_explains_our_boosters_alike() {
-    let Some(python) = python() else { return };
+    let Some(python) = common::python(UNCHECKED) else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let (x, y) = common::rows(1_000, 0.1, 30);
     let (valid, valid_y) = common::rows(400, 0.1, 31);
@@ -104,7 +87,7 @@ fn python_predicts_and_explains_our_boosters_alike() {
 
 #[test]
 fn the_python_loader_of_an_artifact_forecasts_alike() {
-    let Some(python) = python() else { return };
+    let Some(python) = common::python(UNCHECKED) else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let grouped = models::load::HeadSettings {
         groups: Some(models::load::ConformalGroups { column: "noise".to_owned(), edges: vec![0.3, 0.6] }),

@@ -1,4 +1,4 @@
-//! A small cluster's worth of rows for the tests of the load predictor.
+//! A small cluster's worth of rows for the tests of the load predictor, and the Python that checks our files.
 #![allow(dead_code)]
 
 use cluster::Resource;
@@ -6,6 +6,27 @@ use models::learners::GradientBoosting;
 use models::load::{FittedHead, HeadData, HeadKey, HeadSettings, Horizon, LoadPredictor, fit_head};
 use models::{FeatureMatrix, FitOptions, FitRows};
 use rand::{Rng, SeedableRng};
+use std::path::{Path, PathBuf};
+
+/// The interpreter of the virtual environment that `make test-setup` makes; none when tests with peers are switched off,
+/// which leaves `unchecked`.
+pub fn python(unchecked: &str) -> Option<PathBuf> {
+    if std::env::var_os("BERTH_SKIP_SERVERS").is_some_and(|value| value == "1") {
+        eprintln!("SKIPPED: BERTH_SKIP_SERVERS=1, so {unchecked}");
+        return None;
+    }
+    let cache = std::env::var_os("BERTH_CACHE").map(PathBuf::from).or_else(|| {
+        let home = std::env::var_os("HOME")?;
+        Some(Path::new(&home).join(".cache/berth"))
+    });
+    let python = cache.expect("neither BERTH_CACHE nor HOME is set").join("venv-xgboost/bin/python");
+    assert!(
+        python.exists(),
+        "`{}` is missing. `make test-setup` installs it; BERTH_SKIP_SERVERS=1 skips this test",
+        python.display()
+    );
+    Some(python)
+}
 
 pub const FEATURES: [&str; 5] = ["last", "mean_15m", "mean_1h", "slot_of_day", "noise"];
 
