@@ -23,6 +23,8 @@ pub mod recipe;
 pub mod registry;
 pub mod results;
 pub mod rows;
+#[cfg(test)]
+mod testing;
 mod text_table;
 pub mod train;
 pub mod validate;

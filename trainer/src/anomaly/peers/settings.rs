@@ -157,17 +157,10 @@ impl CompareSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::FromArgMatches;
 
     #[test]
     fn flags_and_file_have_the_same_keys_and_defaults() {
-        let matches = CompareSettings::augment_args(clap::Command::new("test")).get_matches_from(["test"]);
-        assert_eq!(CompareSettings::from_arg_matches(&matches).expect("parsed"), CompareSettings::default());
-        let ids: Vec<String> = matches.ids().map(|id| id.as_str().to_owned()).collect();
-        let table = serde_json::to_value(CompareSettings::default()).expect("written");
-        for key in table.as_object().expect("a table").keys() {
-            assert!(ids.contains(key), "`{key}` has no flag");
-        }
+        crate::testing::assert_flags_and_file_agree::<CompareSettings>();
     }
 
     #[test]

@@ -151,17 +151,10 @@ pub struct TableColumns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::FromArgMatches;
 
     #[test]
     fn flags_and_file_have_the_same_keys_and_defaults() {
-        let matches = TableSettings::augment_args(clap::Command::new("test")).get_matches_from(["test"]);
-        assert_eq!(TableSettings::from_arg_matches(&matches).expect("parsed"), TableSettings::default());
-        let ids: Vec<String> = matches.ids().map(|id| id.as_str().to_owned()).collect();
-        let table = serde_json::to_value(TableSettings::default()).expect("written");
-        for key in table.as_object().expect("a table").keys() {
-            assert!(ids.contains(key), "`{key}` has no flag");
-        }
+        crate::testing::assert_flags_and_file_agree::<TableSettings>();
     }
 
     #[test]
