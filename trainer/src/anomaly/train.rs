@@ -109,7 +109,8 @@ pub fn train_detector(history: &History, settings: &AnomalySettings) -> anyhow::
     let fitted = fit_detector_with_reach(&labelled, &settings.detector(), settings.seed)?;
 
     let surprises = fitted.surprises(&history.x)?;
-    let known = Known { history, odd: &odd, surprises: &surprises, settings };
+    let certain = Votes::of(&fitted, &history.x, &surprises).certain;
+    let known = Known { history, odd: &odd, surprises: &surprises, certain: &certain, settings };
     let (detector, choice) = known.choose(fitted, train, validation);
     let votes = Votes::of(&detector, &history.x, &surprises);
     let scores = evaluate(&votes.timeline(history, &odd, &detector), test, detector.threshold());
@@ -145,6 +146,8 @@ struct Known<'a> {
     history: &'a History,
     odd: &'a [bool],
     surprises: &'a [f32],
+    /// What the rules say, whatever the vote.
+    certain: &'a [bool],
     settings: &'a AnomalySettings,
 }
 
@@ -154,9 +157,10 @@ const FACTORS: [f32; 4] = [0.6, 0.8, 1.25, 1.6];
 impl Known<'_> {
     /// The cheapest threshold of a vote within a window; `None` where nothing is labelled.
     fn curve(&self, detector: &Detector, vote: &Vote, window: Window) -> Option<CostCurve> {
-        let candidate = detector.clone().with_vote(vote.clone(), detector.threshold());
-        let votes = Votes::of(&candidate, &self.history.x, self.surprises);
-        let timeline = votes.timeline(self.history, self.odd, &candidate);
+        let rows = self.surprises.chunks_exact(detector.members().len());
+        let votes: Vec<f32> = rows.map(|surprises| vote.of(surprises)).collect();
+        let Self { history, odd, certain, .. } = *self;
+        let timeline = Timeline { history, votes: &votes, certain, odd, alarms: *detector.alarms() };
         cheapest(&timeline, window, self.settings.missed_cost, self.settings.false_alarm_cost)
     }
 
