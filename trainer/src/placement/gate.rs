@@ -1,14 +1,13 @@
 //! May this agent be registered? It is run beside kube-scheduler's default scoring, random placement and the champion, on
 //! clusters that nobody learned in, paired by seed.
 
+use super::train::costs;
 use super::{Clusters, PlacementFolder, clusters};
 use clap::Args;
-use rayon::prelude::*;
 use runtime::WrongUse;
 use serde::{Deserialize, Serialize};
 use simulator::command::Network;
 use simulator::compare::{Interval, paired_ratio};
-use simulator::engine::EngineSettings;
 use simulator::learning::Scores;
 use simulator::outcome::CostWeights;
 use simulator::policy::PolicyKind;
@@ -122,19 +121,16 @@ pub fn judge(
     let (made_up, own_history) = (clusters.to_judge(limits.gate_seeds)?, clusters.of_own_history(limits.gate_seeds)?);
     let run = |scenarios: &[Scenario], kind: PolicyKind, network: Option<&PlacementFolder>| -> Vec<f64> {
         let agent = network.map(|folder| Arc::new(Network(folder.network.clone())) as Arc<dyn Scores>);
-        let cost = |scenario: &Scenario| {
-            weights.cost(&kind.run(scenario, &EngineSettings::default(), weights, agent.as_ref(), 1))
-        };
-        scenarios.par_iter().map(cost).collect()
+        costs(scenarios, weights, kind, agent.as_ref())
     };
-    let costs = |kind, network| run(&made_up, kind, network);
+    let on_made_up = |kind, network| run(&made_up, kind, network);
     let champion = champion.filter(|(_, other)| other.hash != model.hash);
     let (own, kube, random) = (
-        costs(PolicyKind::Agent, Some(model)),
-        costs(PolicyKind::KubeScheduler, None),
-        costs(PolicyKind::Random, None),
+        on_made_up(PolicyKind::Agent, Some(model)),
+        on_made_up(PolicyKind::KubeScheduler, None),
+        on_made_up(PolicyKind::Random, None),
     );
-    let theirs = champion.map(|(version, other)| (version.clone(), costs(PolicyKind::Agent, Some(other))));
+    let theirs = champion.map(|(version, other)| (version.clone(), on_made_up(PolicyKind::Agent, Some(other))));
     let there = [(PolicyKind::Agent, Some(model)), (PolicyKind::KubeScheduler, None)]
         .map(|(kind, network)| run(&own_history, kind, network));
     let figures = Figures {
@@ -147,7 +143,7 @@ pub fn judge(
     let checks = figures.checks(limits);
     let by_kind = |at: usize| -> Vec<(String, f64)> {
         let seeds = limits.gate_seeds as usize;
-        let mean = |costs: &[f64]| costs[at * seeds..(at + 1) * seeds].iter().sum::<f64>() / seeds as f64;
+        let mean = |costs: &[f64]| mean(&costs[at * seeds..(at + 1) * seeds]);
         let mut list = vec![
             ("agent".to_owned(), mean(&own)),
             ("kube-scheduler".into(), mean(&kube)),
@@ -159,7 +155,6 @@ pub fn judge(
     let kinds = clusters::JUDGED.iter().enumerate();
     let mut by_cluster: Vec<_> = kinds.map(|(at, kind)| (format!("{kind:?}").to_lowercase(), by_kind(at))).collect();
     if !own_history.is_empty() {
-        let mean = |costs: &[f64]| costs.iter().sum::<f64>() / costs.len() as f64;
         let list = vec![("agent".to_owned(), mean(&there[0])), ("kube-scheduler".into(), mean(&there[1]))];
         by_cluster.push(("history".to_owned(), list));
     }
@@ -175,6 +170,10 @@ pub fn judge(
     })
 }
 
+fn mean(costs: &[f64]) -> f64 {
+    costs.iter().sum::<f64>() / costs.len().max(1) as f64
+}
+
 /// Costs by cluster.
 struct Figures<'a> {
     own: &'a [f64],
@@ -187,7 +186,6 @@ struct Figures<'a> {
 
 impl Figures<'_> {
     fn checks(&self, limits: &PlacementGate) -> Vec<PlacementCheck> {
-        let mean = |costs: &[f64]| costs.iter().sum::<f64>() / costs.len().max(1) as f64;
         let check = |rule: &str, passed, reason| PlacementCheck { rule: rule.to_owned(), passed, reason };
         let words = |difference: Interval| {
             let percent = |share: f64| 100.0 * share;

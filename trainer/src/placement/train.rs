@@ -228,7 +228,8 @@ impl Looked {
     }
 }
 
-fn costs(
+/// What a policy costs on each scenario.
+pub(super) fn costs(
     scenarios: &[Scenario],
     weights: &CostWeights,
     policy: PolicyKind,
