@@ -4,10 +4,11 @@
 
 mod metric;
 mod schema;
+pub mod score;
 mod time;
 mod units;
 
 pub use metric::{NodeMetric, NodeSample};
-pub use schema::{Column, ColumnKind, INCIDENTS, NODE_METRICS, PODS, TableSchema};
+pub use schema::{Column, ColumnKind, INCIDENTS, NODE_METRICS, PODS, PREDICTIONS, TableSchema};
 pub use time::{DAY_MS, GRID_STEP_MS, HOUR_MS, MINUTE_MS, grid_ceil, grid_floor};
 pub use units::{Bytes, Cores, NodeName, ParseQuantityError, Resource, Utilization};

@@ -137,3 +137,19 @@ pub static INCIDENTS: TableSchema = TableSchema {
     key: &["node", "kind", "started_at"],
     time: "started_at",
 };
+
+/// What models answered. A row's partition is the day of `ts`.
+pub static PREDICTIONS: TableSchema = TableSchema {
+    name: "serving/predictions",
+    columns: &[
+        Column::new("ts", ColumnKind::Timestamp, false, "ms", "when it was answered"),
+        Column::new("id", ColumnKind::Text, false, "", "the request's id"),
+        Column::new("model", ColumnKind::Text, false, "", "which model; score for scores of nodes"),
+        Column::new("version", ColumnKind::Text, false, "", "which version; for scores those of all models"),
+        Column::new("feature_hash", ColumnKind::Text, false, "", "hash of the model's feature list"),
+        Column::new("inputs", ColumnKind::Text, false, "JSON", "what came in, by name"),
+        Column::new("outputs", ColumnKind::Text, false, "JSON", "what went out, by name"),
+    ],
+    key: &["ts", "id"],
+    time: "ts",
+};

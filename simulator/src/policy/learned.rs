@@ -4,42 +4,17 @@ use super::Policy;
 use crate::engine::{Ask, View};
 use crate::learning::{Observer, Scores};
 use crate::world::NodeId;
+use cluster::score::{PartWeights, load_score, unit};
 use features::cluster_state::NodeFacts;
 use std::sync::Arc;
 
-/// Utilization that placement aims at.
-const TARGET: f64 = 0.65;
-/// From here on a node is saturated.
-const SATURATED: f64 = 0.95;
-/// An empty node is worth this much of one at the target: packing is worth something, but less than headroom.
-const EMPTY: f64 = 0.7;
 /// 90th percentile of the normal distribution, in standard deviations.
 const NORMAL_90: f64 = 1.2816;
 /// Hours ahead that the forecast looks: the longest horizon of the load predictor.
 const AHEAD: usize = 4;
 
-/// What a decision is made of.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PartWeights {
-    /// Of the load score.
-    pub load: f64,
-    /// Of the agent's score.
-    pub placement: f64,
-    /// Of the anomaly score. The simulator has no anomaly detector: that part is missing and the others are scaled up.
-    pub anomaly: f64,
-}
-
-impl PartWeights {
-    /// Load, placement, anomaly as the design combines them.
-    pub const DESIGN: Self = Self { load: 0.3, placement: 0.4, anomaly: 0.3 };
-    /// The forecast alone.
-    pub const LOAD: Self = Self { load: 1.0, placement: 0.0, anomaly: 0.0 };
-    /// The agent alone.
-    pub const PLACEMENT: Self = Self { load: 0.0, placement: 1.0, anomaly: 0.0 };
-}
-
 /// Combines the parts that are there; a part that is missing is left out and the rest renormalised. Without any, all nodes
-/// score equal.
+/// score equal. The simulator has no anomaly detector: that part is always missing.
 pub struct Learned {
     name: &'static str,
     weights: PartWeights,
@@ -56,17 +31,6 @@ impl Learned {
     }
 }
 
-/// The load part: 1 at the target utilization, falling to 0 at saturation, and gently towards an empty node.
-///
-/// `utilization`: that which the node is expected to have with the pod, as a share of allocatable.
-pub fn load_score(utilization: f64) -> f64 {
-    if utilization <= TARGET {
-        EMPTY + (1.0 - EMPTY) * utilization.max(0.0) / TARGET
-    } else {
-        ((SATURATED - utilization) / (SATURATED - TARGET)).max(0.0)
-    }
-}
-
 /// P90 of a node's CPU utilization over the next hours without the pod: the 15-minute mean moved as its pods' workloads
 /// moved at those hours before, plus 1.28 deviations of the 15 minutes. A light stand-in for the load predictor, from the
 /// same telemetry. `None` without telemetry.
@@ -78,15 +42,6 @@ fn forecast_p90(node: &NodeFacts) -> Option<f64> {
     let highest = node.hours[..=AHEAD].iter().copied().fold(0.0, f32::max);
     let rise = f64::from((highest - node.hours[0]) / node.allocatable.cpu.max(1e-3));
     Some(mean + rise.max(0.0) + NORMAL_90 * deviation)
-}
-
-/// Scores into 0..1 over the candidates, keeping distances. Equal scores all become 1.
-fn unit(values: &[f32]) -> impl Iterator<Item = f64> {
-    let (low, high) = values
-        .iter()
-        .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)));
-    let span = f64::from(high - low);
-    values.iter().map(move |value| if span > 0.0 { f64::from(value - low) / span } else { 1.0 })
 }
 
 impl Policy for Learned {
@@ -141,13 +96,6 @@ mod tests {
             let at = features::cluster_state::index(self.0).expect("a feature");
             scores.clear();
             scores.extend(rows.chunks(features::cluster_state::WIDTH).map(|row| -row[at]));
-        }
-    }
-
-    #[test]
-    fn the_load_score_by_hand() {
-        for (utilization, score) in [(0.0, 0.7), (0.325, 0.85), (0.65, 1.0), (0.8, 0.5), (0.95, 0.0), (1.4, 0.0)] {
-            assert!((load_score(utilization) - score).abs() < 1e-9, "{utilization}");
         }
     }
 

@@ -16,7 +16,7 @@ mod trimaran;
 
 pub use allocation::{BestFit, DotProduct, MostAllocated};
 pub use kube_scheduler::KubeScheduler;
-pub use learned::{Learned, PartWeights, load_score};
+pub use learned::Learned;
 pub use least_used::{Coldest, LeastUsed};
 pub use oracle::{Foresight, Oracle};
 pub use plain::{Random, RoundRobin};

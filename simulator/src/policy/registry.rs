@@ -2,13 +2,14 @@
 
 use super::{
     BestFit, Coldest, DotProduct, Foresight, KubeScheduler, Learned, LeastUsed, LoadVariationRiskBalancing,
-    MostAllocated, Oracle, PartWeights, Policy, Random, Recorded, RoundRobin, TargetLoadPacking,
+    MostAllocated, Oracle, Policy, Random, Recorded, RoundRobin, TargetLoadPacking,
 };
 use crate::engine::{EngineSettings, run};
 use crate::learning::Scores;
 use crate::outcome::{CostWeights, Outcome};
 use crate::world::Scenario;
 use clap::ValueEnum;
+use cluster::score::PartWeights;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
