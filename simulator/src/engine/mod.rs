@@ -20,7 +20,6 @@ pub use account::{Account, MAX_GPUS, SCORED_CPU_MILLI, SCORED_MEMORY_BYTES};
 pub(crate) use account::{scored_cpu, scored_memory};
 pub use contention::{CRITICAL_PRIORITY, CpuClaim, CpuShare, share_cpu};
 pub use filter::feasible_nodes_to_find;
-pub use habits::{HOURS, Habit};
 pub use presence::Presence;
 pub use settings::EngineSettings;
 pub use simulation::{Release, Simulation, run};

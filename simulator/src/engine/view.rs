@@ -1,11 +1,12 @@
 //! What a policy may see: what it would see live, and no more.
 
 use super::account::Account;
-use super::habits::{Habit, Habits};
+use super::habits::Habits;
 use super::node_run::NodeRun;
 use super::presence::Presence;
 use super::telemetry::{Seen, Telemetry};
 use crate::world::{Node, NodeId, PodId, QosClass, Request, Rules, Scenario, WorkloadId};
+use features::habit::Habit;
 use std::collections::VecDeque;
 
 /// The pod that wants a node. How long it will run and what it will use are not part of it.

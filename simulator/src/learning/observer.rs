@@ -1,17 +1,15 @@
 //! What a decision looks like: rows of the group `cluster_state` from what a policy may see.
 
-use crate::engine::{Ask, HOURS, View};
+use crate::engine::{Ask, View};
 use crate::world::{NodeId, PodId, Request, WorkloadId};
 use cluster::{HOUR_MS, MINUTE_MS};
 use features::cluster_state::{Amount, ClusterFacts, NodeFacts, PodCourse, PodFacts, WIDTH, row};
+use features::habit::{Expected, HOURS};
 
 /// The expected course of a node is worked out anew when its pods change, and at least this often.
 const COURSE_MS: i64 = 10 * MINUTE_MS;
 /// The cluster's means are worked out anew this often: as often as samples arrive.
 const CLUSTER_MS: i64 = 30_000;
-/// Of what it requests, a pod uses about this until anything was seen; 0.6 is what LoadAware schedulers assume at most for
-/// CPU in their defaults. A guess that lasts for the first minute of a cluster.
-const FIRST_RATIO: f64 = 0.6;
 /// A large request is the 90th percentile of what was asked for; it moves by this share of itself with every pod.
 const LARGE_STEP: f32 = 0.02;
 
@@ -35,31 +33,8 @@ struct Course {
 }
 
 /// What a pod of a workload is expected to use.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Expected {
-    pub amount: Amount,
-    pub known: bool,
-    pub memory_peak: f32,
-}
-
-/// By the workload's history, else by requests: CPU at the cluster's mean ratio of usage to requests, memory in full.
 pub(crate) fn expected(view: &View<'_>, workload: WorkloadId, request: &Request) -> Expected {
-    let requested = amount(request);
-    match view.habit(workload).filter(|habit| habit.is_known()) {
-        Some(habit) => Expected {
-            amount: Amount {
-                cpu: habit.cpu().unwrap_or_default() as f32 / 1e3,
-                memory: habit.memory().unwrap_or_default() as f32,
-            },
-            known: true,
-            memory_peak: habit.memory_peak(),
-        },
-        None => {
-            let ratio = view.usage_of_requests().unwrap_or(FIRST_RATIO) as f32;
-            let amount = Amount { cpu: ratio * requested.cpu, memory: requested.memory };
-            Expected { amount, known: false, memory_peak: requested.memory }
-        }
-    }
+    Expected::of(view.habit(workload), amount(request), view.usage_of_requests())
 }
 
 /// Cores that the pod at hand is expected to use.
@@ -192,42 +167,16 @@ fn larger(large: Amount, asked: Amount) -> Amount {
 }
 
 fn pod_facts(ask: &Ask<'_>, view: &View<'_>) -> (PodFacts, PodCourse) {
-    let expected = expected(view, ask.workload, &ask.request);
-    let habit = view.habit(ask.workload);
-    let facts = PodFacts {
-        request: amount(&ask.request),
-        expected: expected.amount,
-        known: expected.known,
-        hours_known: habit.map_or(0.0, |habit| habit.hours_known() as f32 / HOURS as f32),
-        low_priority: ask.priority < 0,
-        life_hours: habit.and_then(|habit| habit.life_ms()).map_or(f32::NAN, |life| (life / HOUR_MS as f64) as f32),
-    };
-    (facts, pod_course(view, ask.workload, &ask.request))
+    let (expected, habit) = (expected(view, ask.workload, &ask.request), view.habit(ask.workload));
+    (expected.facts(habit, amount(&ask.request), ask.priority < 0), expected.course(habit, hour_of(view)))
 }
 
-/// The next 24 hours of a pod. Where its workload was not seen at an hour, its mean stands in; where pods of its workload
-/// have ended, later hours count by the share that lives that long (as if lives were exponential).
-pub(crate) fn pod_course(view: &View<'_>, workload: WorkloadId, request: &Request) -> PodCourse {
-    let expected = expected(view, workload, request);
-    let mut course = PodCourse { hours: [expected.amount.cpu; HOURS], memory_peak: expected.memory_peak };
-    let Some(habit) = view.habit(workload) else { return course };
-    let first = (view.now_ms() / HOUR_MS) as usize;
-    if expected.known {
-        for (ahead, value) in course.hours.iter_mut().enumerate() {
-            if let Some(milli) = habit.cpu_in(first + ahead) {
-                *value = milli / 1e3;
-            }
-        }
-    }
-    if let Some(life) = habit.life_ms() {
-        let lives_on = (-(HOUR_MS as f64) / life.max(1.0)).exp() as f32;
-        let mut alive = lives_on.sqrt();
-        for value in &mut course.hours {
-            *value *= alive;
-            alive *= lives_on;
-        }
-    }
-    course
+fn pod_course(view: &View<'_>, workload: WorkloadId, request: &Request) -> PodCourse {
+    expected(view, workload, request).course(view.habit(workload), hour_of(view))
+}
+
+fn hour_of(view: &View<'_>) -> usize {
+    (view.now_ms() / HOUR_MS) as usize
 }
 
 /// Values of a row, for buffers.
