@@ -38,6 +38,8 @@ pub const SECTIONS: &[&str] = &[
     "trainer.anomaly_table",
     "trainer.anomaly_watch",
     "pipelines.run",
+    "serving.server",
+    "serving.nodes",
 ];
 
 /// The file that is read when none is named and it exists.

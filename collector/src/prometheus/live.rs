@@ -4,6 +4,7 @@ use super::backfill::{intervals, view};
 use super::client::Client;
 use super::columns::Asking;
 use super::identity::Identity;
+use super::pods::{self, PodFacts};
 use super::settings::Source;
 use crate::raw::DropCounts;
 use cluster::{HOUR_MS, NodeName, NodeSample};
@@ -100,5 +101,17 @@ impl<'a> Live<'a> {
             self.drops.merge(&count.drops);
         }
         Ok(piece.nodes)
+    }
+    /// The pods that were seen in `times`, with what they used.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub async fn pods(&mut self, times: &Range<i64>) -> anyhow::Result<PodFacts> {
+        if self.cluster.is_none() {
+            self.look_around(times.end).await?;
+        }
+        let Some(cluster) = &self.cluster else { return Ok(PodFacts::default()) };
+        let (queries, concurrency) = (&self.source.queries, self.source.args.concurrency);
+        Ok(pods::fetch(&self.client, queries, &cluster.identity, times, concurrency, cluster.interval).await?)
     }
 }

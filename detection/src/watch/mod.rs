@@ -9,3 +9,4 @@ mod run;
 pub mod sliding;
 
 pub use run::{WatchArgs, WatchSummary, watch};
+pub use sliding::SlidingFeatures;

@@ -6,7 +6,7 @@
 //! minutes. On the grid both are the same row, to the last bit.
 
 use cluster::{NodeName, NodeSample, grid_floor};
-use features::{GRID_STEP_MS, GridRows, OnlineFeatures, WindowRules};
+use features::{GRID_STEP_MS, GridRows, Incident, OnlineFeatures, WindowRules};
 use std::collections::BTreeMap;
 
 /// Windows of all nodes, and the samples of the last minutes.
@@ -36,6 +36,13 @@ impl SlidingFeatures {
             } else {
                 recent.push(*sample);
             }
+        }
+    }
+
+    /// Takes in incidents of one node that began before the windows do, or within them.
+    pub fn push_incidents(&mut self, node: &NodeName, incidents: Vec<Incident>) {
+        for incident in incidents {
+            self.settled.push_incident(node, incident);
         }
     }
 

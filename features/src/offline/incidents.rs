@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use store::Store;
 
 /// The incidents that began on or after `from`.
-pub(super) fn read(raw: &Store, from: NaiveDate) -> anyhow::Result<HashMap<String, Vec<Incident>>> {
+pub(crate) fn read(raw: &Store, from: NaiveDate) -> anyhow::Result<HashMap<String, Vec<Incident>>> {
     let mut incidents: HashMap<String, Vec<Incident>> = HashMap::new();
     for date in raw.days(&INCIDENTS)?.into_iter().filter(|date| *date >= from) {
         let frame = raw.read_day(&INCIDENTS, date, &["node", "kind", "started_at", "ended_at"])?;

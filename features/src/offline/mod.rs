@@ -6,7 +6,7 @@
 //! changed is kept, and the windows are warmed by replaying the week before the first day that has to be built.
 
 mod day;
-mod incidents;
+pub(crate) mod incidents;
 mod plan;
 mod step;
 

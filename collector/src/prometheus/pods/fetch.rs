@@ -14,7 +14,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 /// A namespace and a name.
-type Name = (String, String);
+pub type PodName = (String, String);
+/// Values of one pod: moments in UTC milliseconds, and cores or bytes.
+pub type PodPoints = (PodName, Vec<(i64, f64)>);
 
 /// What a span told about pods.
 #[derive(Debug, Default)]
@@ -23,8 +25,10 @@ pub struct PodFacts {
     pub rows: Vec<PodRow>,
     /// Pods of which no creation time is known; they have no place in the table.
     pub without_creation: u64,
-    cpu: Vec<(Name, Vec<(i64, f64)>)>,
-    memory: Vec<(Name, Vec<(i64, f64)>)>,
+    /// Cores, every five minutes.
+    pub cpu: Vec<PodPoints>,
+    /// Bytes, every five minutes.
+    pub memory: Vec<PodPoints>,
 }
 
 /// Asks for all pods that were seen in `times`.
@@ -121,7 +125,7 @@ fn pod_key(series: &Series) -> Option<PodKey> {
     Some((namespace, pod, series.label("uid").unwrap_or_default().to_owned()))
 }
 
-fn name(series: &Series) -> Option<Name> {
+fn name(series: &Series) -> Option<PodName> {
     Some((series.label("namespace")?.to_owned(), series.label("pod")?.to_owned()))
 }
 
@@ -222,7 +226,7 @@ fn labels_json(series: &Series) -> Option<String> {
 /// Who owns what: pod → ReplicaSet → Deployment, pod → Job → CronJob.
 struct Owners {
     pods: HashMap<PodKey, (String, String)>,
-    middle: HashMap<(&'static str, Name), (String, String)>,
+    middle: HashMap<(&'static str, PodName), (String, String)>,
 }
 
 impl Owners {
@@ -266,7 +270,7 @@ fn named(kind: &str, name: &str) -> Option<(String, String)> {
 impl PodFacts {
     /// Takes the usage before `settled` into the book, each moment once, and gives the rows their figures.
     pub fn count_usage(&mut self, book: &mut UsageBook, settled: i64) {
-        let mut lives: HashMap<Name, Vec<(i64, String)>> = HashMap::new();
+        let mut lives: HashMap<PodName, Vec<(i64, String)>> = HashMap::new();
         for row in &self.rows {
             lives
                 .entry((row.namespace.clone(), row.pod.clone()))
@@ -275,8 +279,9 @@ impl PodFacts {
         }
         lives.values_mut().for_each(|lives| lives.sort_unstable());
         // A StatefulSet gives the same name to one pod after the other: the life that had begun last is meant.
-        let life =
-            |name: &Name, ts: i64| Some(lives.get(name)?.iter().rfind(|(created_at, _)| *created_at <= ts)?.1.clone());
+        let life = |name: &PodName, ts: i64| {
+            Some(lives.get(name)?.iter().rfind(|(created_at, _)| *created_at <= ts)?.1.clone())
+        };
         let fresh: Box<dyn Fn(i64) -> bool> = {
             let taken = (book.from, book.until);
             Box::new(move |ts| ts < settled && !taken.0.is_some_and(|from| (from..taken.1).contains(&ts)))

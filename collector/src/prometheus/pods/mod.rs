@@ -4,8 +4,8 @@ mod fetch;
 mod rows;
 mod usage;
 
-pub use fetch::{PodFacts, fetch};
-pub use rows::{PodBook, PodRow};
+pub use fetch::{PodFacts, PodName, PodPoints, fetch};
+pub use rows::{PodBook, PodRow, read_pods};
 pub use usage::{PodUsage, UsageBook};
 
 /// Usage of pods is taken every five minutes: enough for a mean, a 95th percentile and a maximum over a life.

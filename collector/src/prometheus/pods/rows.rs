@@ -84,9 +84,7 @@ impl PodBook {
         let day = match self.days.entry(date) {
             Entry::Occupied(there) => there.into_mut(),
             Entry::Vacant(empty) => {
-                let frame = store.read_day(&PODS, date, &[])?;
-                let rows = rows(&frame).with_context(|| format!("failed to read pods of {date}"))?;
-                let rows = rows.into_iter().map(|row| (row.pod_uid.clone(), row)).collect();
+                let rows = read_pods(store, date)?.into_iter().map(|row| (row.pod_uid.clone(), row)).collect();
                 empty.insert(Day { rows, changed: false })
             }
         };
@@ -149,6 +147,15 @@ fn frame(rows: &[&PodRow]) -> PolarsResult<DataFrame> {
             float("memory_used_bytes_max", all().map(|row| row.memory_used_bytes_max)),
         ],
     )
+}
+
+/// The pods of the table that were created on a day.
+///
+/// # Errors
+/// When a part is damaged.
+pub fn read_pods(store: &Store, date: NaiveDate) -> anyhow::Result<Vec<PodRow>> {
+    let frame = store.read_day(&PODS, date, &[])?;
+    rows(&frame).with_context(|| format!("failed to read pods of {date}"))
 }
 
 fn rows(frame: &DataFrame) -> PolarsResult<Vec<PodRow>> {
