@@ -1,0 +1,204 @@
+//! The server: routes, limits, start and end.
+
+pub(crate) mod guard;
+mod info;
+mod nodes;
+mod openapi;
+mod v2;
+
+use crate::metrics::Metrics;
+use crate::nodes::Fresh;
+use crate::predictions::PredictionLog;
+use crate::protocol::Refusal;
+use crate::registry::{ModelName, Registry};
+use crate::score::ScoreRules;
+use crate::shadow::Shadow;
+use anyhow::Context;
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+pub use openapi::document;
+
+/// What the server allows.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of a body.
+    pub body: usize,
+    /// Rows or scores of a request.
+    pub rows: usize,
+    /// Requests under way.
+    pub concurrent: usize,
+    /// Time for one request.
+    pub time: Duration,
+}
+
+/// All that a request may need.
+#[derive(Debug)]
+pub struct App {
+    /// The models.
+    pub registry: Arc<Registry>,
+    /// The nodes.
+    pub fresh: Arc<Fresh>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// How scores are made.
+    pub rules: ScoreRules,
+    /// What is allowed.
+    pub limits: Limits,
+    /// Whether scores of nodes are served.
+    pub serves_scores: bool,
+    /// Challengers beside the models.
+    pub shadow: Option<Arc<Shadow>>,
+    /// Where predictions are kept.
+    pub log: Option<PredictionLog>,
+    /// The token that clients must send.
+    pub token: Option<String>,
+    gate: Semaphore,
+}
+
+impl App {
+    /// An application with an open gate.
+    #[expect(clippy::too_many_arguments, reason = "it only puts together what was made elsewhere")]
+    pub fn new(
+        registry: Arc<Registry>,
+        fresh: Arc<Fresh>,
+        metrics: Arc<Metrics>,
+        rules: ScoreRules,
+        limits: Limits,
+        serves_scores: bool,
+        shadow: Option<Arc<Shadow>>,
+        log: Option<PredictionLog>,
+        token: Option<String>,
+    ) -> Self {
+        let gate = Semaphore::new(limits.concurrent);
+        Self { registry, fresh, metrics, rules, limits, serves_scores, shadow, log, token, gate }
+    }
+
+    /// What is not ready yet, one sentence each.
+    pub fn lacking(&self) -> Vec<String> {
+        let mut lacking = self.registry.lacking();
+        if self.serves_scores && self.fresh.view().at == 0 {
+            lacking.push("no samples of nodes yet".to_owned());
+        }
+        lacking
+    }
+
+    async fn body(&self, body: Body) -> Result<Bytes, Refusal> {
+        let limit = self.limits.body;
+        to_bytes(body, limit).await.map_err(|error| {
+            // axum hides the limit in the chain of causes; a client that broke off gets no answer anyway.
+            let chain = anyhow::Error::new(error);
+            if format!("{chain:#}").contains("length limit") {
+                Refusal::too_large(format!("the body is larger than {limit} bytes, the most that is read"))
+            } else {
+                Refusal::bad("the body ended before it was whole")
+            }
+        })
+    }
+
+    /// The model of this name, if it is served.
+    pub(crate) fn model_of(&self, name: &str) -> Result<ModelName, Refusal> {
+        let model = ModelName::parse(name).filter(|model| self.served().contains(model));
+        model.ok_or_else(|| {
+            let names: Vec<&str> = self.served().into_iter().map(ModelName::as_str).collect();
+            Refusal::not_found(format!("there is no model `{name}`; there is {}", names.join(", ")))
+        })
+    }
+
+    /// The models that are served.
+    pub(crate) fn served(&self) -> Vec<ModelName> {
+        let mut names: Vec<ModelName> = self.registry.slots().into_keys().collect();
+        if self.serves_scores {
+            names.push(ModelName::Combined);
+        }
+        names
+    }
+}
+
+/// The routes.
+pub fn router(app: Arc<App>) -> Router {
+    let guarded = Router::new()
+        .route("/v2", get(v2::server))
+        .route("/v2/models", get(v2::models))
+        .route("/v2/models/{model}", get(v2::metadata))
+        .route("/v2/models/{model}/ready", get(v2::model_ready))
+        .route("/v2/models/{model}/infer", post(v2::infer))
+        .route("/v2/models/{model}/versions/{version}", get(v2::version_metadata))
+        .route("/v2/models/{model}/versions/{version}/ready", get(v2::version_ready))
+        .route("/v2/models/{model}/versions/{version}/infer", post(v2::version_infer))
+        .route("/v1/score", post(nodes::score))
+        .route("/v1/nodes", get(nodes::list))
+        .route("/v1/nodes/{node}", get(nodes::one))
+        .route("/v1/shadow", get(info::shadow))
+        .route("/model-info", get(info::model_info))
+        .layer(from_fn_with_state(Arc::clone(&app), guard::guard))
+        // It has its own guard, since it has its own words for a refusal.
+        .route("/inference.GRPCInferenceService/{method}", post(crate::grpc::call));
+    Router::new()
+        .merge(guarded)
+        // Probes, scrapers and readers are answered whatever else goes on.
+        .route("/v2/health/live", get(v2::live))
+        .route("/v2/health/ready", get(v2::ready))
+        .route("/health", get(info::health))
+        .route("/metrics", get(info::metrics))
+        .route("/openapi.json", get(info::openapi))
+        .route("/docs", get(info::docs))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(app)
+}
+
+/// Parsing and forecasting are work for the processor: they leave the threads that answer others.
+pub(crate) async fn off_the_loop<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Refusal::failed(error)))
+}
+
+async fn unknown_path(uri: Uri) -> Refusal {
+    Refusal::not_found(format!("there is nothing at `{}`; /docs lists what there is", uri.path()))
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Refusal {
+    Refusal {
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        message: format!("{method} is not what `{}` wants; see /docs", uri.path()),
+    }
+}
+
+/// Answers until `stop` resolves, then lets requests under way end, for `drain` at most.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    app: Arc<App>,
+    drain: Duration,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let (stopped, mut has_stopped) = tokio::sync::watch::channel(false);
+    let server = axum::serve(listener, router(app)).with_graceful_shutdown(async move {
+        stop.await;
+        // Nobody listening means that the server has ended already.
+        let _ = stopped.send(true);
+    });
+    let too_long = async {
+        // The sender lives as long as the server.
+        let _ = has_stopped.wait_for(|stopped| *stopped).await;
+        tokio::time::sleep(drain).await;
+    };
+    tokio::select! {
+        ended = server => ended.context("the listener failed"),
+        () = too_long => {
+            tracing::warn!(?drain, "requests were still under way at the end of the grace period");
+            Ok(())
+        }
+    }
+}

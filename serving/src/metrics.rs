@@ -1,0 +1,179 @@
+//! What the server counts, as Prometheus scrapes it. Every name is declared here.
+
+use crate::registry::ModelName;
+use crate::shadow::Compared;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// Every name begins with it.
+pub const PREFIX: &str = "berth_serving";
+
+type Label = [(&'static str, &'static str); 1];
+type Labels = [(&'static str, &'static str); 2];
+
+/// The counters of one process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Labels, Counter>,
+    seconds: Family<Label, Histogram>,
+    rows: Family<Label, Counter>,
+    shed: Counter,
+    swaps: Family<Label, Counter>,
+    refusals: Family<Label, Counter>,
+    refreshes: Family<Label, Counter>,
+    nodes: Gauge,
+    features_seconds: Histogram,
+    logged: Counter,
+    log_dropped: Family<Label, Counter>,
+    shadow_comparisons: Family<Label, Gauge>,
+    shadow_agreement: Family<Label, Gauge<f64, AtomicU64>>,
+    shadow_difference: Family<Label, Gauge<f64, AtomicU64>>,
+    shadow_skipped: Counter,
+}
+
+/// From 50 µs to 3 s.
+fn durations() -> Histogram {
+    Histogram::new(exponential_buckets(5e-5, 2.5, 13))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix(PREFIX),
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(durations),
+            rows: Family::default(),
+            shed: Counter::default(),
+            swaps: Family::default(),
+            refusals: Family::default(),
+            refreshes: Family::default(),
+            nodes: Gauge::default(),
+            features_seconds: durations(),
+            logged: Counter::default(),
+            log_dropped: Family::default(),
+            shadow_comparisons: Family::default(),
+            shadow_agreement: Family::default(),
+            shadow_difference: Family::default(),
+            shadow_skipped: Counter::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("requests", "Requests by model and outcome (ok, refused, failed)", metrics.requests.clone());
+        registry.register("request_duration_seconds", "Time to answer a request, by model", metrics.seconds.clone());
+        registry.register("rows", "Rows or scores that were answered, by model", metrics.rows.clone());
+        registry.register("requests_shed", "Requests refused because too many were under way", metrics.shed.clone());
+        registry.register("model_swaps", "Versions that took the place of another, or of none", metrics.swaps.clone());
+        registry.register("model_refusals", "Looks at an origin that found nothing usable", metrics.refusals.clone());
+        registry.register("refreshes", "Rounds over all nodes, by outcome (ok, failed)", metrics.refreshes.clone());
+        registry.register("nodes", "Nodes that are known", metrics.nodes.clone());
+        registry.register(
+            "features_duration_seconds",
+            "Time to make the feature rows of all nodes",
+            metrics.features_seconds.clone(),
+        );
+        registry.register("predictions_logged", "Records written to the prediction log", metrics.logged.clone());
+        registry.register(
+            "predictions_dropped",
+            "Records that the prediction log lost, by reason (queue_full, disk)",
+            metrics.log_dropped.clone(),
+        );
+        registry.register(
+            "shadow_comparisons",
+            "Answers of this challenger that were compared, by model",
+            metrics.shadow_comparisons.clone(),
+        );
+        registry.register(
+            "shadow_agreement_ratio",
+            "Share of them that agree with the champion's",
+            metrics.shadow_agreement.clone(),
+        );
+        registry.register(
+            "shadow_difference_ratio",
+            "Mean absolute difference of forecasts (utilization) or anomaly scores",
+            metrics.shadow_difference.clone(),
+        );
+        registry.register(
+            "shadow_skipped",
+            "Choices that there was no time to compare",
+            metrics.shadow_skipped.clone(),
+        );
+        metrics
+    }
+}
+
+impl Metrics {
+    /// A request was answered.
+    pub fn answered(&self, model: &'static str, outcome: &'static str, rows: usize, took: Duration) {
+        self.requests.get_or_create(&[("model", model), ("outcome", outcome)]).inc();
+        self.seconds.get_or_create(&[("model", model)]).observe(took.as_secs_f64());
+        self.rows.get_or_create(&[("model", model)]).inc_by(rows as u64);
+    }
+
+    /// A request was refused because too many were under way.
+    pub fn was_shed(&self) {
+        self.shed.inc();
+    }
+
+    /// A version took the place of another.
+    pub fn swapped(&self, model: ModelName) {
+        self.swaps.get_or_create(&[("model", model.as_str())]).inc();
+    }
+
+    /// Nothing usable was found.
+    pub fn refused(&self, model: ModelName) {
+        self.refusals.get_or_create(&[("model", model.as_str())]).inc();
+    }
+
+    /// A round over so many nodes.
+    pub fn refreshed(&self, nodes: usize) {
+        self.refreshes.get_or_create(&[("outcome", "ok")]).inc();
+        self.nodes.set(nodes as i64);
+    }
+
+    /// A round that got no samples.
+    pub fn refresh_failed(&self) {
+        self.refreshes.get_or_create(&[("outcome", "failed")]).inc();
+    }
+
+    /// The feature rows of all nodes took so long.
+    pub fn features_took(&self, took: Duration) {
+        self.features_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Records were written.
+    pub fn logged(&self, count: u64) {
+        self.logged.inc_by(count);
+    }
+
+    /// Records were lost.
+    pub fn log_dropped(&self, reason: &'static str, count: u64) {
+        self.log_dropped.get_or_create(&[("reason", reason)]).inc_by(count);
+    }
+
+    /// What is known of a challenger.
+    pub fn shadow(&self, model: ModelName, compared: &Compared) {
+        let label = [("model", model.as_str())];
+        self.shadow_comparisons.get_or_create(&label).set(compared.comparisons as i64);
+        self.shadow_agreement.get_or_create(&label).set(compared.agreement);
+        self.shadow_difference.get_or_create(&label).set(compared.mean_difference);
+    }
+
+    /// There was no time to compare a choice.
+    pub fn shadow_skipped(&self) {
+        self.shadow_skipped.inc();
+    }
+
+    /// The text that Prometheus scrapes.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

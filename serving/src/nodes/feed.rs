@@ -1,0 +1,159 @@
+//! Where samples and pods come from: a live Prometheus, or the raw tables of a data root as of their last sample.
+
+use anyhow::{Context, ensure};
+use cluster::{DAY_MS, HOUR_MS, NODE_METRICS, NodeName, NodeSample, PODS};
+use collector::prometheus::pods::{PodFacts, PodName, PodRow, read_pods};
+use collector::prometheus::{Live, Source};
+use features::Incident;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use store::{Store, date_of};
+
+/// A source of samples.
+#[derive(Debug)]
+pub enum Feed<'a> {
+    /// A server. With an end (`--to`) it is asked as if it were that moment.
+    Prometheus {
+        /// The connection.
+        live: Box<Live<'a>>,
+        /// The moment that stands for now.
+        fixed: Option<i64>,
+    },
+    /// Files. Now is the moment after the last sample.
+    Tables(Store),
+}
+
+/// Samples by node, in order of time.
+pub type Samples = Vec<(NodeName, Vec<NodeSample>)>;
+
+impl<'a> Feed<'a> {
+    /// A server's feed; nothing is asked yet.
+    ///
+    /// # Errors
+    /// A setting that is not valid.
+    pub fn prometheus(source: &'a Source) -> anyhow::Result<Self> {
+        // A span that ends at the far end of time is cut at now.
+        let fixed = match &source.args.to {
+            Some(_) => Some(source.span(i64::MAX / 2)?.end),
+            None => None,
+        };
+        Ok(Self::Prometheus { live: Box::new(Live::new(source)?), fixed })
+    }
+
+    /// Whether time stands still.
+    pub fn is_fixed(&self) -> bool {
+        !matches!(self, Self::Prometheus { fixed: None, .. })
+    }
+
+    /// What it is, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Prometheus { live, .. } => live.server().to_owned(),
+            Self::Tables(store) => format!("the raw tables below `{}`", store.root().display()),
+        }
+    }
+
+    /// The moment that is now, UTC milliseconds.
+    pub async fn now(&self) -> anyhow::Result<i64> {
+        match self {
+            Self::Prometheus { fixed: Some(at), .. } => Ok(*at),
+            Self::Prometheus { live, .. } => live.now().await,
+            Self::Tables(store) => Ok(end_of(store)?.0),
+        }
+    }
+
+    /// The distance of samples, where `wanted` can be chosen.
+    pub fn step(&self, wanted: i64) -> anyhow::Result<i64> {
+        match self {
+            Self::Prometheus { .. } => Ok(wanted),
+            Self::Tables(store) => Ok(end_of(store)?.1),
+        }
+    }
+
+    /// The samples of `times`; `step` is their distance where it can be chosen.
+    pub async fn samples(&mut self, times: &Range<i64>, step: i64) -> anyhow::Result<Samples> {
+        match self {
+            Self::Prometheus { live, .. } => live.samples(times, step).await,
+            Self::Tables(store) => samples_of(store, times),
+        }
+    }
+
+    /// The pods that lived in `times`, with what they used.
+    pub async fn pods(&mut self, times: &Range<i64>) -> anyhow::Result<PodFacts> {
+        match self {
+            Self::Prometheus { live, .. } => live.pods(times).await,
+            Self::Tables(store) => pods_of(store, times),
+        }
+    }
+
+    /// Incidents that began after `from`, by node; a server tells none yet.
+    pub fn incidents(&self, from: i64) -> anyhow::Result<HashMap<String, Vec<Incident>>> {
+        match self {
+            Self::Prometheus { .. } => Ok(HashMap::new()),
+            Self::Tables(store) => features::raw::incidents(store, date_of(from)),
+        }
+    }
+}
+
+/// The moment after the last sample, and the distance of samples.
+fn end_of(store: &Store) -> anyhow::Result<(i64, i64)> {
+    let day = store.days(&NODE_METRICS)?.pop();
+    let day = day.with_context(|| {
+        format!(
+            "no samples below `{}`. Run `collector` first, or name a server with --prometheus",
+            store.root().display()
+        )
+    })?;
+    let samples = features::raw::samples(store, day)?;
+    let gaps = samples.iter().flat_map(|(_, samples)| samples.windows(2).map(|pair| pair[1].ts - pair[0].ts));
+    let step = gaps.filter(|gap| *gap > 0).min();
+    let last = samples.iter().filter_map(|(_, samples)| samples.last()).map(|sample| sample.ts).max();
+    let (last, step) =
+        last.zip(step).with_context(|| format!("the samples of {day} are too few to tell their distance"))?;
+    Ok((last + step, step))
+}
+
+fn samples_of(store: &Store, times: &Range<i64>) -> anyhow::Result<Samples> {
+    let mut by_node: BTreeMap<NodeName, Vec<NodeSample>> = BTreeMap::new();
+    let days = date_of(times.start)..=date_of(times.end - 1);
+    for day in store.days(&NODE_METRICS)?.into_iter().filter(|day| days.contains(day)) {
+        for (node, samples) in features::raw::samples(store, day)? {
+            let within = samples.into_iter().filter(|sample| times.contains(&sample.ts));
+            by_node.entry(node).or_default().extend(within);
+        }
+    }
+    Ok(by_node.into_iter().collect())
+}
+
+/// Pods are filed by the day of their creation, and some live for months.
+fn pods_of(store: &Store, times: &Range<i64>) -> anyhow::Result<PodFacts> {
+    ensure!(!times.is_empty(), "an empty span has no pods");
+    let mut facts = PodFacts::default();
+    let until = date_of(times.end - 1);
+    for day in store.days(&PODS)?.into_iter().filter(|day| *day <= until) {
+        for row in read_pods(store, day)? {
+            let ended = row.finished_at.is_some_and(|at| at <= times.start);
+            if ended || row.created_at >= times.end {
+                continue;
+            }
+            let (cpu, memory) = hourly(&row, times);
+            facts.cpu.extend(cpu);
+            facts.memory.extend(memory);
+            facts.rows.push(row);
+        }
+    }
+    Ok(facts)
+}
+
+/// The tables keep a mean and a maximum of a pod's life: they stand for each of its hours.
+fn hourly(row: &PodRow, times: &Range<i64>) -> (Option<Points>, Option<Points>) {
+    let start = row.started_at.unwrap_or(row.created_at).max(times.start).max(times.end - DAY_MS);
+    let end = row.finished_at.unwrap_or(times.end).min(times.end);
+    let line = |value: f64| {
+        let points = (start..end).step_by(HOUR_MS as usize).map(|at| (at, value)).collect();
+        ((row.namespace.clone(), row.pod.clone()), points)
+    };
+    (row.cpu_used_cores_mean.map(line), row.memory_used_bytes_max.map(line))
+}
+
+type Points = (PodName, Vec<(i64, f64)>);

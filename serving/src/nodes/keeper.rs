@@ -1,0 +1,354 @@
+//! Keeps the view fresh: reads history once, then what is new, every half a minute.
+
+use super::feed::{Feed, Samples};
+use super::view::{Anomaly, ClusterView, Fresh, NodeView, cluster_facts, pods_on};
+use super::workloads::Workloads;
+use crate::metrics::Metrics;
+use crate::registry::{Algorithm, ModelName, Registry, ServedModel};
+use crate::shadow::Shadow;
+use clap::Args;
+use cluster::{DAY_MS, HOUR_MS, MINUTE_MS, NodeMetric, NodeName, NodeSample, grid_floor};
+use detection::watch::SlidingFeatures;
+use features::cluster_state::{Amount, NodeFacts};
+use features::{FeatureSettings, GRID_STEP_MS, GridRows};
+use runtime::WrongUse;
+use runtime::settings::Span;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use tokio::task::block_in_place;
+
+/// How the view is kept, section `[serving.nodes]`.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeepArgs {
+    /// How often samples are fetched and all nodes are forecast anew
+    #[arg(long, env = "BERTH_SERVING_EVERY", default_value = "30s", value_name = "SPAN")]
+    pub every: Span,
+    /// How much history to read first: long windows look back seven days
+    #[arg(long, env = "BERTH_SERVING_WARM", default_value = "7d", value_name = "SPAN")]
+    pub warm: Span,
+    /// Distance of samples in that history; it divides five minutes
+    #[arg(long, env = "BERTH_SERVING_WARM_STEP", default_value = "1m", value_name = "SPAN")]
+    pub warm_step: Span,
+}
+
+impl KeepArgs {
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// Names the key, the rule and the value.
+    pub fn validate(&self) -> Result<(), WrongUse> {
+        let divides = |span: Span| span.millis() >= 1_000 && GRID_STEP_MS % span.millis() == 0;
+        for (key, span) in [("every", self.every), ("warm_step", self.warm_step)] {
+            if !divides(span) {
+                return Err(WrongUse(format!(
+                    "`{key}` of [serving.nodes] must be at least 1s and divide 5m, got {span}"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// History is read in pieces of this length.
+const PIECE: i64 = 6 * HOUR_MS;
+/// The agent reads the mean of so much CPU.
+const RECENT: i64 = 15 * MINUTE_MS;
+/// Pods are asked for this often: their usage is taken every five minutes.
+const PODS_EVERY: i64 = 5 * MINUTE_MS;
+/// Who the nodes are is looked at this often; a new node waits no longer.
+const HOUSEKEEPING: i64 = 10 * MINUTE_MS;
+/// Features that are blamed at most.
+const MOST_BLAMED: usize = 5;
+
+/// Keeps the view fresh until `stop` resolves. A source that is away is waited for; what is known grows old meanwhile and says so.
+///
+/// # Errors
+/// Settings out of range.
+pub async fn keep(
+    mut feed: Feed<'_>,
+    args: &KeepArgs,
+    registry: &Registry,
+    fresh: &Fresh,
+    shadow: Option<&Shadow>,
+    metrics: &Metrics,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    args.validate()?;
+    tokio::pin!(stop);
+    let mut ticks = tokio::time::interval(args.every.0);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut keeper: Option<Keeper> = None;
+    let mut was_away = false;
+    loop {
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        let round = async {
+            let kept = match &mut keeper {
+                Some(kept) => kept,
+                None => keeper.insert(Keeper::warm(&mut feed, args, fresh).await?),
+            };
+            kept.round(&mut feed, args, metrics).await?;
+            let view = block_in_place(|| kept.view(registry))?;
+            metrics.refreshed(view.nodes.len());
+            fresh.put(view);
+            if let Some(shadow) = shadow {
+                block_in_place(|| shadow.compare_nodes(registry, &kept.rows))?;
+            }
+            anyhow::Ok(())
+        };
+        let done = tokio::select! {
+            () = &mut stop => return Ok(()),
+            done = round => done,
+        };
+        match done {
+            Ok(()) if std::mem::take(&mut was_away) => tracing::info!(source = feed.describe(), "samples come again"),
+            Ok(()) => {}
+            Err(error) => {
+                metrics.refresh_failed();
+                if !std::mem::replace(&mut was_away, true) {
+                    tracing::warn!(source = feed.describe(), error = format!("{error:#}"), "no samples, trying again");
+                }
+            }
+        }
+    }
+}
+
+/// A node's last minutes.
+#[derive(Debug, Default)]
+struct Recent {
+    /// Moment and CPU utilization.
+    cpu: VecDeque<(i64, f64)>,
+    newest: Option<NodeSample>,
+    /// Its newest sample that has usage: the cluster may know a node that does not answer.
+    measured_at: i64,
+}
+
+struct Keeper {
+    sliding: SlidingFeatures,
+    recent: BTreeMap<NodeName, Recent>,
+    workloads: Arc<Workloads>,
+    /// The first moment that was not taken in.
+    next: i64,
+    pods_until: i64,
+    looked_around: i64,
+    step: i64,
+    rows: Arc<GridRows>,
+}
+
+impl Keeper {
+    /// Reads history up to now.
+    async fn warm(feed: &mut Feed<'_>, args: &KeepArgs, fresh: &Fresh) -> anyhow::Result<Self> {
+        let now = feed.now().await?;
+        if feed.is_fixed() {
+            fresh.fix(now);
+        }
+        let every = args.every.millis();
+        let step = feed.step(every)?;
+        // A slot has to have a share of the samples that come in it, at the coarsest distance that they come in.
+        let coarsest = if matches!(feed, Feed::Tables(_)) { step } else { step.max(args.warm_step.millis()) };
+        let rules = FeatureSettings::default().rules(coarsest)?;
+        let end = if feed.is_fixed() { now } else { grid_floor(now, every) };
+        let from = grid_floor(end - args.warm.millis().max(HOUR_MS), GRID_STEP_MS);
+        let mut kept = Self {
+            sliding: SlidingFeatures::new(rules, from),
+            recent: BTreeMap::new(),
+            workloads: Arc::default(),
+            next: from,
+            pods_until: 0,
+            looked_around: now,
+            step,
+            rows: Arc::default(),
+        };
+        for (node, incidents) in feed.incidents(from)? {
+            kept.sliding.push_incidents(&NodeName::new(node), incidents);
+        }
+        tracing::info!(source = feed.describe(), from, end, "reading history");
+        // The coarse history ends on the grid, so that its last slot is not half of one kind and half of another.
+        let coarse = grid_floor(end - GRID_STEP_MS, GRID_STEP_MS);
+        for start in (from..coarse).step_by(PIECE as usize) {
+            let piece = start..(start + PIECE).min(coarse);
+            let samples = feed.samples(&piece, args.warm_step.millis()).await?;
+            kept.take_in(&samples);
+            kept.next = piece.end;
+            block_in_place(|| kept.sliding.ending_at(piece.end))?;
+        }
+        Ok(kept)
+    }
+
+    /// Takes in what is new.
+    async fn round(&mut self, feed: &mut Feed<'_>, args: &KeepArgs, metrics: &Metrics) -> anyhow::Result<()> {
+        let (now, every) = (feed.now().await?, args.every.millis());
+        // The sample of this very moment counts: a row ends where the next sample would be.
+        let until = if feed.is_fixed() { now } else { grid_floor(now, every) + every };
+        if let Feed::Prometheus { live, .. } = feed
+            && now - self.looked_around >= HOUSEKEEPING
+        {
+            self.looked_around = now;
+            live.look_around(now).await?;
+        }
+        if until > self.next {
+            let mut start = self.next;
+            while start < until {
+                let piece = start..until.min(start + PIECE);
+                let samples = feed.samples(&piece, every).await?;
+                self.take_in(&samples);
+                start = piece.end;
+            }
+            self.next = until;
+            let began = std::time::Instant::now();
+            self.rows = Arc::new(block_in_place(|| self.sliding.ending_at(until))?);
+            metrics.features_took(began.elapsed());
+        }
+        if until - self.pods_until >= PODS_EVERY {
+            let from = if self.pods_until == 0 { until - DAY_MS } else { self.pods_until - PODS_EVERY };
+            let facts = feed.pods(&(from..until)).await?;
+            Arc::make_mut(&mut self.workloads).take_in(&facts);
+            self.pods_until = until;
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, samples: &Samples) {
+        for (node, samples) in samples {
+            self.sliding.push(node, samples);
+            let recent = self.recent.entry(node.clone()).or_default();
+            for sample in samples {
+                recent.push(sample);
+            }
+        }
+    }
+
+    /// All nodes as they are now, forecast and judged by the models that serve.
+    fn view(&self, registry: &Registry) -> anyhow::Result<ClusterView> {
+        let (load, anomaly) =
+            (registry.current(ModelName::LoadPredictor), registry.current(ModelName::AnomalyDetector));
+        let hour = (self.next / HOUR_MS) as usize;
+        let mut pods = self.workloads.by_node(hour);
+        let mut nodes = BTreeMap::new();
+        for (name, recent) in &self.recent {
+            let Some(newest) = &recent.newest else { continue };
+            let row = self.rows.nodes.binary_search(name).ok();
+            let pods = pods_on(&mut pods, name);
+            let facts = recent.facts(newest, &pods);
+            nodes.insert(
+                name.clone(),
+                NodeView {
+                    sampled_at: recent.measured_at,
+                    facts,
+                    pods,
+                    forecasts: row
+                        .zip(load.as_deref())
+                        .map(|(row, load)| forecast(load, self.rows.row(row)))
+                        .transpose()?,
+                    anomaly: match row.zip(anomaly.as_deref()) {
+                        Some((row, model)) => judge(model, self.rows.row(row))?,
+                        None => None,
+                    },
+                    row,
+                },
+            );
+        }
+        let cluster = cluster_facts(&nodes, &self.workloads, self.next);
+        let served = [load, anomaly, registry.current(ModelName::PlacementAgent)];
+        Ok(ClusterView {
+            at: self.next,
+            step: self.step,
+            nodes,
+            cluster,
+            workloads: Arc::clone(&self.workloads),
+            versions: served.into_iter().flatten().map(|model| (model.name, model.version.clone())).collect(),
+            rows: Arc::clone(&self.rows),
+        })
+    }
+}
+
+impl Recent {
+    fn push(&mut self, sample: &NodeSample) {
+        if self.newest.as_ref().is_some_and(|newest| sample.ts <= newest.ts) {
+            return;
+        }
+        let utilization = sample.get(NodeMetric::CpuUsed) / sample.get(NodeMetric::CpuAllocatable);
+        if utilization.is_finite() {
+            self.cpu.push_back((sample.ts, utilization));
+            self.measured_at = sample.ts;
+        }
+        while self.cpu.front().is_some_and(|(ts, _)| *ts <= sample.ts - RECENT) {
+            self.cpu.pop_front();
+        }
+        // A sample without usage is a node that does not answer; its size is known all the same.
+        self.newest = Some(match &self.newest {
+            Some(before) => filled(sample, before),
+            None => *sample,
+        });
+    }
+
+    fn facts(&self, newest: &NodeSample, pods: &super::NodePods) -> NodeFacts {
+        let amount = |cpu: NodeMetric, memory: NodeMetric| Amount {
+            cpu: or_zero(newest.get(cpu)),
+            memory: or_zero(newest.get(memory)),
+        };
+        let allocatable = amount(NodeMetric::CpuAllocatable, NodeMetric::MemoryAllocatable);
+        let share = |used: NodeMetric, of: NodeMetric| (newest.get(used) / newest.get(of)) as f32;
+        let count = self.cpu.len() as f64;
+        let mean = self.cpu.iter().map(|(_, cpu)| cpu).sum::<f64>() / count;
+        let variance = self.cpu.iter().map(|(_, cpu)| (cpu - mean).powi(2)).sum::<f64>() / count;
+        NodeFacts {
+            allocatable,
+            requested: amount(NodeMetric::CpuRequested, NodeMetric::MemoryRequested),
+            cpu_seen: share(NodeMetric::CpuUsed, NodeMetric::CpuAllocatable),
+            memory_seen: share(NodeMetric::MemoryUsed, NodeMetric::MemoryAllocatable),
+            cpu_mean: mean as f32,
+            cpu_deviation: if count > 0.0 { variance.sqrt() as f32 } else { 0.0 },
+            in_flight: Amount::default(),
+            hours: pods.hours,
+            memory_peak: pods.memory_peak,
+            pods: pods.count,
+            same_workload: 0,
+            includes_pod: false,
+        }
+    }
+}
+
+fn or_zero(value: f64) -> f32 {
+    if value.is_finite() { value as f32 } else { 0.0 }
+}
+
+/// What changes rarely (size, requests) stays known when a sample lacks it; usage does not.
+fn filled(sample: &NodeSample, before: &NodeSample) -> NodeSample {
+    let mut sample = *sample;
+    for metric in [
+        NodeMetric::CpuAllocatable,
+        NodeMetric::MemoryAllocatable,
+        NodeMetric::CpuRequested,
+        NodeMetric::MemoryRequested,
+    ] {
+        if sample.get(metric).is_nan() {
+            sample.set(metric, before.get(metric));
+        }
+    }
+    sample
+}
+
+fn forecast(model: &ServedModel, row: &[f32]) -> anyhow::Result<Vec<models::load::LoadForecast>> {
+    let Algorithm::Load { predictor, selection } = &model.algorithm else { return Ok(Vec::new()) };
+    let mut own = vec![f32::NAN; selection.len()];
+    selection.pick(row, &mut own);
+    Ok(predictor.forecasts(&own).collect::<Result<_, _>>()?)
+}
+
+fn judge(model: &ServedModel, row: &[f32]) -> anyhow::Result<Option<Anomaly>> {
+    let Algorithm::Anomaly { detector, selection: Some(selection) } = &model.algorithm else { return Ok(None) };
+    let mut own = vec![f32::NAN; selection.len()];
+    selection.pick(row, &mut own);
+    let reading = detector.read(&own)?;
+    let severity = detector.severity(&reading);
+    let blame = match severity {
+        Some(_) => detector.explain(&own, MOST_BLAMED)?.blame,
+        None => Vec::new(),
+    };
+    Ok(Some(Anomaly { score: detector.score(&reading), severity, kind: reading.kind, blame }))
+}

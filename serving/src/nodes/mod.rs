@@ -1,0 +1,13 @@
+//! What is known of every node now: samples come in every half a minute, go through the same windows that the models were
+//! trained on, and each refresh works out all forecasts and anomaly scores, so that a request costs a look-up and the
+//! agent's forward pass.
+
+mod feed;
+mod keeper;
+mod view;
+mod workloads;
+
+pub use feed::Feed;
+pub use keeper::{KeepArgs, keep};
+pub use view::{Anomaly, ClusterView, Fresh, NodeView};
+pub use workloads::{NodePods, Workloads};

@@ -1,0 +1,17 @@
+//! Open Inference Protocol v2 (KServe): what comes in and what goes out, without HTTP.
+//!
+//! Specification: `open-inference-protocol`, `specification/protocol/inference_rest.md`; the binary tensor extension is
+//! Triton's (`Inference-Header-Content-Length`, `binary_data_size`).
+
+mod datatype;
+mod error;
+mod flat;
+mod request;
+mod response;
+mod tensor;
+
+pub use datatype::Datatype;
+pub use error::Refusal;
+pub use request::{InferRequest, WantedOutput, raw_values};
+pub use response::{Encoded, InferResponse, write_raw};
+pub use tensor::{Tensor, Values};

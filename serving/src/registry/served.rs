@@ -1,0 +1,111 @@
+//! One version of one model, ready to answer.
+
+use super::ModelName;
+use anyhow::{Context, bail, ensure};
+use chrono::{DateTime, Utc};
+use detection::plan::InputPlan;
+use features::{Selection, cluster_state};
+use models::anomaly::Detector;
+use models::artifact::{Artifact, ArtifactMetadata};
+use models::load::LoadPredictor;
+use models::placement::PlacementNetwork;
+use std::collections::BTreeMap;
+
+/// What computes.
+#[derive(Debug, Clone)]
+pub enum Algorithm {
+    /// Forecasts of rows.
+    Load {
+        /// The predictor.
+        predictor: LoadPredictor,
+        /// Its columns in the feature catalogue.
+        selection: Selection,
+    },
+    /// Values of candidates.
+    Placement(PlacementNetwork),
+    /// Oddness of rows.
+    Anomaly {
+        /// The detector.
+        detector: Box<Detector>,
+        /// Its columns in the feature catalogue; absent where it was trained on somebody's table.
+        selection: Option<Selection>,
+    },
+}
+
+/// One version of one model.
+#[derive(Debug, Clone)]
+pub struct ServedModel {
+    /// Which model.
+    pub name: ModelName,
+    /// Its version in the registry; the beginning of a hash for one from a folder.
+    pub version: String,
+    /// What it is.
+    pub metadata: ArtifactMetadata,
+    /// What computes.
+    pub algorithm: Algorithm,
+    /// Since when it is in memory.
+    pub loaded_at: DateTime<Utc>,
+}
+
+impl ServedModel {
+    /// Reads a folder's content: every file against its hash, the features against those that this program builds.
+    ///
+    /// # Errors
+    /// When it is damaged, another model, or reads features that are unknown here.
+    pub fn read(name: ModelName, version: &str, blobs: BTreeMap<String, Vec<u8>>) -> anyhow::Result<Self> {
+        let artifact = Artifact::from_blobs(blobs)?;
+        let algorithm = match name {
+            ModelName::LoadPredictor => {
+                let predictor = artifact.load_predictor()?;
+                let selection =
+                    Selection::new(predictor.features()).context("it reads a feature that is not built here")?;
+                Algorithm::Load { predictor, selection }
+            }
+            ModelName::PlacementAgent => {
+                let network = artifact.placement_agent()?;
+                let built = cluster_state::names();
+                ensure!(
+                    network.features() == built,
+                    "it reads {} features of `cluster_state`, of which not all are the {} that are built here",
+                    network.features().len(),
+                    built.len()
+                );
+                Algorithm::Placement(network)
+            }
+            ModelName::AnomalyDetector => {
+                let detector = artifact.anomaly_detector()?;
+                let selection = match InputPlan::of(artifact.metadata(), &detector)? {
+                    InputPlan::Features(selection) => Some(selection),
+                    InputPlan::Table(_) => None,
+                };
+                Algorithm::Anomaly { detector: Box::new(detector), selection }
+            }
+            ModelName::Combined => bail!("`combined` is made of the others and has no file"),
+        };
+        Ok(Self {
+            name,
+            version: version.to_owned(),
+            metadata: artifact.metadata().clone(),
+            algorithm,
+            loaded_at: Utc::now(),
+        })
+    }
+
+    /// The columns of a row, in order.
+    pub fn features(&self) -> &[String] {
+        match &self.algorithm {
+            Algorithm::Load { predictor, .. } => predictor.features(),
+            Algorithm::Placement(network) => network.features(),
+            Algorithm::Anomaly { detector, .. } => detector.features(),
+        }
+    }
+
+    /// The beginning of the hash of its feature schema and files: names the content in logs.
+    pub fn short_hash(&self) -> String {
+        let mut text = self.metadata.feature_schema_hash.clone();
+        for digest in self.metadata.files.values() {
+            text.push_str(&digest.sha256);
+        }
+        runtime::files::sha256(text.as_bytes())[..12].to_owned()
+    }
+}

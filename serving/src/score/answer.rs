@@ -1,0 +1,89 @@
+//! What `POST /v1/score` answers.
+
+use super::reasons::Detail;
+use crate::registry::ModelName;
+use chrono::{DateTime, SecondsFormat};
+use cluster::score::{PartWeights, Parts};
+use features::habit::Expected;
+use models::anomaly::Severity;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Scores of all pods.
+#[derive(Debug, Clone, Serialize)]
+pub struct ScoreAnswer {
+    /// The moment of the newest refresh, RFC 3339; absent before the first.
+    pub at: Option<String>,
+    /// How long ago that was.
+    pub data_age_seconds: Option<f64>,
+    /// The versions that were asked.
+    pub models: BTreeMap<ModelName, String>,
+    /// How much each part counts.
+    pub weights: PartWeights,
+    /// In the order of the request.
+    pub pods: Vec<PodScores>,
+    /// Candidates that no metric names.
+    pub unknown_nodes: Vec<String>,
+}
+
+/// One pod's scores.
+#[derive(Debug, Clone, Serialize)]
+pub struct PodScores {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What it is expected to use.
+    pub expected: Expectation,
+    /// In the order of the request.
+    pub nodes: Vec<NodeScore>,
+}
+
+/// What a pod is expected to use.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Expectation {
+    /// Mean cores.
+    pub cpu_cores: f32,
+    /// Mean bytes.
+    pub memory_bytes: f32,
+    /// `workload`: by its history; `requests`: by what it asks for.
+    pub source: &'static str,
+}
+
+impl Expectation {
+    pub(super) fn of(expected: &Expected) -> Self {
+        Self {
+            cpu_cores: expected.amount.cpu,
+            memory_bytes: expected.amount.memory,
+            source: if expected.known { "workload" } else { "requests" },
+        }
+    }
+}
+
+/// One node's score.
+#[derive(Debug, Clone, Serialize)]
+pub struct NodeScore {
+    /// Which node.
+    pub node: String,
+    /// 0..1, higher is better. Where no part is known: the mean of the others.
+    pub score: f64,
+    /// What it is made of.
+    pub parts: Parts,
+    /// Why parts are not there: `node_unknown`, `data_stale`, `no_load_predictor`, `no_forecast`, `no_placement_agent`,
+    /// `no_features`, `no_anomaly_detector`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<&'static str>,
+    /// Age of its newest sample.
+    pub data_age_seconds: Option<f64>,
+    /// Of its newest reading.
+    pub severity: Option<Severity>,
+    /// Forecasts and reasons, where they are wanted.
+    #[serde(flatten)]
+    pub detail: Option<Detail>,
+}
+
+/// A moment as people and JSON read it; none for 0.
+pub(super) fn time(at: i64) -> Option<String> {
+    let time = DateTime::from_timestamp_millis(at).filter(|_| at > 0)?;
+    Some(time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+}

@@ -1,0 +1,109 @@
+//! How the server listens and what it allows, section `[serving.server]`.
+
+use crate::registry::ModelName;
+use clap::Args;
+use cluster::score::PartWeights;
+use runtime::WrongUse;
+use runtime::settings::Span;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The listener and its limits.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerArgs {
+    /// Address to listen on
+    #[arg(long, env = "BERTH_SERVING_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Models to serve
+    #[arg(
+        long,
+        env = "BERTH_SERVING_MODELS",
+        value_delimiter = ',',
+        default_value = "load-predictor,placement-agent,anomaly-detector,combined"
+    )]
+    pub models: Vec<ModelName>,
+    /// The registry's alias that serves
+    #[arg(long, env = "BERTH_SERVING_ALIAS", default_value = "champion")]
+    pub alias: String,
+    /// Alias whose versions are asked beside, compared, and never answered; empty for none
+    #[arg(long, env = "BERTH_SERVING_SHADOW", default_value = "challenger", value_name = "ALIAS")]
+    pub shadow: String,
+    /// How often the registry is asked for a newer version
+    #[arg(long, env = "BERTH_SERVING_RELOAD_EVERY", default_value = "30s", value_name = "SPAN")]
+    pub reload_every: Span,
+    /// Largest body of a request, in bytes
+    #[arg(long, env = "BERTH_SERVING_MAX_BODY_BYTES", default_value_t = 16 << 20, value_name = "BYTES")]
+    pub max_body_bytes: usize,
+    /// Rows of one request, or scores of one: pods times nodes
+    #[arg(long, env = "BERTH_SERVING_MAX_ROWS", default_value_t = 100_000, value_name = "COUNT")]
+    pub max_rows: usize,
+    /// Requests under way at once; more are answered 503 with Retry-After
+    #[arg(long, env = "BERTH_SERVING_MAX_CONCURRENT", default_value_t = 64, value_name = "COUNT")]
+    pub max_concurrent: usize,
+    /// Longest time for one request, its body included; a client may ask for less with the header x-berth-timeout-ms
+    #[arg(long, env = "BERTH_SERVING_REQUEST_TIMEOUT", default_value = "10s", value_name = "SPAN")]
+    pub request_timeout: Span,
+    /// How long requests under way may go on after SIGTERM
+    #[arg(long, env = "BERTH_SERVING_DRAIN", default_value = "10s", value_name = "SPAN")]
+    pub drain: Span,
+    /// A node whose newest sample is older has no score parts
+    #[arg(long, env = "BERTH_SERVING_STALE_AFTER", default_value = "3m", value_name = "SPAN")]
+    pub stale_after: Span,
+    /// How much the load part counts in a score; the three sum to 1
+    #[arg(long, env = "BERTH_SERVING_WEIGHT_LOAD", default_value_t = 0.3, value_name = "SHARE")]
+    pub weight_load: f64,
+    /// How much the placement part counts
+    #[arg(long, env = "BERTH_SERVING_WEIGHT_PLACEMENT", default_value_t = 0.4, value_name = "SHARE")]
+    pub weight_placement: f64,
+    /// How much the anomaly part counts
+    #[arg(long, env = "BERTH_SERVING_WEIGHT_ANOMALY", default_value_t = 0.3, value_name = "SHARE")]
+    pub weight_anomaly: f64,
+    /// File that holds the bearer token which clients must send; without it everyone is answered
+    #[arg(long, env = "BERTH_SERVING_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Keep every prediction below the data folder, as JSON Lines rolled to Parquet
+    #[arg(long, env = "BERTH_SERVING_LOG_PREDICTIONS", default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub log_predictions: bool,
+}
+
+impl ServerArgs {
+    /// How much each part counts.
+    pub fn weights(&self) -> PartWeights {
+        PartWeights { load: self.weight_load, placement: self.weight_placement, anomaly: self.weight_anomaly }
+    }
+
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// Names the key, the rule and the value.
+    pub fn validate(&self) -> Result<(), WrongUse> {
+        let wrong = |text: String| Err(WrongUse(format!("{text} in [serving.server]")));
+        if let Err(error) = self.weights().check() {
+            return wrong(error.to_string());
+        }
+        if self.models.is_empty() {
+            return wrong("`models` is empty, want at least one".to_owned());
+        }
+        for (key, value) in [
+            ("max_body_bytes", self.max_body_bytes),
+            ("max_rows", self.max_rows),
+            ("max_concurrent", self.max_concurrent),
+        ] {
+            if value == 0 {
+                return wrong(format!("`{key}` is 0, want at least 1"));
+            }
+        }
+        for (key, span) in [
+            ("reload_every", self.reload_every),
+            ("request_timeout", self.request_timeout),
+            ("stale_after", self.stale_after),
+        ] {
+            if span.millis() < 1 {
+                return wrong(format!("`{key}` is {span}, want at least 1ms"));
+            }
+        }
+        Ok(())
+    }
+}
