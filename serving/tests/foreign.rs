@@ -1,0 +1,86 @@
+//! Clients and judges that others wrote: KServe's and Triton's Python clients over REST and gRPC, and schemathesis on our own
+//! description of the interface.
+
+mod support;
+
+use models::FeatureMatrix;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::{Root, Server, predictor};
+
+/// A program of the environment that `make test-setup` makes; `None`, said loudly, where tests may go without it.
+fn tool(name: &str) -> Option<PathBuf> {
+    let cache = std::env::var_os("BERTH_CACHE")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("a home")).join(".cache/berth"));
+    let program = cache.join("venv-serving/bin").join(name);
+    if program.exists() {
+        return Some(program);
+    }
+    assert!(
+        std::env::var("BERTH_SKIP_SERVERS").is_ok_and(|value| value == "1"),
+        "`{}` is absent: run `make test-setup`, or set BERTH_SKIP_SERVERS=1 to go without such tests",
+        program.display()
+    );
+    eprintln!("SKIPPED: {name} is not installed and BERTH_SKIP_SERVERS=1 is set; this test proves nothing");
+    None
+}
+
+fn beside(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kserves_and_tritons_clients_get_the_predictors_own_forecasts() {
+    let Some(python) = tool("python") else { return };
+    let root = Root::with_models().await;
+    let mut server = Server::start(root.path(), &["--models", "load-predictor,anomaly-detector"]).await;
+    server.ready().await;
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let output =
+        tokio::task::spawn_blocking(move || Command::new(python).arg(beside("foreign.py")).arg(address).output());
+    let output = output.await.expect("no panic").expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{}", server.said());
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+
+    let own = predictor(1);
+    let rows = vec![0.4, 0.45, 0.6, 0.55, 0.1, 0.15, 0.2, 0.25];
+    let x = FeatureMatrix::new(own.features().clone(), 2, rows).expect("rows");
+    let wanted = own.heads()[0].predict(&x).expect("forecasts").p50;
+    for line in
+        [&told["triton"]["line"], &told["triton_json"]["line"], &told["kserve"]["rest"], &told["kserve"]["grpc"]]
+    {
+        let got: Vec<f32> =
+            line.as_array().expect("a line").iter().map(|value| value.as_f64().expect("a number") as f32).collect();
+        assert_eq!(got, wanted, "{told:#}");
+    }
+    assert_eq!(told["triton"]["width"], 4);
+    assert!(told["triton"]["refusal"].as_str().is_some_and(|said| said.contains("1 columns")), "{told:#}");
+    assert_eq!(told["kserve"]["refusal"], "NOT_FOUND");
+    assert_eq!(told["kinds"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schemathesis_finds_nothing_in_our_own_description() {
+    let Some(program) = tool("schemathesis") else { return };
+    let root = Root::with_models().await;
+    support::history(root.path(), 3);
+    let mut server = Server::start(root.path(), &[]).await;
+    server.ready().await;
+    let (url, folder) = (format!("{}/openapi.json", server.url), root.path().to_owned());
+    let run = tokio::task::spawn_blocking(move || {
+        Command::new(program)
+            .arg("--config-file")
+            .arg(beside("schemathesis.toml"))
+            .args(["run", &url, "--phases", "coverage,fuzzing", "--max-examples", "25", "--seed", "7", "--no-color"])
+            .current_dir(folder)
+            .output()
+    });
+    let output = run.await.expect("no panic").expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}\n{}", String::from_utf8_lossy(&output.stderr), server.said());
+    // It really asked.
+    assert!(said.contains("18 selected / 18 total"), "{said}");
+}
