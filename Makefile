@@ -11,12 +11,14 @@ PROMETHEUS_URL ?=
 TRACES ?=
 # Seeds of `make simulate`.
 SEEDS ?= 5
+# Further arguments for `serving run`, such as SERVE_ARGS="--listen 0.0.0.0:8080".
+SERVE_ARGS ?=
 # Further arguments for `pipelines run`, such as PIPELINE_ARGS="--from train-load".
 PIPELINE_ARGS ?=
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 
-.PHONY: help build cycle test test-setup lint bench results anomaly-results simulate placement docs real-road clean
+.PHONY: help build cycle serve load-serving test test-setup lint bench results anomaly-results simulate placement docs real-road clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +36,12 @@ cycle: build ## Run the daily retrain, from history to a registered model (DATA=
 	@echo
 	@echo "What is registered: $(BINARIES)/trainer --data $(DATA) models"
 	@$(BINARIES)/trainer --data "$(DATA)" models
+
+serve: build ## Serve the registered models and scores of nodes on 127.0.0.1:8080 (DATA=, PROMETHEUS_URL=, SERVE_ARGS=)
+	@$(BINARIES)/serving --data "$(DATA)" run $(if $(PROMETHEUS_URL),--prometheus "$(PROMETHEUS_URL)") $(SERVE_ARGS)
+
+load-serving: build ## Measure the server beside KServe's Python model server, into docs/benchmarks.md
+	@scripts/bench.sh serving
 
 test: test-setup ## Install what the tests need, then run every test, those against real servers included
 	cargo test --workspace
