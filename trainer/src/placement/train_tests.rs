@@ -175,7 +175,6 @@ fn a_history_where_another_rule_is_cheaper_is_begun_with_that_rule() {
         .find(|(_, state)| name(state) != alone)
         .expect("a history that another rule suits better");
     let rule = RULES.iter().find(|rule| rule.name == name(&state)).expect("a rule");
-    println!("made-up clusters alone: {alone}, with the history: {}", rule.name);
     assert_eq!(state.learner.network().skip(), rule.skip());
 
     let own = Clusters { settings: &settings, history: Some(&history) };
