@@ -31,7 +31,7 @@ fn compare_prints_a_table_and_writes_one_page_that_fetches_nothing() {
         assert!(table.contains(word), "{word} in {table}");
     }
     let page = std::fs::read_to_string(folder.path().join("page.html")).expect("the page");
-    for word in ["<svg", "CPU utilization", "hot_80", "Weights of the cost", "oracle"] {
+    for word in ["<svg", "CPU utilization", "node over 80 % CPU", "Weights of the cost", "oracle"] {
         assert!(page.contains(word), "{word} in the page");
     }
     assert!(!page.contains("https://") && !page.contains("<script"), "nothing is fetched");

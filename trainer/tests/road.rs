@@ -80,6 +80,7 @@ impl Root {
             .env("BERTH_TRAINER_VALIDATE_MIN_COVERAGE", "0.6")
             .env("BERTH_TRAINER_VALIDATE_MAX_COVERAGE", "1")
             .env("BERTH_PLACEMENT_EPISODES", "2")
+            .env("BERTH_PLACEMENT_SEARCH_ROUNDS", "1")
             .env("BERTH_PLACEMENT_NODES", "6")
             .env("BERTH_PLACEMENT_DAYS", "0.25")
             .env("BERTH_PLACEMENT_UPDATES", "5")

@@ -128,50 +128,71 @@ fn mean_parts(outcomes: &[Outcome], weights: &CostWeights) -> Vec<CostPart> {
 
 /// The table of a scenario: cost with its interval, the paired difference, the outcomes.
 pub fn table(figures: &ScenarioFigures) -> Table {
-    let mut table = Table::new([
-        "policy".to_owned(),
-        "cost".to_owned(),
-        format!("− {}", figures.base),
-        "relative".to_owned(),
-        "gap closed".to_owned(),
-        "over 80 %".to_owned(),
-        "over 90 %".to_owned(),
-        "throttled".to_owned(),
-        "evictions".to_owned(),
-        "pending".to_owned(),
-        "P95".to_owned(),
-        "imbalance".to_owned(),
-        "stranded".to_owned(),
-    ]);
+    let [cost, outcomes] = halves(figures);
+    joined(figures, &[cost, outcomes])
+}
+
+/// The same as two tables, each narrow enough for a page: what it costs, and what the cost is made of.
+pub(crate) fn tables(figures: &ScenarioFigures) -> [Table; 2] {
+    halves(figures).map(|half| joined(figures, &[half]))
+}
+
+/// Columns beside the policy's name: heads, and the cells of each policy.
+type Columns = (Vec<String>, Vec<Vec<(String, Tone)>>);
+
+fn halves(figures: &ScenarioFigures) -> [Columns; 2] {
     // A share of next to nothing says nothing.
     let has_gap =
         figures.rows.iter().any(|row| row.policy == PolicyKind::Oracle.name() && row.relative.mean < LEAST_GAP);
-    for row in &figures.rows {
-        let is_base = row.policy == figures.base;
-        let tone = |difference: &Interval| match difference {
-            _ if is_base => Tone::Plain,
-            difference if difference.is_below_zero() => Tone::Good,
-            difference if difference.is_above_zero() => Tone::Bad,
-            _ => Tone::Plain,
-        };
-        let gap = row.gap_closed.filter(|gap| gap.mean.is_finite() && !is_base && has_gap);
-        table.toned_row([
-            (row.policy.clone(), Tone::Plain),
-            (with_interval(&row.cost), Tone::Plain),
-            (if is_base { "–".to_owned() } else { with_interval(&row.against_base) }, tone(&row.against_base)),
-            (if is_base { "–".to_owned() } else { percent(&row.relative) }, tone(&row.relative)),
-            (gap.map_or("–".to_owned(), |gap| format!("{:.0} %", 100.0 * gap.mean)), Tone::Plain),
-            (number(row.hot_80.mean), Tone::Plain),
-            (number(row.hot_90.mean), Tone::Plain),
-            (number(row.throttled.mean), Tone::Plain),
-            (number(row.evictions.mean), Tone::Plain),
-            (number(row.pending.mean), Tone::Plain),
-            (format!("{:.1} %", 100.0 * row.p95_utilization.mean), Tone::Plain),
-            (format!("{:.1} %", 100.0 * row.imbalance.mean), Tone::Plain),
-            (format!("{:.1} %", 100.0 * row.stranded.mean), Tone::Plain),
-        ]);
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
+    let mut cost = words(&["cost", "", "relative", "gap closed", "over 80 %", "over 90 %"]);
+    cost[1] = format!("− {}", figures.base);
+    let outcomes = words(&["throttled", "evictions", "pending", "P95", "imbalance", "stranded"]);
+    [
+        (cost, figures.rows.iter().map(|row| cost_cells(row, row.policy == figures.base, has_gap)).collect()),
+        (outcomes, figures.rows.iter().map(outcome_cells).collect()),
+    ]
+}
+
+fn joined(figures: &ScenarioFigures, parts: &[Columns]) -> Table {
+    let heads = parts.iter().flat_map(|(heads, _)| heads.iter().cloned());
+    let mut table = Table::new(std::iter::once("policy".to_owned()).chain(heads));
+    for (at, row) in figures.rows.iter().enumerate() {
+        let cells = parts.iter().flat_map(|(_, cells)| cells[at].iter().cloned());
+        table.toned_row(std::iter::once((row.policy.clone(), Tone::Plain)).chain(cells));
     }
     table
+}
+
+fn cost_cells(row: &Row, is_base: bool, has_gap: bool) -> Vec<(String, Tone)> {
+    let tone = |difference: &Interval| match difference {
+        _ if is_base => Tone::Plain,
+        difference if difference.is_below_zero() => Tone::Good,
+        difference if difference.is_above_zero() => Tone::Bad,
+        _ => Tone::Plain,
+    };
+    let gap = row.gap_closed.filter(|gap| gap.mean.is_finite() && !is_base && has_gap);
+    vec![
+        (with_interval(&row.cost), Tone::Plain),
+        (if is_base { "–".to_owned() } else { with_interval(&row.against_base) }, tone(&row.against_base)),
+        (if is_base { "–".to_owned() } else { percent(&row.relative) }, tone(&row.relative)),
+        (gap.map_or("–".to_owned(), |gap| format!("{:.0} %", 100.0 * gap.mean)), Tone::Plain),
+        (number(row.hot_80.mean), Tone::Plain),
+        (number(row.hot_90.mean), Tone::Plain),
+    ]
+}
+
+fn outcome_cells(row: &Row) -> Vec<(String, Tone)> {
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let cells = [
+        number(row.throttled.mean),
+        number(row.evictions.mean),
+        number(row.pending.mean),
+        percent(row.p95_utilization.mean),
+        percent(row.imbalance.mean),
+        percent(row.stranded.mean),
+    ];
+    cells.map(|cell| (cell, Tone::Plain)).to_vec()
 }
 
 /// The oracle must save this share of the base's cost before shares of its gap are shown.

@@ -1,9 +1,10 @@
 //! The page of a comparison.
 
-use super::figures::{LEGEND, ScenarioFigures, table};
+use super::figures::{LEGEND, Row, ScenarioFigures, tables};
 use super::runs::ScenarioRuns;
 use crate::outcome::{CostWeights, Outcome};
 use crate::policy::PolicyKind;
+use cluster::MINUTE_MS;
 use report::chart::{self, Axis, Bars, Heatmap, Line, Lines};
 use report::{Page, Table, Tone};
 
@@ -21,7 +22,8 @@ pub fn page(all: &[(ScenarioRuns, ScenarioFigures)], weights: &CostWeights) -> P
     for (_, figures) in all {
         if let Some(best) = best_row(figures) {
             let tone = if best.relative.is_below_zero() { Tone::Good } else { Tone::Plain };
-            let value = format!("{} {:+.0} %", best.policy, 100.0 * best.relative.mean);
+            // No break between number and sign.
+            let value = format!("{} {:+.0}\u{a0}%", best.policy, 100.0 * best.relative.mean);
             page = page.tile(format!("best on {}, cost against {}", figures.scenario, figures.base), value, tone);
         }
     }
@@ -37,28 +39,83 @@ fn policies(all: &[(ScenarioRuns, ScenarioFigures)]) -> String {
 }
 
 fn weights_in_words(weights: &CostWeights) -> String {
-    let parts: Vec<String> =
-        weights.parts(&Outcome::default()).iter().map(|part| format!("{} {}", part.name, part.weight)).collect();
-    format!("Weights of the cost: {}.", parts.join(", "))
+    let parts: Vec<String> = weights
+        .parts(&Outcome::default())
+        .iter()
+        .map(|part| format!("{} {}", in_words(part.name), part.weight))
+        .collect();
+    format!(
+        "Weights of the cost, in the worth of a node-minute over 80 % CPU (imbalance, stranded capacity and P95: of each node-minute, times the ratio): {}.",
+        parts.join(", ")
+    )
 }
 
-fn best_row(figures: &ScenarioFigures) -> Option<&super::figures::Row> {
+/// A part of the cost as a reader knows it.
+fn in_words(part: &str) -> &str {
+    match part {
+        "hot_80" => "node over 80 % CPU",
+        "hot_90" => "node over 90 % CPU",
+        "throttled" => "throttled pod",
+        "eviction" => "killed pod",
+        "pending" => "waiting pod",
+        "stranded" => "stranded capacity",
+        "p95_over_target" => "P95 over target",
+        other => other,
+    }
+}
+
+/// Parts that are about how evenly load lies: small, and one bar together.
+const EVENNESS: [&str; 3] = ["imbalance", "stranded", "p95_over_target"];
+
+/// What a reader in a hurry should know of a scenario.
+fn finding(figures: &ScenarioFigures) -> String {
+    let Some(best) = best_row(figures) else { return String::new() };
+    let percent = |ratio: f64| format!("{:.0} % {}", 100.0 * ratio.abs(), if ratio < 0.0 { "less" } else { "more" });
+    let relative = &best.relative;
+    let sure = match relative {
+        relative if relative.low.is_nan() => "one seed, so nothing says how sure that is".to_owned(),
+        relative if relative.is_below_zero() || relative.is_above_zero() => {
+            format!("95 % interval: {} to {}", percent(relative.low), percent(relative.high))
+        }
+        relative => format!(
+            "95 % interval: {} to {}, so there may be no difference",
+            percent(relative.low),
+            percent(relative.high)
+        ),
+    };
+    let lead = if relative.mean < 0.0 { "Cheapest" } else { "None is cheaper than what they are compared with. Next" };
+    format!(
+        "{lead}, the oracle left out since it knows the future: {}, which costs typically {} than {} ({sure}).",
+        best.policy,
+        percent(relative.mean),
+        figures.base
+    )
+}
+
+fn best_row(figures: &ScenarioFigures) -> Option<&Row> {
     let fair = figures.rows.iter().filter(|row| row.policy != PolicyKind::Oracle.name() && row.policy != figures.base);
-    fair.min_by(|a, b| a.cost.mean.total_cmp(&b.cost.mean))
+    // By the typical ratio, as it is told: a mean over seeds is decided by the dearest.
+    fair.min_by(|a, b| a.relative.mean.total_cmp(&b.relative.mean))
 }
 
 pub(crate) fn scenario(page: Page, runs: &ScenarioRuns, figures: &ScenarioFigures) -> Page {
+    let [cost, outcomes] = tables(figures);
     let page = page
         .section(&format!(
             "{}: {} nodes, {:.0} pods, {:.1} days",
             figures.scenario, figures.nodes, figures.pods, figures.days
         ))
-        .table(&table(figures))
+        .text(&finding(figures))
+        .table(&cost)
+        .table(&outcomes)
         .chart("What the cost is made of, per 1,000 node-minutes", cost_chart(figures))
-        .chart("Node-minutes over 80 % CPU in each bin of time, mean over the seeds", hot_chart(runs, figures))
+        .chart(
+            &format!("Node-minutes over 80 % CPU in every {}, mean over the seeds", bin_in_words(runs)),
+            hot_chart(runs, figures),
+        )
         .chart("Share of node-time at each CPU utilization, mean over the seeds", distribution(runs, figures));
     let page = if figures.rows.iter().any(|row| row.gap_closed.is_some()) {
-        page.chart("Share of the oracle's gap closed (%)", gap_chart(figures))
+        page.chart("Share of the oracle's gap closed (%), cut off at −100", gap_chart(figures))
     } else {
         page
     };
@@ -97,12 +154,15 @@ fn shown<'a>(runs: &'a ScenarioRuns, figures: &ScenarioFigures) -> Vec<(String, 
 fn cost_chart(figures: &ScenarioFigures) -> report::Chart {
     let names: Vec<&str> = figures.rows.iter().map(|row| row.policy.as_str()).collect();
     let parts = figures.rows.first().map_or(&[] as &[_], |row| row.parts.as_slice());
+    let sum = |wanted: &dyn Fn(&str) -> bool| -> Vec<f64> {
+        let of = |row: &Row| row.parts.iter().filter(|part| wanted(part.name)).map(|part| part.cost).sum();
+        figures.rows.iter().map(of).collect()
+    };
+    let alone = parts.iter().map(|part| part.name).filter(|name| !EVENNESS.contains(name));
+    let mut values: Vec<(&str, Vec<f64>)> = alone.map(|name| (in_words(name), sum(&|other| other == name))).collect();
+    values.push(("imbalance, stranded, P95", sum(&|name| EVENNESS.contains(&name))));
     // Parts that are nothing everywhere would only fill the legend.
-    let matters = |at: &usize| figures.rows.iter().any(|row| row.parts[*at].cost > 0.0);
-    let values: Vec<(&str, Vec<f64>)> = (0..parts.len())
-        .filter(matters)
-        .map(|at| (parts[at].name, figures.rows.iter().map(|row| row.parts[at].cost).collect()))
-        .collect();
+    values.retain(|(_, costs)| costs.iter().any(|cost| *cost > 0.0));
     let series: Vec<(&str, &[f64])> = values.iter().map(|(name, values)| (*name, values.as_slice())).collect();
     chart::bars(&Bars { y_label: "cost", categories: &names, series: &series })
 }
@@ -119,6 +179,16 @@ fn mean_of(outcomes: &[Outcome], values: impl Fn(&Outcome) -> &[f64]) -> Vec<f64
     let length = outcomes.iter().map(|outcome| values(outcome).len()).min().unwrap_or(0);
     let mean = |at: usize| outcomes.iter().map(|outcome| values(outcome)[at]).sum::<f64>() / outcomes.len() as f64;
     (0..length).map(mean).collect()
+}
+
+/// How long a bin of the series is.
+fn bin_in_words(runs: &ScenarioRuns) -> String {
+    let bin =
+        runs.outcomes.iter().find_map(|(_, outcomes)| outcomes.first()).map_or(0, |outcome| outcome.series.bin_ms);
+    match bin / MINUTE_MS {
+        60 => "hour".to_owned(),
+        minutes => format!("{minutes} minutes"),
+    }
 }
 
 fn hot_chart(runs: &ScenarioRuns, figures: &ScenarioFigures) -> report::Chart {

@@ -19,9 +19,13 @@ pub fn page(replayed: &ReplayReport) -> Page {
         page = tiles(page, recorded, best).text(&in_words(replayed, recorded, best));
     }
     if replayed.moved > 0 {
+        let (placements, pods) = if replayed.moved == 1 {
+            ("1 placement of the history does".to_owned(), "this pod was")
+        } else {
+            (format!("{} placements of the history do", replayed.moved), "these pods were")
+        };
         let text = format!(
-            "{} placements of the history do not fit by the requests and allocatable amounts in the tables; these pods were put elsewhere, so the recorded line is not exact.",
-            replayed.moved
+            "{placements} not fit by the requests and allocatable amounts in the tables; {pods} put elsewhere, so the recorded line is not exact."
         );
         page = page.note(&text, Tone::Warn);
     }
@@ -53,15 +57,21 @@ fn tiles(page: Page, recorded: &PolicyReport, best: &PolicyReport) -> Page {
 
 fn in_words(replayed: &ReplayReport, recorded: &PolicyReport, best: &PolicyReport) -> String {
     let change = if best.hot_hours < recorded.hot_hours { "fewer" } else { "no fewer" };
-    format!(
-        "Placed by {}, the same pods would have made {change} hot hours: {} instead of {} node-hours over 80 % CPU. {} of {} nodes could have been left out without being worse than what was recorded, worth {} per 30 days.",
+    let hot = format!(
+        "Placed by {}, the same pods would have made {change} hot hours: {} instead of {} node-hours over 80 % CPU.",
         best.policy,
         number(best.hot_hours),
-        number(recorded.hot_hours),
-        best.spare_nodes,
-        replayed.figures.nodes,
-        number(best.saved_per_month)
-    )
+        number(recorded.hot_hours)
+    );
+    let spare = match best.spare_nodes {
+        0 => "No node could have been left out without being worse than what was recorded.".to_owned(),
+        spare => format!(
+            "{spare} of {} nodes could have been left out without being worse than what was recorded, worth {} per 30 days.",
+            replayed.figures.nodes,
+            number(best.saved_per_month)
+        ),
+    };
+    format!("{hot} {spare}")
 }
 
 /// The table of [`page`], for terminals too.

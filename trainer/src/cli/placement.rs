@@ -44,6 +44,7 @@ pub(super) fn train(context: &Context, args: &TrainPlacementArgs, matches: &ArgM
         "run": run,
         "history": history.as_ref().map(|history| &history.dataset),
         "seconds": trained.seconds,
+        "starts": trained.starts,
         "looks": trained.looks,
         "verdict": verdict,
     });
@@ -175,11 +176,18 @@ fn text(
             vec![check.rule.clone(), word.to_owned(), check.reason.clone()]
         })
         .collect();
+    let starts: Vec<Vec<String>> = trained
+        .starts
+        .iter()
+        .map(|start| vec![start.rule.clone(), format!("{:+.1} %", 100.0 * start.against_kube)])
+        .collect();
     format!(
-        "learned in {} episodes, {} updates, {:.1} s, from made-up clusters{history}\n{}validation {}\nmodel  {}\nreport {}\nrun    {} in {}\n",
+        "learned in {} episodes, {} updates, {:.1} s, from made-up clusters{history}\n{}kept: {}\n{}validation {}\nmodel  {}\nreport {}\nrun    {} in {}\n",
         trained.curve.len(),
         trained.updates,
         trained.seconds,
+        text_table(&["could begin as", "cost against kube-scheduler"], &starts),
+        placement::kept(trained),
         text_table(&["rule", "", "why"], &rows),
         if verdict.passed { "passed" } else { "REFUSED" },
         folder.display(),

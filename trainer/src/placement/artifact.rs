@@ -37,19 +37,27 @@ pub fn seal_placement(
         hyper_parameters
             .extend(value.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
     }
+    // Made-up clusters come from these settings alone, so their hash names what was learned from.
+    let made_from = serde_json::to_vec(&hyper_parameters)?;
+    hyper_parameters.extend(trained.began_as().map(|start| ("began_as".to_owned(), start.rule.clone().into())));
     let mut metrics = BTreeMap::from([("updates".to_owned(), trained.updates as f64)]);
     if let Some(point) = trained.curve.last() {
         metrics.insert("last_reward".to_owned(), point.reward);
         metrics.insert("last_loss".to_owned(), point.loss);
     }
-    let best = trained.looks.iter().map(|look| look.against_kube).fold(f64::NAN, f64::min);
-    metrics.insert("against_kube_looked_at".to_owned(), best);
-    // Made-up clusters come from these settings alone, so their hash names what was learned from.
-    let made_from = serde_json::to_vec(&hyper_parameters)?;
+    if let Some(kept) = trained.kept() {
+        metrics.insert("against_kube_looked_at".to_owned(), kept.against_kube);
+        metrics.insert("kept_after_episodes".to_owned(), kept.episode as f64);
+    }
+    for start in &trained.starts {
+        metrics.insert(format!("against_kube_start.{}", start.rule), start.against_kube);
+    }
     let made_up =
         || DatasetReference { id: format!("simulated-{}", kinds.join("-")), hash: runtime::files::sha256(&made_from) };
     let draft = ArtifactDraft {
-        algorithm: "deep Q-network (double DQN, n-step returns), one network that scores every candidate".into(),
+        algorithm: "linear rule (the cheapest of several, searched on by the cross-entropy method), corrected by a deep Q-network \
+                    (double DQN, n-step returns); one network that scores every candidate"
+            .into(),
         code: code(),
         trained_at: trained_at.to_owned(),
         training_seconds: trained.seconds,
@@ -85,6 +93,7 @@ mod tests {
     fn trained() -> Trained {
         let settings = PlacementSettings {
             episodes: 2,
+            search_rounds: 1,
             nodes: 6,
             days: 0.25,
             updates: 5,

@@ -14,13 +14,18 @@ pub const LEARNED: [Shape; 3] = [Shape::Mixed, Shape::Bursts, Shape::Memory];
 /// Kinds of cluster that it is judged in: one that it knows and one that it does not.
 pub const JUDGED: [Shape; 2] = [Shape::Mixed, Shape::Misrequested];
 
-/// Seeds of comparisons start at 1 and are never learned from; these groups start far above.
+/// Seeds of comparisons start at 1 and are never learned from; these groups start far above. Learning and searching use
+/// less than a million each.
 const LEARN_FROM: u64 = 1_000_000;
 const LOOK_FROM: u64 = 2_000_000;
 const JUDGE_FROM: u64 = 3_000_000;
-/// Made-up clusters that it is looked at in, and parts of the history.
-const LOOKS: u64 = 8;
-const LOOKS_AT_HISTORY: u64 = 4;
+const SEARCH_FROM: u64 = 4_000_000;
+/// Made-up clusters that it is looked at in, four of each kind, and as many parts of the history: what is cheapest there
+/// is to count as much.
+const LOOKS: u64 = 4 * LEARNED.len() as u64;
+
+/// Clusters of a round of the search, four of each kind; half of them are of the history, if there is one.
+const SEARCHED: u64 = 4 * LEARNED.len() as u64;
 
 /// Where clusters come from.
 #[derive(Debug, Clone, Copy)]
@@ -38,13 +43,26 @@ impl Clusters<'_> {
     /// When a setting is out of range.
     pub fn of_episode(&self, episode: u64) -> anyhow::Result<Scenario> {
         let seed = LEARN_FROM + self.settings.seed.wrapping_mul(10_007) % 900_000 + episode;
+        self.to_learn_in(seed, episode)
+    }
+
+    fn to_learn_in(&self, seed: u64, turn: u64) -> anyhow::Result<Scenario> {
         match self.history {
-            Some(history) if episode % 2 == 1 => {
+            Some(history) if turn % 2 == 1 => {
                 history.draw(Part::Learn, self.settings, &mut ChaCha8Rng::seed_from_u64(seed))
             }
-            Some(_) => self.made_up(seed, episode / 2),
-            None => self.made_up(seed, episode),
+            Some(_) => self.made_up(seed, turn / 2),
+            None => self.made_up(seed, turn),
         }
+    }
+
+    /// The clusters of a round of the search for a rule: other ones in each round.
+    ///
+    /// # Errors
+    /// When a setting is out of range.
+    pub fn to_search_in(&self, round: u64) -> anyhow::Result<Vec<Scenario>> {
+        let first = SEARCH_FROM + self.settings.seed.wrapping_mul(10_007) % 900_000 + round * SEARCHED;
+        (0..SEARCHED).map(|at| self.to_learn_in(first + at, at)).collect()
     }
 
     /// The clusters that networks are compared in while learning goes on.
@@ -56,7 +74,7 @@ impl Clusters<'_> {
             (0..LOOKS).map(|at| self.made_up(LOOK_FROM + at, at)).collect::<anyhow::Result<_>>()?;
         if let Some(history) = self.history {
             let draw = |at| history.draw(Part::Look, self.settings, &mut ChaCha8Rng::seed_from_u64(LOOK_FROM + at));
-            list.extend((0..LOOKS_AT_HISTORY).map(draw).collect::<anyhow::Result<Vec<_>>>()?);
+            list.extend((0..LOOKS).map(draw).collect::<anyhow::Result<Vec<_>>>()?);
         }
         Ok(list)
     }

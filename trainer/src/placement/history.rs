@@ -105,8 +105,7 @@ mod tests {
 
     impl OwnHistory {
         /// A made-up cluster as if it had been recorded, its pods in turn on its nodes.
-        pub(in crate::placement) fn fixture(id: &str, days: f64) -> Self {
-            let mut scenario = Synthetic { days, ..Synthetic::small(5) }.build().expect("a scenario");
+        pub(in crate::placement) fn fixture(id: &str, mut scenario: Scenario) -> Self {
             let nodes = scenario.nodes.len();
             for (at, pod) in scenario.pods.iter_mut().enumerate() {
                 pod.recorded = Some(NodeId((at % nodes) as u32));
@@ -119,7 +118,8 @@ mod tests {
     #[test]
     fn parts_follow_each_other_in_time_and_take_some_of_the_nodes() {
         let settings = PlacementSettings { days: 0.5, nodes: 6, ..PlacementSettings::default() };
-        let history = OwnHistory::fixture("raw", 3.0);
+        let history =
+            OwnHistory::fixture("raw", Synthetic { days: 3.0, ..Synthetic::small(5) }.build().expect("a scenario"));
         let origin = history.scenario.origin_ms;
         for seed in 0..20 {
             let mut chance = ChaCha8Rng::seed_from_u64(seed);

@@ -47,6 +47,13 @@ fn batch(trained: &Trained, settings: &PlacementSettings, weights: &CostWeights)
     }
     batch.metrics.push(Metric::now("training_seconds", trained.seconds));
     batch.metrics.push(Metric::now("updates", trained.updates as f64));
+    batch.params.extend(trained.began_as().map(|start| ("began_as".to_owned(), start.rule.clone())));
+    for start in &trained.starts {
+        batch.metrics.push(Metric::now(format!("against_kube_start.{}", start.rule), start.against_kube));
+    }
+    for (at, round) in trained.rounds.iter().enumerate() {
+        batch.metrics.push(Metric::now("against_kube_searched", round.centre).at_step(at as i64));
+    }
     for point in &trained.curve {
         let step = point.episode as i64;
         let mut log = |key: String, value| batch.metrics.push(Metric::now(key, value).at_step(step));

@@ -14,6 +14,7 @@ pub fn page(trained: &Trained, verdict: &PlacementVerdict) -> String {
         .tile("verdict", word, tone)
         .tile("episodes", trained.curve.len().to_string(), Tone::Plain)
         .tile("updates", trained.updates.to_string(), Tone::Plain)
+        .tile("network", kept(trained), Tone::Plain)
         .tile("learning took", format!("{:.0} s", trained.seconds), Tone::Plain);
     for reason in verdict.reasons() {
         page = page.note(&reason, Tone::Bad);
@@ -38,6 +39,10 @@ pub fn page(trained: &Trained, verdict: &PlacementVerdict) -> String {
         .section("Cost in clusters that it did not learn in")
         .text("Per 1,000 node-minutes; lower is better. No random choices.")
         .table(&costs)
+        .section("What it could begin as")
+        .text("Linear rules, each looked at before learning in clusters that are not learned in; learning begins as the cheapest.")
+        .table(&starts(trained))
+        .chart("Search for a rule: cost against kube-scheduler's, other clusters in each round: typical ratio less 1", rounds(trained))
         .section("Learning")
         .chart("Cost against kube-scheduler's at the looks, in clusters that are not learned in, without random choices: typical ratio less 1", looks(trained))
         .chart("Mean reward of a decision, in hot node-hours", curve(trained, "reward", |point| point.reward))
@@ -45,6 +50,35 @@ pub fn page(trained: &Trained, verdict: &PlacementVerdict) -> String {
         .chart("Mean loss of an update", curve(trained, "loss", |point| point.loss))
         .chart("Mean value of the actions in an update", curve(trained, "value", |point| point.value))
         .html()
+}
+
+fn starts(trained: &Trained) -> Table {
+    let mut table = Table::new(["rule", "cost", "against kube-scheduler", "begun as"]);
+    let begun = trained.began_as();
+    for start in &trained.starts {
+        let word = if begun == Some(start) { "yes" } else { "" };
+        let ratio = format!("{:+.1} %", 100.0 * start.against_kube);
+        table.row([start.rule.clone(), format!("{:.1}", start.cost), ratio, word.to_owned()]);
+    }
+    table
+}
+
+fn rounds(trained: &Trained) -> report::Chart {
+    let line = |name: &str, value: &dyn Fn(&super::Round) -> f64| {
+        let points = trained.rounds.iter().enumerate().map(|(at, round)| (at as f64, value(round))).collect();
+        Line { name: name.to_owned(), points, ..Line::default() }
+    };
+    let drawn = vec![line("rule", &|round| round.centre), line("cheapest candidate", &|round| round.best)];
+    lines(&Lines { y_label: "ratio less 1", x_label: "round", axis: Axis::Number, lines: drawn, y_range: None })
+}
+
+/// Which of the networks that were looked at it is.
+pub(crate) fn kept(trained: &Trained) -> String {
+    let rule = trained.began_as().map_or("rule", |start| &start.rule);
+    match trained.kept() {
+        Some(look) if look.episode > 0 => format!("{rule}, improved over {} episodes", look.episode),
+        _ => format!("the rule {rule} as it was"),
+    }
 }
 
 fn looks(trained: &Trained) -> report::Chart {

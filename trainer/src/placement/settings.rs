@@ -13,6 +13,9 @@ pub struct PlacementSettings {
     /// Episodes: simulated clusters that it learns in
     #[arg(long, env = "BERTH_PLACEMENT_EPISODES", default_value_t = 16, value_name = "COUNT")]
     pub episodes: u64,
+    /// Rounds of the search for a rule to begin as, before the episodes; each runs 16 rules on 12 clusters, 0 leaves it out
+    #[arg(long, env = "BERTH_PLACEMENT_SEARCH_ROUNDS", default_value_t = 8, value_name = "COUNT")]
+    pub search_rounds: u64,
     /// Nodes of a cluster, on average; from six tenths to fourteen tenths of it
     #[arg(long, env = "BERTH_PLACEMENT_NODES", default_value_t = 30, value_name = "NODES")]
     pub nodes: usize,
@@ -61,6 +64,7 @@ impl Default for PlacementSettings {
     fn default() -> Self {
         Self {
             episodes: 16,
+            search_rounds: 8,
             nodes: 30,
             days: 1.5,
             updates: 250,
@@ -95,6 +99,9 @@ impl PlacementSettings {
         let wrong = |name: &str, got: String, wanted: &str| Err(WrongUse(format!("--{name} is {got}, want {wanted}")));
         if !(1..=500).contains(&self.episodes) {
             return wrong("episodes", self.episodes.to_string(), "1 to 500");
+        }
+        if self.search_rounds > 500 {
+            return wrong("search-rounds", self.search_rounds.to_string(), "at most 500");
         }
         if !(4..=1_000).contains(&self.nodes) {
             return wrong("nodes", self.nodes.to_string(), "4 to 1000");

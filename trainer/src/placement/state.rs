@@ -1,6 +1,6 @@
 //! Where a training stands, as one file: the learning curve, the best network so far, and the learner.
 
-use super::PlacementSettings;
+use super::{PlacementSettings, Round, Start, start};
 use agent::Learner;
 use anyhow::{Context, ensure};
 use models::placement::PlacementNetwork;
@@ -43,6 +43,10 @@ pub struct Look {
 /// All that a training needs to go on.
 pub(super) struct State {
     pub learner: Learner,
+    /// What each rule came to that it could have begun as.
+    pub starts: Vec<Start>,
+    /// The search for one more.
+    pub rounds: Vec<Round>,
     pub curve: Vec<CurvePoint>,
     pub looks: Vec<Look>,
     /// The network of the cheapest look.
@@ -59,6 +63,8 @@ struct Header {
     dataset: Option<String>,
     code: String,
     seconds: f64,
+    starts: Vec<Start>,
+    rounds: Vec<Round>,
     curve: Vec<CurvePoint>,
     looks: Vec<Look>,
     best_bytes: usize,
@@ -66,10 +72,21 @@ struct Header {
 }
 
 impl State {
-    pub fn new(settings: &PlacementSettings) -> anyhow::Result<Self> {
-        let learner = Learner::new(settings.learner(), features::cluster_state::names(), first_rule())?;
+    /// Begins as the cheapest rule, which is the first look, so that learning that makes it worse is thrown away. `rules`:
+    /// by feature, with what each came to.
+    pub fn new(
+        settings: &PlacementSettings,
+        rules: Vec<(Vec<f32>, Start)>,
+        rounds: Vec<Round>,
+    ) -> anyhow::Result<Self> {
+        let (mut rules, starts): (Vec<Vec<f32>>, Vec<Start>) = rules.into_iter().unzip();
+        let cheapest = start::cheapest(&starts).context("there is no rule to begin as")?;
+        let rule = rules.swap_remove(cheapest);
+        let learner = Learner::new(settings.learner(), features::cluster_state::names(), rule)?;
         let best = learner.network().clone();
-        Ok(Self { learner, curve: Vec::new(), looks: Vec::new(), best, seconds: 0.0 })
+        let Start { cost, against_kube, .. } = starts[cheapest];
+        let looks = vec![Look { episode: 0, cost, against_kube }];
+        Ok(Self { learner, starts, rounds, curve: Vec::new(), looks, best, seconds: 0.0 })
     }
 
     /// Writes the file whole.
@@ -80,6 +97,8 @@ impl State {
             dataset: dataset.map(str::to_owned),
             code: code(),
             seconds: self.seconds,
+            starts: self.starts.clone(),
+            rounds: self.rounds.clone(),
             curve: self.curve.clone(),
             looks: self.looks.clone(),
             best_bytes: best.len(),
@@ -132,6 +151,8 @@ impl State {
         ensure!(runtime::files::sha256(best) == header.sha256, "its network is damaged: the SHA-256 differs");
         Ok(Self {
             learner: Learner::load(learner, &settings.learner(), &features::cluster_state::names())?,
+            starts: header.starts,
+            rounds: header.rounds,
             curve: header.curve,
             looks: header.looks,
             best: PlacementNetwork::from_bytes(best)?,
@@ -143,15 +164,4 @@ impl State {
 /// The program and its version.
 pub(super) fn code() -> String {
     format!("trainer {}", env!("CARGO_PKG_VERSION"))
-}
-
-/// What the network begins as: less used now and in the day to come is better. In rewards (hot node-hours) the weights are
-/// a guess that learning corrects.
-fn first_rule() -> Vec<f32> {
-    let weight = |name: &String| match name.as_str() {
-        "cpu_after" | "cpu_course_peak_after" => -0.5,
-        "memory_after" => -0.3,
-        _ => 0.0,
-    };
-    features::cluster_state::names().iter().map(weight).collect()
 }

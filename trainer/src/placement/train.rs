@@ -1,5 +1,7 @@
 //! The loop: play two episodes side by side, take in what they came to, update, look, write a checkpoint.
 
+use super::search::{self, Round};
+use super::start::{self, RULES, SEARCHED, Start};
 use super::state::{CurvePoint, Look, State};
 use super::{Clusters, PlacementSettings, REWARD_UNIT};
 use agent::{End, Explorer, LearnError, Learner, Step, Transition, n_step};
@@ -26,6 +28,10 @@ const SIDE_BY_SIDE: u64 = 2;
 pub struct Trained {
     /// The best network at the looks.
     pub network: PlacementNetwork,
+    /// What each rule came to that it could have begun as.
+    pub starts: Vec<Start>,
+    /// The search for one of them.
+    pub rounds: Vec<Round>,
     /// By episode.
     pub curve: Vec<CurvePoint>,
     /// The looks.
@@ -54,20 +60,24 @@ pub fn train(
     let dataset = clusters.history.map(|history| history.dataset.id.as_str());
     let began = Instant::now();
     let resumed = checkpoint.map(|path| State::read(path, settings, dataset)).transpose()?.flatten();
+    let looked_at = Looked::at(clusters.to_look_at()?, weights);
     let mut state = match resumed {
         Some(state) => {
             tracing::info!(episodes = state.learner.episodes(), "goes on from the checkpoint");
             state
         }
-        None => State::new(settings)?,
+        None => begin(clusters, weights, &looked_at)?,
     };
     let before = state.seconds;
-    let looked_at = Looked::at(clusters.to_look_at()?, weights);
-    let mut sample = Vec::new();
-    if state.looks.is_empty() {
-        // What it begins as is a candidate too: learning that makes it worse is thrown away.
-        state.looks.push(looked_at.look(0, state.learner.network(), weights));
+    let keep = |state: &mut State| {
+        state.seconds = before + began.elapsed().as_secs_f64();
+        checkpoint.map_or(Ok(()), |path| state.write(path, settings, dataset))
+    };
+    if state.learner.episodes() == 0 {
+        // The search is not repeated.
+        keep(&mut state)?;
     }
+    let mut sample = Vec::new();
     while state.learner.episodes() < settings.episodes {
         let first = state.learner.episodes();
         let round: Vec<u64> = (first..settings.episodes.min(first + SIDE_BY_SIDE)).collect();
@@ -93,16 +103,43 @@ pub fn train(
             let (cost, against_kube) = (look.cost, look.against_kube);
             tracing::info!(episodes = done, cost, against_kube, "looked at clusters that are not learned in");
             state.looks.push(look);
-            state.seconds = before + began.elapsed().as_secs_f64();
-            if let Some(path) = checkpoint {
-                state.write(path, settings, dataset)?;
-            }
+            keep(&mut state)?;
         }
         sample = played.into_iter().flat_map(|played| played.experience).take(500).flat_map(|seen| seen.row).collect();
     }
     let seconds = before + began.elapsed().as_secs_f64();
-    let State { learner, curve, looks, best, .. } = state;
-    Ok(Trained { network: best, curve, looks, sample, updates: learner.updates(), seconds })
+    let State { learner, starts, rounds, curve, looks, best, .. } = state;
+    Ok(Trained { network: best, starts, rounds, curve, looks, sample, updates: learner.updates(), seconds })
+}
+
+/// Looks at every rule, searches on from the cheapest, and begins as the cheapest of all.
+fn begin(clusters: Clusters<'_>, weights: &CostWeights, looked_at: &Looked) -> anyhow::Result<State> {
+    let settings = clusters.settings;
+    let mut rules = RULES
+        .iter()
+        .map(|rule| looked_at.start(rule.name, rule.skip(), weights))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut rounds = Vec::new();
+    if settings.search_rounds > 0 {
+        let from = rules.iter().min_by(|a, b| a.1.against_kube.total_cmp(&b.1.against_kube));
+        let (from, _) = from.context("there is no rule to search from")?;
+        let found;
+        (found, rounds) = search::search(clusters, weights, from)?;
+        rules.push(looked_at.start(SEARCHED, found, weights)?);
+    }
+    State::new(settings, rules, rounds)
+}
+
+impl Trained {
+    /// The rule that it began as.
+    pub fn began_as(&self) -> Option<&Start> {
+        start::cheapest(&self.starts).map(|place| &self.starts[place])
+    }
+
+    /// The look whose network was kept: the cheapest, the first of equals. After 0 episodes it is the rule.
+    pub fn kept(&self) -> Option<&Look> {
+        self.looks.iter().min_by(|a, b| a.against_kube.total_cmp(&b.against_kube))
+    }
 }
 
 fn play(
@@ -217,6 +254,13 @@ impl Looked {
     fn at(scenarios: Vec<Scenario>, weights: &CostWeights) -> Self {
         let kube = costs(&scenarios, weights, PolicyKind::KubeScheduler, None);
         Self { scenarios, kube }
+    }
+
+    /// A rule that learning can begin as.
+    fn start(&self, name: &str, rule: Vec<f32>, weights: &CostWeights) -> anyhow::Result<(Vec<f32>, Start)> {
+        let Look { cost, against_kube, .. } = self.look(0, &start::linear(rule.clone())?, weights);
+        tracing::info!(rule = name, cost, against_kube, "looked at a rule to begin as");
+        Ok((rule, Start { rule: name.to_owned(), cost, against_kube }))
     }
 
     /// The network alone, without random choices.
