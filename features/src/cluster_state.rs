@@ -4,6 +4,7 @@
 //! that learned on one fleet can read another; none depends on how many candidates there are or in which order.
 
 use crate::catalogue::{AHEAD, Feature, Topic};
+use serde::{Deserialize, Serialize};
 use std::f32::consts::TAU;
 use std::sync::LazyLock;
 
@@ -20,7 +21,7 @@ const TIGHT_MEMORY: f32 = 0.9;
 const MOST: f32 = 2.0;
 
 /// CPU in cores and memory in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Amount {
     /// Cores.
     pub cpu: f32,

@@ -3,6 +3,7 @@
 
 use crate::cluster_state::{Amount, PodCourse, PodFacts};
 use cluster::HOUR_MS;
+use serde::{Deserialize, Serialize};
 
 /// Of what it requests, a pod uses about this until anything was seen; 0.6 is what LoadAware schedulers assume at most for
 /// CPU in their defaults. A guess that lasts for the first minute of a cluster.
@@ -12,7 +13,7 @@ const FIRST_RATIO: f64 = 0.6;
 pub const HOURS: usize = 24;
 
 /// One workload, per pod.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Habit {
     samples: u32,
     cpu_sum: f64,

@@ -6,6 +6,7 @@ use crate::settings::WindowRules;
 use crate::slot::{Dropped, Slot};
 use crate::windows::{ClusterContext, ClusterWindows, Incident, NodeWindows, Passed};
 use cluster::{NodeName, NodeSample, grid_floor};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -28,8 +29,9 @@ impl GridRows {
     }
 }
 
-/// Windows of every node and of the cluster.
-#[derive(Debug, Clone)]
+/// Windows of every node and of the cluster. They can be put aside and taken up again in any format that keeps NaN, such as
+/// MessagePack.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OnlineFeatures {
     rules: Arc<WindowRules>,
     nodes: BTreeMap<NodeName, NodeWindows>,
@@ -127,5 +129,40 @@ impl OnlineFeatures {
             dropped += windows.dropped();
         }
         dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster::{HOUR_MS, NodeMetric};
+
+    fn fill(windows: &mut OnlineFeatures, times: std::ops::Range<i64>) {
+        for ts in times.step_by(60_000) {
+            for node in 0..3 {
+                let mut sample = NodeSample::empty(ts);
+                sample.set(NodeMetric::CpuUsed, 1.0 + ((ts / 60_000 + node) % 7) as f64);
+                sample.set(NodeMetric::CpuAllocatable, 8.0);
+                windows.push(&NodeName::new(format!("node-{node}")), &sample);
+            }
+        }
+    }
+
+    #[test]
+    fn windows_that_were_put_aside_go_on_as_if_nothing_had_been() {
+        let (start, cut, end) = (1_780_272_000_000, 1_780_272_000_000 + 30 * HOUR_MS, 1_780_272_000_000 + 33 * HOUR_MS);
+        let mut one = OnlineFeatures::new(WindowRules::default());
+        fill(&mut one, start..cut + 120_000);
+        one.rows(cut).expect("rows");
+        let bytes = rmp_serde::to_vec(&one).expect("bytes");
+        let mut other: OnlineFeatures = rmp_serde::from_slice(&bytes).expect("windows");
+        for windows in [&mut one, &mut other] {
+            fill(windows, cut + 120_000..end);
+        }
+        let bits = |rows: GridRows| rows.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        let (one, other) = (one.rows(end).expect("rows"), other.rows(end).expect("rows"));
+        assert_eq!((one.nodes.len(), &one.nodes), (3, &other.nodes));
+        assert_eq!(bits(one), bits(other));
+        assert!(rmp_serde::from_slice::<OnlineFeatures>(&bytes[..bytes.len() / 2]).is_err());
     }
 }

@@ -244,24 +244,35 @@ impl Setup {
         };
         let keeping = async {
             if !serves_scores {
-                return std::future::pending().await;
+                until(stopped.clone()).await;
+                return Ok(());
             }
             let feed = match &source.args.prometheus {
                 Some(_) => Feed::prometheus(&source)?,
                 None => Feed::Tables(store.clone()),
             };
-            keep(feed, &nodes, &registry, &fresh, shadow.as_deref(), &metrics, std::future::pending()).await
+            let snapshot = store.root().join("serving/windows.snapshot");
+            let stop = until(stopped.clone());
+            keep(feed, &nodes, &registry, &fresh, shadow.as_deref(), &snapshot, &metrics, stop).await
         };
+        tokio::pin!(keeping);
+        let mut keeps = true;
         // Whatever ends by itself takes the process with it, so that it is started again.
         let ended: anyhow::Result<()> = tokio::select! {
             () = stop => Ok(()),
             () = reloading => Ok(()),
-            kept = keeping => kept.context("nodes are kept fresh no more"),
+            kept = &mut keeping => {
+                keeps = false;
+                kept.context("nodes are kept fresh no more")
+            }
         };
         tracing::info!("stopping: requests under way are answered");
         // Nobody listening means that the server has ended already.
         let _ = stopping.send(true);
         answering.await.context("the server ended by a panic")??;
+        if keeps && tokio::time::timeout(server.drain.0, keeping).await.is_err() {
+            tracing::warn!("the windows were not written in time");
+        }
         if let Some(log) = &app.log {
             log.close();
         }

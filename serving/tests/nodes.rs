@@ -253,3 +253,34 @@ async fn a_challenger_is_compared_and_never_answers() {
         server.text("/metrics").await.contains("berth_serving_shadow_agreement_ratio{model=\"placement-agent\"} 0.0")
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_goes_on_from_the_windows_on_disk_and_reads_history_when_they_are_damaged() {
+    let root = Root::with_models().await;
+    let now = chrono::Utc::now().timestamp() / 60 * 60;
+    let Some(prometheus) = Cluster::new(3, now).serve(root.path()) else { return };
+    let arguments = ["--prometheus", &prometheus.url(), "--warm", "3h", "--every", "30s", "--stale-after", "1h"];
+    let forecasts = async |said: &str| {
+        let mut server = Server::start(root.path(), &arguments).await;
+        server.ready().await;
+        let nodes = server.get("/v1/nodes").await;
+        assert_eq!(server.stop(), Some(0), "{}", server.said());
+        assert!(server.said().contains(said), "`{said}` is not in\n{}", server.said());
+        assert_eq!(nodes["nodes"].as_array().map(Vec::len), Some(NODES), "{nodes}");
+        assert!(nodes["nodes"][0]["forecasts"][0]["p50"].is_f64(), "{nodes}");
+        (0..NODES)
+            .map(|node| nodes["nodes"][node]["forecasts"][0]["p50"].as_f64().expect("a forecast"))
+            .collect::<Vec<_>>()
+    };
+    let cold = forecasts("reading history").await;
+    let warm = forecasts("goes on from the windows on disk").await;
+    // Some seconds lie between them: the newest slot may have got another sample.
+    for (cold, warm) in cold.iter().zip(&warm) {
+        assert!((cold - warm).abs() < 0.02, "{cold} {warm}");
+    }
+    let snapshot = root.path().join("serving/windows.snapshot");
+    let mut bytes = std::fs::read(&snapshot).expect("a snapshot");
+    *bytes.last_mut().expect("a byte") ^= 1;
+    std::fs::write(&snapshot, bytes).expect("written");
+    forecasts("history is read instead").await;
+}

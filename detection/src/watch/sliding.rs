@@ -26,6 +26,16 @@ impl SlidingFeatures {
         Self { settled: OnlineFeatures::new(rules), grid, recent: BTreeMap::new(), late: 0 }
     }
 
+    /// The windows of everything before their grid time, for a snapshot.
+    pub fn settled(&self) -> (&OnlineFeatures, i64) {
+        (&self.settled, self.grid)
+    }
+
+    /// Goes on from windows that were put aside at a grid time. Samples from then on come in again.
+    pub fn resume(settled: OnlineFeatures, grid: i64) -> Self {
+        Self { settled, grid, recent: BTreeMap::new(), late: 0 }
+    }
+
     /// Takes in samples of one node, in order of time.
     pub fn push(&mut self, node: &NodeName, samples: &[NodeSample]) {
         let recent = self.recent.entry(node.clone()).or_default();

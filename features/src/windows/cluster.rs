@@ -2,15 +2,17 @@
 
 use super::recent::Recent;
 use super::rolling::{RollingSum, fixed};
+use super::snapshot::{BadSnapshot, check};
 use super::{DAY, HOUR, SCALE};
 use crate::settings::WindowRules;
 use crate::slot::Slot;
+use serde::{Deserialize, Serialize};
 
 /// A node at or above this utilization is hot.
 pub(crate) const HOT: f32 = 0.8;
 
 /// Cluster means of one resource; NaN = missing.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ClusterLevel {
     pub now: f32,
     pub mean_1h: f32,
@@ -21,7 +23,7 @@ pub(crate) struct ClusterLevel {
 }
 
 /// The state of the whole cluster at one grid time, which every node's row of that time shares.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClusterContext {
     pub(crate) cpu: ClusterLevel,
     pub(crate) memory: ClusterLevel,
@@ -64,7 +66,7 @@ impl Gathered {
 const GATHER_SCALE: f64 = (1_i64 << 32) as f64;
 
 /// A day of one resource's cluster mean.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct LevelWindows {
     means: Recent,
     hours: Recent,
@@ -102,7 +104,8 @@ impl LevelWindows {
 }
 
 /// A day of the cluster's means.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "State", into = "State")]
 pub struct ClusterWindows {
     rules: WindowRules,
     cpu: LevelWindows,
@@ -135,6 +138,34 @@ impl ClusterWindows {
             nodes: nodes as f32,
         };
         self.current
+    }
+}
+
+/// What travels: the same, before anyone has checked its lengths.
+#[derive(Serialize, Deserialize)]
+struct State {
+    rules: WindowRules,
+    cpu: LevelWindows,
+    memory: LevelWindows,
+    current: ClusterContext,
+}
+
+impl From<ClusterWindows> for State {
+    fn from(windows: ClusterWindows) -> Self {
+        let ClusterWindows { rules, cpu, memory, current } = windows;
+        Self { rules, cpu, memory, current }
+    }
+}
+
+impl TryFrom<State> for ClusterWindows {
+    type Error = BadSnapshot;
+
+    fn try_from(State { rules, cpu, memory, current }: State) -> Result<Self, BadSnapshot> {
+        for level in [&cpu, &memory] {
+            check("slots of a day of the cluster", DAY + 1, level.means.keep())?;
+            check("slots of an hour of the cluster", HOUR + 1, level.hours.keep())?;
+        }
+        Ok(Self { rules, cpu, memory, current })
     }
 }
 

@@ -1,11 +1,14 @@
 //! The newest values of a series, in one contiguous slice.
 
+use serde::{Deserialize, Serialize};
+
 /// Room beyond `keep` before the values move to the front again: one move of `keep` values per 256 steps.
 const SLACK: usize = 256;
 
 /// The newest `keep` values, oldest first. A series that has not begun yet is full of NaN, so that "never seen" and
 /// "long absent" are the same state.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "Kept", into = "Kept")]
 pub(crate) struct Recent {
     values: Vec<f32>,
     keep: usize,
@@ -16,6 +19,11 @@ impl Recent {
         let mut values = Vec::with_capacity(keep + SLACK);
         values.resize(keep, f32::NAN);
         Self { values, keep }
+    }
+
+    /// How many values count.
+    pub(crate) const fn keep(&self) -> usize {
+        self.keep
     }
 
     #[inline]
@@ -39,6 +47,25 @@ impl Recent {
     pub(crate) fn last(&self, count: usize) -> &[f32] {
         debug_assert!(count <= self.keep);
         &self.values[self.values.len() - count..]
+    }
+}
+
+/// What travels: the values that count, oldest first.
+#[derive(Serialize, Deserialize)]
+struct Kept(Vec<f32>);
+
+impl From<Recent> for Kept {
+    fn from(recent: Recent) -> Self {
+        Self(recent.last(recent.keep).to_vec())
+    }
+}
+
+impl TryFrom<Kept> for Recent {
+    type Error = &'static str;
+
+    fn try_from(Kept(values): Kept) -> Result<Self, Self::Error> {
+        let keep = values.len();
+        if keep == 0 { Err("a series of no values") } else { Ok(Self { values, keep }) }
     }
 }
 

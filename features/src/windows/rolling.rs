@@ -3,6 +3,7 @@
 //! Sums run in integers: what is added when a value enters is taken off exactly when it leaves, so a window that has
 //! run for a month equals one that was filled an hour ago, bit for bit. Sums of floats would drift apart.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// A value times `scale`, as an integer; 0 for NaN, which callers count separately.
@@ -20,7 +21,7 @@ pub(crate) fn fixed(value: f64, scale: f64) -> i64 {
 }
 
 /// Count and sum of the present values of a window.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RollingSum {
     pub count: i64,
     pub total: i64,

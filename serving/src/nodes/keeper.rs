@@ -15,7 +15,9 @@ use runtime::WrongUse;
 use runtime::settings::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::task::block_in_place;
 
 /// How the view is kept, section `[serving.nodes]`.
@@ -31,6 +33,9 @@ pub struct KeepArgs {
     /// Distance of samples in that history; it divides five minutes
     #[arg(long, env = "BERTH_SERVING_WARM_STEP", default_value = "1m", value_name = "SPAN")]
     pub warm_step: Span,
+    /// How often the windows are written to disk, so that a restart is warm; they are written at the end as well
+    #[arg(long, env = "BERTH_SERVING_SNAPSHOT_EVERY", default_value = "5m", value_name = "SPAN")]
+    pub snapshot_every: Span,
 }
 
 impl KeepArgs {
@@ -72,6 +77,7 @@ pub async fn keep(
     registry: &Registry,
     fresh: &Fresh,
     shadow: Option<&Shadow>,
+    snapshot: &Path,
     metrics: &Metrics,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
@@ -81,15 +87,16 @@ pub async fn keep(
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut keeper: Option<Keeper> = None;
     let mut was_away = false;
+    let mut saved = Instant::now();
     loop {
         tokio::select! {
-            () = &mut stop => return Ok(()),
+            () = &mut stop => break,
             _ = ticks.tick() => {}
         }
         let round = async {
             let kept = match &mut keeper {
                 Some(kept) => kept,
-                None => keeper.insert(Keeper::warm(&mut feed, args, fresh).await?),
+                None => keeper.insert(Keeper::warm(&mut feed, args, snapshot, fresh).await?),
             };
             kept.round(&mut feed, args, metrics).await?;
             let view = block_in_place(|| kept.view(registry))?;
@@ -101,9 +108,13 @@ pub async fn keep(
             anyhow::Ok(())
         };
         let done = tokio::select! {
-            () = &mut stop => return Ok(()),
+            () = &mut stop => break,
             done = round => done,
         };
+        if let Some(kept) = keeper.as_ref().filter(|_| done.is_ok() && saved.elapsed() >= args.snapshot_every.0) {
+            saved = Instant::now();
+            block_in_place(|| kept.save(&feed, snapshot));
+        }
         match done {
             Ok(()) if std::mem::take(&mut was_away) => tracing::info!(source = feed.describe(), "samples come again"),
             Ok(()) => {}
@@ -115,6 +126,10 @@ pub async fn keep(
             }
         }
     }
+    if let Some(kept) = &keeper {
+        block_in_place(|| kept.save(&feed, snapshot));
+    }
+    Ok(())
 }
 
 /// A node's last minutes.
@@ -136,12 +151,14 @@ struct Keeper {
     pods_until: i64,
     looked_around: i64,
     step: i64,
+    /// The coarsest distance of samples, which the windows' rules follow from.
+    coarsest: i64,
     rows: Arc<GridRows>,
 }
 
 impl Keeper {
     /// Reads history up to now.
-    async fn warm(feed: &mut Feed<'_>, args: &KeepArgs, fresh: &Fresh) -> anyhow::Result<Self> {
+    async fn warm(feed: &mut Feed<'_>, args: &KeepArgs, snapshot: &Path, fresh: &Fresh) -> anyhow::Result<Self> {
         let now = feed.now().await?;
         if feed.is_fixed() {
             fresh.fix(now);
@@ -161,8 +178,12 @@ impl Keeper {
             pods_until: 0,
             looked_around: now,
             step,
+            coarsest,
             rows: Arc::default(),
         };
+        if !feed.is_fixed() && kept.resume(feed, snapshot, from) {
+            return Ok(kept);
+        }
         for (node, incidents) in feed.incidents(from)? {
             kept.sliding.push_incidents(&NodeName::new(node), incidents);
         }
@@ -177,6 +198,36 @@ impl Keeper {
             block_in_place(|| kept.sliding.ending_at(piece.end))?;
         }
         Ok(kept)
+    }
+
+    /// Goes on from a snapshot, if there is one that is of use.
+    fn resume(&mut self, feed: &Feed<'_>, path: &Path, from: i64) -> bool {
+        let snapshot = match super::snapshot::read(path, &feed.describe(), self.coarsest) {
+            Ok(Some(snapshot)) if snapshot.grid > from => snapshot,
+            Ok(_) => return false,
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "history is read instead");
+                return false;
+            }
+        };
+        tracing::info!(grid = snapshot.grid, "goes on from the windows on disk");
+        self.sliding = SlidingFeatures::resume(snapshot.windows, snapshot.grid);
+        self.workloads = Arc::new(snapshot.workloads);
+        self.next = snapshot.grid;
+        true
+    }
+
+    /// Puts the windows aside. That it cannot be done costs the next start some time, and nothing else.
+    fn save(&self, feed: &Feed<'_>, path: &Path) {
+        if feed.is_fixed() {
+            return;
+        }
+        let source = feed.describe();
+        if let Err(error) =
+            super::snapshot::write(path, (&source, self.coarsest), self.sliding.settled(), &self.workloads)
+        {
+            tracing::warn!(error = format!("{error:#}"), "the windows could not be written to disk");
+        }
     }
 
     /// Takes in what is new.
@@ -199,7 +250,7 @@ impl Keeper {
                 start = piece.end;
             }
             self.next = until;
-            let began = std::time::Instant::now();
+            let began = Instant::now();
             self.rows = Arc::new(block_in_place(|| self.sliding.ending_at(until))?);
             metrics.features_took(began.elapsed());
         }

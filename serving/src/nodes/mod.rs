@@ -4,6 +4,7 @@
 
 mod feed;
 mod keeper;
+mod snapshot;
 mod view;
 mod workloads;
 

@@ -4,6 +4,7 @@ use cluster::NodeName;
 use collector::prometheus::pods::{PodFacts, PodName, PodRow};
 use features::cluster_state::Amount;
 use features::habit::{Expected, HOURS, Habit};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The name of a workload: `namespace/kind/name`.
@@ -25,7 +26,7 @@ pub struct NodePods {
 }
 
 /// All workloads.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Workloads {
     habits: HashMap<String, Habit>,
     /// Pods whose end was counted.

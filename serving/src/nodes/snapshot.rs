@@ -1,0 +1,126 @@
+//! Windows on disk, so that a restarted server is warm without reading a week of history again.
+//!
+//! One line of JSON says what it is, then MessagePack follows. A file that is damaged, of another program version, of another
+//! source or too old is left aside, and history is read as if there were none.
+
+use super::workloads::Workloads;
+use anyhow::{Context, ensure};
+use features::{OnlineFeatures, catalogue};
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::path::Path;
+
+/// What is kept.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Windows of everything before `grid`.
+    pub windows: OnlineFeatures,
+    /// A grid time, UTC milliseconds.
+    pub grid: i64,
+    /// Habits of workloads.
+    pub workloads: Workloads,
+}
+
+/// The same, borrowed: writing copies nothing.
+#[derive(Serialize)]
+struct Borrowed<'a> {
+    windows: &'a OnlineFeatures,
+    grid: i64,
+    workloads: &'a Workloads,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Header {
+    code: String,
+    /// Hash of the names of all features.
+    catalogue: String,
+    source: String,
+    /// Distance of samples that the windows' rules follow from, milliseconds.
+    step: i64,
+    sha256: String,
+}
+
+impl Header {
+    fn new(source: &str, step: i64, payload: &[u8]) -> Self {
+        let names: String = catalogue::all().iter().map(|feature| format!("{}\n", feature.name)).collect();
+        Self {
+            code: format!("serving {}", env!("CARGO_PKG_VERSION")),
+            catalogue: runtime::files::sha256(names.as_bytes()),
+            source: source.to_owned(),
+            step,
+            sha256: runtime::files::sha256(payload),
+        }
+    }
+}
+
+/// Writes the file whole.
+///
+/// # Errors
+/// When the disk is full.
+pub fn write(
+    path: &Path,
+    (source, step): (&str, i64),
+    (windows, grid): (&OnlineFeatures, i64),
+    workloads: &Workloads,
+) -> anyhow::Result<()> {
+    let payload = rmp_serde::to_vec(&Borrowed { windows, grid, workloads })?;
+    let header = serde_json::to_vec(&Header::new(source, step, &payload))?;
+    runtime::files::write_atomic(path, |writer| {
+        writer.write_all(&header)?;
+        writer.write_all(b"\n")?;
+        writer.write_all(&payload)
+    })?;
+    Ok(())
+}
+
+/// Reads the file; `None` when there is none.
+///
+/// # Errors
+/// When it is damaged or of something else; the message says what.
+pub fn read(path: &Path, source: &str, step: i64) -> anyhow::Result<Option<Snapshot>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let parse = || -> anyhow::Result<Snapshot> {
+        let bytes = std::fs::read(path)?;
+        let end = bytes.iter().position(|byte| *byte == b'\n').context("it has no header")?;
+        let header: Header = serde_json::from_slice(&bytes[..end]).context("its header is damaged")?;
+        let payload = &bytes[end + 1..];
+        let wanted = Header::new(source, step, payload);
+        ensure!(header.sha256 == wanted.sha256, "its content is damaged: the SHA-256 differs");
+        ensure!(
+            header == wanted,
+            "it is of {} for {}, this is {} for {source}",
+            header.code,
+            header.source,
+            wanted.code
+        );
+        Ok(rmp_serde::from_slice(payload)?)
+    };
+    parse().map(Some).with_context(|| format!("window snapshot `{}` is not usable", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use features::WindowRules;
+
+    #[test]
+    fn what_is_damaged_or_of_something_else_is_refused() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("windows.snapshot");
+        assert!(read(&path, "http://p", 60_000).expect("none").is_none());
+        let windows = OnlineFeatures::new(WindowRules::default());
+        write(&path, ("http://p", 60_000), (&windows, 300_000), &Workloads::default()).expect("written");
+        assert_eq!(read(&path, "http://p", 60_000).expect("read").map(|snapshot| snapshot.grid), Some(300_000));
+        let other = format!("{:#}", read(&path, "http://q", 60_000).expect_err("another source"));
+        assert!(other.contains("http://p") && other.contains("windows.snapshot"), "{other}");
+        assert!(read(&path, "http://p", 30_000).is_err(), "another distance of samples");
+        let mut bytes = std::fs::read(&path).expect("bytes");
+        *bytes.last_mut().expect("a byte") ^= 1;
+        std::fs::write(&path, &bytes).expect("written");
+        assert!(format!("{:#}", read(&path, "http://p", 60_000).expect_err("damaged")).contains("SHA-256"));
+        std::fs::write(&path, &bytes[..10]).expect("written");
+        assert!(read(&path, "http://p", 60_000).is_err());
+    }
+}
