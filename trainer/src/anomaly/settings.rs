@@ -2,7 +2,7 @@
 
 use clap::Args;
 use features::patterns::{ANOMALY_PATTERNS, Subject};
-use models::anomaly::{AlarmSettings, AnomalyKind, DetectorSettings, ForestSettings, MemberSettings, Rule};
+use models::anomaly::{AlarmSettings, AnomalyKind, DetectorSettings, ForestSettings, MemberSettings, Rule, Side};
 use serde::{Deserialize, Serialize};
 
 /// How the anomaly detector is trained.
@@ -109,6 +109,11 @@ impl AnomalySettings {
                 Subject::Memory | Subject::Disk => AnomalyKind::Resource,
             },
             columns: pattern.columns.iter().map(|column| (*column).to_owned()).collect(),
+            // What falls is no shortage, and falls after every incident. Traffic can be too little or too much.
+            side: match pattern.subject {
+                Subject::Cpu | Subject::Memory | Subject::Disk => Side::Above,
+                Subject::Network => Side::Both,
+            },
         });
         DetectorSettings {
             forest: ForestSettings { trees: self.trees, samples: self.samples, extension: self.extension },
