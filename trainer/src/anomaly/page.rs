@@ -50,7 +50,7 @@ pub fn page(
     }
     page = page
         .section("Figures of the test")
-        .text("An alarm is a run of flagged readings of one node, gaps of up to 10 readings joined; it is right if it meets a labelled incident. Readings are counted one by one below, nothing is point-adjusted. The z-score is the largest distance of six five-minute means from the node's mean, in standard deviations, its threshold chosen on the same slice by the same cost.")
+        .text("An alarm is a run of flagged readings of one node, gaps of up to 10 readings joined; it is right if it meets a labelled incident. Readings are counted one by one below, nothing is point-adjusted. The z-score is the largest distance of six five-minute means from the node's mean, in standard deviations, its threshold the cheapest on the same slice, whatever its precision.")
         .table(&figures(&[("detector", scores), ("z-score", plain)], settings))
         .table(&points(&[("detector", scores), ("z-score", plain)]));
     page = page

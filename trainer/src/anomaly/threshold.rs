@@ -16,6 +16,15 @@ pub struct Costs {
     pub least_precision: f64,
 }
 
+impl Costs {
+    /// The same without a least precision. The z-score is judged by what it is best at: asked for a precision that it cannot
+    /// keep, it would find nothing and be easy to beat.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        Self { least_precision: 0.0, ..self }
+    }
+}
+
 /// What one threshold costs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -34,7 +34,7 @@ pub struct TrainedDetector {
     pub test: Window,
     /// On the test.
     pub scores: AlarmScores,
-    /// The z-score on the test, its threshold chosen in the same way on the same slice.
+    /// The z-score on the test, its threshold the cheapest on the same slice.
     pub zscore: AlarmScores,
     /// Votes and labels of the test, for its curves.
     pub test_votes: (Vec<f32>, Vec<bool>),
@@ -118,7 +118,7 @@ pub fn train_detector(history: &History, settings: &AnomalySettings) -> anyhow::
     let may_teach: Vec<bool> = (0..usual.len()).map(|row| usual[row] && train.contains(history.ts[row])).collect();
     let z = Votes { votes: ZScore::learn(history, &may_teach).votes(history), certain: vec![false; usual.len()] };
     let timeline = z.timeline(history, &odd, &detector);
-    let z_threshold = cheapest(&timeline, validation, &settings.costs())
+    let z_threshold = cheapest(&timeline, validation, &settings.costs().alone())
         .and_then(|curve| curve.choice())
         .map_or_else(|| exceeded_by(&z.votes, history, validation, settings.expected_share), |choice| choice.threshold);
     let zscore = evaluate(&timeline, test, z_threshold);
@@ -168,7 +168,7 @@ impl Known<'_> {
 
     /// What the cheapest threshold costs, however often its alarms are right.
     fn cost(&self, detector: &Detector, vote: &Vote, window: Window) -> Option<f64> {
-        let costs = Costs { least_precision: 0.0, ..self.settings.costs() };
+        let costs = self.settings.costs().alone();
         self.curve(&self.votes(detector, vote), *detector.alarms(), window, &costs)?.choice().map(|choice| choice.cost)
     }
 

@@ -143,8 +143,9 @@ impl ZLearned {
         let votes = learned.votes(known);
         let odd = known.odd();
         let timeline = votes.timeline(known, &odd, &trained.detector);
-        learned.threshold =
-            cheapest(&timeline, trained.validation, &settings.costs()).and_then(|curve| curve.choice()).map_or_else(
+        learned.threshold = cheapest(&timeline, trained.validation, &settings.costs().alone())
+            .and_then(|curve| curve.choice())
+            .map_or_else(
                 || exceeded_by(&votes.votes, known, trained.validation, settings.expected_share),
                 |choice| choice.threshold,
             );
