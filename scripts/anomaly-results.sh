@@ -3,6 +3,7 @@
 #
 # Usage: scripts/anomaly-results.sh [DATA]   DATA: folder with the traces (default: BERTH_TEST_DATA, else ../shared/data)
 #   SEEDS=5                  how many seeds, from 1 on, of injected incidents; those of the synthetic clusters are 200 more
+#   LONG_SEEDS=3             how many of them for bitbrains-rnd, whose three months take longest (never more than SEEDS)
 #   BERTH_ANOMALY_RESULTS    where the work goes (default .berth/anomaly-results)
 # scikit-learn comes from `make test-setup`; without it its lines are left out.
 set -euo pipefail
@@ -10,6 +11,7 @@ cd "$(dirname "$0")/.."
 data=${1:-${BERTH_TEST_DATA:-../shared/data}}
 work=${BERTH_ANOMALY_RESULTS:-.berth/anomaly-results}
 seeds=$(seq 1 "${SEEDS:-5}")
+long_seeds=$(echo "$seeds" | head -n "${LONG_SEEDS:-3}")
 python=${BERTH_SKLEARN_PYTHON:-${BERTH_CACHE:-$HOME/.cache/berth}/venv-xgboost/bin/python}
 binaries=${BERTH_BIN:-${CARGO_TARGET_DIR:-target}/debug}
 # Two of the six kinds come in the test alone, so that nothing has learned them.
@@ -24,8 +26,8 @@ features() { # data root
   berth features --data "$1" build --manifest-out "$1/features.json" >/dev/null
 }
 
-injected() { # set, file, mean days between incidents
-  local set=$1 file=$2 days=$3 seed root
+injected() { # set, file, mean days between incidents, seeds
+  local set=$1 file=$2 days=$3 seeds=$4 seed root
   [ -d "$work/$set" ] || berth collector --data "$work/$set" import csv --mapping "collector/mappings/$set.toml" "$file" >/dev/null
   for seed in $seeds; do
     root=$work/$set-$seed
@@ -53,8 +55,8 @@ synthetic() {
 
 rm -f "$work/figures/"*.json
 if [ -d "$data" ]; then
-  injected alibaba2018-nodes "$data/alibaba2018-nodes/usage_5min.csv.gz" 0.5
-  injected bitbrains-rnd "$data/bitbrains-rnd/nodes_5min.csv.gz" 2
+  injected alibaba2018-nodes "$data/alibaba2018-nodes/usage_5min.csv.gz" 0.5 "$seeds"
+  injected bitbrains-rnd "$data/bitbrains-rnd/nodes_5min.csv.gz" 2 "$long_seeds"
   berth trainer anomaly results --set smd --pairs "$data/smd" --time t_min --step-minutes 1 "${peer[@]}" --out "$work/figures/smd.json"
   berth trainer anomaly results --set asd --pairs "$data/asd" --time t_5min --step-minutes 5 "${peer[@]}" --out "$work/figures/asd.json"
 else

@@ -39,6 +39,8 @@ pub static ANOMALY_PATTERNS: [Pattern; 8] = [
         columns: &[
             "cpu_utilization - cpu_mean_1h",
             "cpu_utilization - cpu_lag_15m",
+            "cpu_change_1h",
+            "cpu_mean_15m - cpu_mean_6h",
             "cpu_std_1h",
             "cpu_pressure",
             "cpu_over_cluster",
@@ -54,6 +56,7 @@ pub static ANOMALY_PATTERNS: [Pattern; 8] = [
             "cpu_utilization - cpu_next_1h_daily_mean",
             "cpu_zscore_24h",
             "cpu_utilization - cpu_p95_24h",
+            "cpu_mean_30m - cpu_p95_7d",
             "load_per_core - load_per_core_mean_24h",
         ],
     },

@@ -5,7 +5,7 @@ mod common;
 use models::FeatureMatrix;
 use models::anomaly::{
     AlarmSettings, AnomalyKind, DetectorSettings, ForestSettings, IsolationForest, LabelledRows, MemberSettings, Rule,
-    fit_detector,
+    Side, fit_detector,
 };
 use models::artifact::{Artifact, ArtifactDraft};
 use rand::{Rng, SeedableRng};
@@ -106,6 +106,7 @@ fn the_python_loader_of_an_artifact_votes_alike() {
             name: name.to_owned(),
             kind: AnomalyKind::Performance,
             columns: columns.to_vec(),
+            side: Side::Both,
         };
         let settings = DetectorSettings {
             forest: ForestSettings { trees: 20, samples: 64, extension },

@@ -10,7 +10,7 @@ use detection::stream::kafka::KafkaArgs;
 use detection::table::Renamed;
 use models::FeatureMatrix;
 use models::anomaly::{
-    AlarmSettings, AnomalyKind, DetectorSettings, ForestSettings, LabelledRows, MemberSettings, fit_detector,
+    AlarmSettings, AnomalyKind, DetectorSettings, ForestSettings, LabelledRows, MemberSettings, Side, fit_detector,
 };
 use models::artifact::{Artifact, ArtifactDraft};
 use std::sync::Arc;
@@ -38,7 +38,12 @@ pub fn detector(columns: &[&str]) -> LoadedDetector {
     let x = FeatureMatrix::new(names.clone(), rows, values).expect("a matrix");
     let settings = DetectorSettings {
         forest: ForestSettings::default(),
-        members: vec![MemberSettings { name: "values".into(), kind: AnomalyKind::Performance, columns: names }],
+        members: vec![MemberSettings {
+            name: "values".into(),
+            kind: AnomalyKind::Performance,
+            columns: names,
+            side: Side::Both,
+        }],
         rules: vec![],
         alarms: AlarmSettings::default(),
         expected_share: 0.005,

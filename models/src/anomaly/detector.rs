@@ -1,7 +1,7 @@
 //! The members together: one row in, one reading out.
 
 use super::finding::Normal;
-use super::{AlarmSettings, AnomalyKind, IsolationForest, Reach, Severity, Tail, Vote};
+use super::{AlarmSettings, AnomalyKind, IsolationForest, Middles, Reach, Severity, Tail, Vote};
 use crate::{FeatureMatrix, ModelError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,8 @@ pub struct Member {
     pub kind: AnomalyKind,
     /// Places of its features in the detector's.
     pub columns: Vec<usize>,
+    /// On which side of their middles its anomalies lie.
+    pub middles: Middles,
     /// Looks at these features.
     pub scorer: Scorer,
     /// Calibrates its scores.
@@ -177,6 +179,12 @@ impl Detector {
         Self { vote, threshold, ..self }
     }
 
+    /// The same with other rules of when readings become alarms.
+    #[must_use]
+    pub fn with_alarms(self, alarms: AlarmSettings) -> Self {
+        Self { alarms, ..self }
+    }
+
     /// The reading of one row. Nothing is allocated.
     ///
     /// # Errors
@@ -211,9 +219,7 @@ impl Detector {
         for (surprise, member) in surprises.iter_mut().zip(&self.members) {
             let mut values = [f32::NAN; MOST_COLUMNS];
             let values = &mut values[..member.columns.len()];
-            for (value, column) in values.iter_mut().zip(&member.columns) {
-                *value = row[*column];
-            }
+            member.fill(row, values);
             *surprise = member.tail.surprise(member.scorer.score_row(values)?);
         }
         Ok(())
@@ -252,9 +258,18 @@ impl Detector {
 }
 
 impl Member {
+    /// Puts what it sees of a row of the detector's features into `values`.
+    pub(super) fn fill(&self, row: &[f32], values: &mut [f32]) {
+        for (value, column) in values.iter_mut().zip(&self.columns) {
+            *value = row[*column];
+        }
+        self.middles.clip(values);
+    }
+
     /// The scorer's scores for each row of the detector's features.
     pub(super) fn scores(&self, x: &FeatureMatrix) -> Result<Vec<f32>, ModelError> {
-        let values = own_values(x, &self.columns);
+        let mut values = own_values(x, &self.columns);
+        self.middles.clip(&mut values);
         match &self.scorer {
             Scorer::Forest(forest) => {
                 let mut scores = vec![0.0; x.rows()];

@@ -2,7 +2,9 @@
 
 use super::detector::{MOST_COLUMNS, MOST_MEMBERS, PlacedRule};
 use super::finding::Normal;
-use super::{AlarmSettings, AnomalyKind, Detector, IsolationForest, Member, Reach, Rule, Scorer, Tail, Vote};
+use super::{
+    AlarmSettings, AnomalyKind, Detector, IsolationForest, Member, Middles, Reach, Rule, Scorer, Side, Tail, Vote,
+};
 use crate::ModelError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -10,8 +12,9 @@ use std::collections::BTreeMap;
 /// The document among the files.
 pub const DETECTOR_FILE: &str = "detector.json";
 
-/// Raised when an older reader would misread the document. Version 1 had forests alone, which are read as they were.
-const VERSION: u32 = 2;
+/// Raised when an older reader would misread the document. Version 1 had forests alone, and members of version 2 looked at both
+/// sides; both are read as they were.
+const VERSION: u32 = 3;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +40,9 @@ struct StoredMember {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reach: Option<Reach>,
     columns: Vec<usize>,
+    /// Absent where the member looks at both sides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    middles: Option<Middles>,
     tail: Tail,
 }
 
@@ -62,6 +68,7 @@ impl Detector {
                 file,
                 reach,
                 columns: member.columns.clone(),
+                middles: (member.middles.side() != Side::Both).then(|| member.middles.clone()),
                 tail: member.tail.clone(),
             }
         });
@@ -108,17 +115,19 @@ impl Detector {
             return damaged("its threshold is not finite".to_owned());
         }
         let mut members = Vec::with_capacity(count);
-        for StoredMember { name, kind, file: stored, reach, columns, tail } in document.members {
+        for StoredMember { name, kind, file: stored, reach, columns, middles, tail } in document.members {
             let scorer = match (stored, reach) {
                 (Some(stored), None) => Scorer::Forest(IsolationForest::from_bytes(&stored, file(&stored)?)?),
                 (None, Some(reach)) if reach.is_sound() => Scorer::Reach(reach),
                 _ => return damaged(format!("member `{name}` has neither a forest nor a sound reach, or both")),
             };
             let is_known = columns.iter().all(|column| *column < features.len()) && columns.len() <= MOST_COLUMNS;
-            if !is_known || columns.len() != scorer.width() || !tail.is_sound() {
+            let middles = middles.unwrap_or_default();
+            let is_sound = middles.is_sound(columns.len()) && tail.is_sound();
+            if !is_known || columns.len() != scorer.width() || !is_sound {
                 return damaged(format!("member `{name}` does not fit its scorer, the features or its calibration"));
             }
-            members.push(Member { name, kind, columns, scorer, tail });
+            members.push(Member { name, kind, columns, middles, scorer, tail });
         }
         let rules = document.rules.into_iter().map(|rule| PlacedRule::new(rule, &features));
         let rules = rules.collect::<Result<_, _>>().map_err(|problem| ModelError::damaged(DETECTOR_FILE, problem))?;

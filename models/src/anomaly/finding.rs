@@ -93,7 +93,8 @@ impl Detector {
             if part <= 0.0 {
                 continue;
             }
-            let values: Vec<f32> = member.columns.iter().map(|column| row[*column]).collect();
+            let mut values = vec![f32::NAN; member.columns.len()];
+            member.fill(row, &mut values);
             let mut credits = vec![0.0; values.len()];
             member.scorer.credits(&values, &mut credits)?;
             let raised: f64 = credits.iter().map(|credit| credit.max(0.0)).sum();

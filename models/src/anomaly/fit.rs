@@ -3,7 +3,8 @@
 use super::detector::{MOST_COLUMNS, MOST_MEMBERS, PlacedRule, own_values};
 use super::finding::Normal;
 use super::{
-    AlarmSettings, AnomalyKind, Detector, ForestSettings, IsolationForest, Member, Reach, Rule, Scorer, Tail, Vote,
+    AlarmSettings, AnomalyKind, Detector, ForestSettings, IsolationForest, Member, Middles, Reach, Rule, Scorer, Side,
+    Tail, Vote,
 };
 use crate::{FeatureMatrix, ModelError};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ pub struct MemberSettings {
     pub kind: AnomalyKind,
     /// Its features.
     pub columns: Vec<String>,
+    /// On which side of their middles its anomalies lie.
+    pub side: Side,
 }
 
 /// What a detector is fitted with.
@@ -93,10 +96,13 @@ fn fit(
         let columns = columns.collect::<Result<Vec<usize>, _>>()?;
         let forest_settings =
             ForestSettings { extension: settings.forest.extension.min(columns.len() - 1), ..settings.forest };
-        let values = own_values(&usual, &columns);
+        let mut values = own_values(&usual, &columns);
+        let middles = Middles::fit(&values, columns.len(), member.side);
+        middles.clip(&mut values);
         let forest = IsolationForest::fit(&values, columns.len(), &forest_settings, seed.wrapping_add(place as u64))?;
         let calibrated = |name: String, columns: Vec<usize>, scorer: Scorer| {
-            let mut calibrated = Member { name, kind: member.kind, columns, scorer, tail: Tail::new(&[]) };
+            let middles = middles.clone();
+            let mut calibrated = Member { name, kind: member.kind, columns, middles, scorer, tail: Tail::new(&[]) };
             calibrated.tail = Tail::new(&calibrated.scores(&usual)?);
             Ok::<Member, ModelError>(calibrated)
         };

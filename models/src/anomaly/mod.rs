@@ -9,6 +9,7 @@ mod fit;
 pub mod forest;
 mod reach;
 pub mod series;
+mod side;
 mod tail;
 mod vote;
 
@@ -22,6 +23,7 @@ pub use finding::{Blame, Finding};
 pub use fit::{DetectorSettings, LabelledRows, MemberSettings, REACH, fit_detector, fit_detector_with_reach};
 pub use forest::{ForestSettings, IsolationForest};
 pub use reach::Reach;
+pub use side::{Middles, Side};
 pub use tail::Tail;
 pub use vote::Vote;
 

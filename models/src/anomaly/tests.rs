@@ -24,6 +24,7 @@ fn settings() -> DetectorSettings {
         name: name.to_owned(),
         kind,
         columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+        side: Side::Both,
     };
     DetectorSettings {
         forest: ForestSettings::default(),
@@ -108,6 +109,28 @@ fn files_give_the_same_detector_whatever_the_threads() {
         let alone = read.read(x.row(row)).expect("a row");
         assert_eq!(alone, detector.reading(x.row(row), &surprises[2 * row..2 * row + 2]), "row {row}");
     }
+}
+
+#[test]
+fn what_lies_on_the_other_side_is_usual_and_blamed_for_nothing() {
+    let (x, odd) = rows();
+    let usual: Vec<bool> = odd.iter().map(|odd| !odd).collect();
+    let mut above = settings();
+    above.members[1].side = Side::Above;
+    let labelled = LabelledRows { x: &x, odd: &odd, usual: &usual };
+    let detector = fit_detector_with_reach(&labelled, &above, 7).expect("a detector");
+    let detector = detector.with_vote(Vote::Largest, 1.0);
+    // Usual memory lies between 0.25 and 0.35.
+    let vote = |memory: f32| detector.read(&[0.5, 0.5, memory, 5.0]).expect("a row").vote;
+    assert!(vote(0.6) > 3.0 && vote(0.0) < 1.0, "{} {}", vote(0.6), vote(0.0));
+    assert_eq!(vote(0.0), vote(0.2));
+    let blamed = |memory: f32| {
+        let finding = detector.explain(&[0.5, 0.5, memory, 5.0], 9).expect("a row");
+        finding.blame.iter().find(|blame| blame.feature == "memory").map_or(0.0, |blame| blame.share)
+    };
+    assert!(blamed(0.6) > 0.9 && blamed(0.0) < 0.5, "{} {}", blamed(0.6), blamed(0.0));
+    let read = Detector::from_files(&detector.to_files().expect("files")).expect("our own files");
+    assert_eq!(read, detector);
 }
 
 #[test]

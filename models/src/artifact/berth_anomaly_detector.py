@@ -80,6 +80,14 @@ class Reach:
         return np.where(np.isnan(x).all(axis=1), np.nan, np.log(length + 1e-9)).astype(np.float32)
 
 
+def one_sided(middles, x):
+    """Values on the other side of the middle count as the middle; a missing one stays missing."""
+    if middles is None:
+        return x
+    clip = {"above": np.maximum, "below": np.minimum}[middles["side"]]
+    return clip(x, np.array(middles["medians"], np.float32))
+
+
 def surprise(knots, scores):
     """How rare scores are: lines between the knots, the slope of the last half surprise beyond them."""
     if not knots:
@@ -96,6 +104,8 @@ class AnomalyDetector:
     def __init__(self, folder):
         folder = Path(folder)
         self.document = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
+        if self.document["version"] > 3:
+            raise ValueError("not a detector of this version")
         self.scorers = [
             Reach(member["reach"]) if "reach" in member else Forest((folder / member["file"]).read_bytes())
             for member in self.document["members"]
@@ -118,7 +128,9 @@ class AnomalyDetector:
         x = np.asarray(rows[self.document["features"]] if isinstance(rows, pd.DataFrame) else rows, dtype=np.float32)
         surprises = np.stack(
             [
-                surprise(member["tail"]["knots"], scorer.score(x[:, member["columns"]]))
+                surprise(
+                    member["tail"]["knots"], scorer.score(one_sided(member.get("middles"), x[:, member["columns"]]))
+                )
                 for member, scorer in zip(self.document["members"], self.scorers)
             ],
             axis=1,

@@ -27,6 +27,6 @@ pub use page::page;
 pub(crate) use page::{figures, points as point_figures};
 pub use points::{PointScores, precision_recall, roc_auc, roc_curve};
 pub use settings::AnomalySettings;
-pub use threshold::{CostCurve, CostPoint, cheapest};
+pub use threshold::{CostCurve, CostPoint, Costs, cheapest};
 pub use train::{Judged, TrainedDetector, VoteChoice, train_detector};
 pub use zscore::ZScore;

@@ -50,7 +50,7 @@ pub fn page(
     }
     page = page
         .section("Figures of the test")
-        .text("An alarm is a run of flagged readings of one node, gaps of up to 10 readings joined; it is right if it meets a labelled incident. Readings are counted one by one below, nothing is point-adjusted. The z-score is the largest distance of six five-minute means from the node's mean, in standard deviations, its threshold chosen on the same slice by the same cost.")
+        .text("An alarm is a run of flagged readings of one node, gaps of up to 10 readings joined; it is right if it meets a labelled incident. Readings are counted one by one below, nothing is point-adjusted. The z-score is the largest distance of six five-minute means from the node's mean, in standard deviations, its threshold the cheapest on the same slice, whatever its precision.")
         .table(&figures(&[("detector", scores), ("z-score", plain)], settings))
         .table(&points(&[("detector", scores), ("z-score", plain)]));
     page = page
@@ -61,10 +61,12 @@ pub fn page(
     page = match &trained.choice {
         VoteChoice::ByCost(curve) => page
             .text(&format!(
-                "On the validation slice: {} × missed incident + {} × false alarm. The cheapest threshold is {:.3}; of several, the middle one.",
+                "On the validation slice: {} × missed incident + {} × false alarm. The chosen threshold is {:.3}; of several equally good ones, the middle one. {} readings in a row raise an alarm. {}",
                 settings.missed_cost,
                 settings.false_alarm_cost,
-                trained.detector.threshold()
+                trained.detector.threshold(),
+                trained.detector.alarms().raise_after,
+                precision_there(curve, settings.least_precision)
             ))
             .chart("Cost against threshold", cost_chart(curve)),
         VoteChoice::ByShare(share) => page.note(
@@ -89,6 +91,21 @@ pub fn page(
         ]);
     }
     page.section("Rules").table(&checks).html()
+}
+
+/// Whether the chosen threshold's alarms were right as often as they should.
+fn precision_there(curve: &super::CostCurve, least: f64) -> String {
+    let precision = figure(curve.choice().and_then(|choice| choice.precision()), 3);
+    let is_precise = curve.choice().is_some_and(|choice| choice.is_precise(least));
+    match is_precise {
+        _ if least <= 0.0 => format!("A share of {precision} of its alarms there were right; nothing was asked of it."),
+        true => format!(
+            "It is the cheapest of those whose alarms there were right in a share of at least {least}: {precision}."
+        ),
+        false => format!(
+            "No threshold's alarms there were right in a share of at least {least}, so cost alone decided: {precision} were right."
+        ),
+    }
 }
 
 /// The table that the terminal shows too.

@@ -1,8 +1,9 @@
 //! The section `[trainer.anomaly]`.
 
+use super::Costs;
 use clap::Args;
 use features::patterns::{ANOMALY_PATTERNS, Subject};
-use models::anomaly::{AlarmSettings, AnomalyKind, DetectorSettings, ForestSettings, MemberSettings, Rule};
+use models::anomaly::{AlarmSettings, AnomalyKind, DetectorSettings, ForestSettings, MemberSettings, Rule, Side};
 use serde::{Deserialize, Serialize};
 
 /// How the anomaly detector is trained.
@@ -33,15 +34,22 @@ pub struct AnomalySettings {
     /// What a false alarm costs
     #[arg(long, env = "BERTH_TRAINER_ANOMALY_FALSE_ALARM_COST", default_value_t = 1.0, value_name = "COST")]
     pub false_alarm_cost: f64,
+    /// Least share of alarms that meet a labelled incident of the validation slice: the threshold is the cheapest of those that
+    /// keep it, or of all where none does; 0 goes by cost alone
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_LEAST_PRECISION", default_value_t = 0.9, value_name = "SHARE")]
+    pub least_precision: f64,
     /// Share of readings above the threshold where the validation slice has no labelled incident
     #[arg(long, env = "BERTH_TRAINER_ANOMALY_EXPECTED_SHARE", default_value_t = 0.002, value_name = "SHARE")]
     pub expected_share: f64,
     /// Hours after an incident that teach nothing, since windows still remember it
     #[arg(long, env = "BERTH_TRAINER_ANOMALY_AFTERMATH_HOURS", default_value_t = 2.0, value_name = "HOURS")]
     pub aftermath_hours: f64,
-    /// Readings in a row that raise an alarm
+    /// Fewest readings in a row that raise an alarm, and as many where no incident is labelled
     #[arg(long, env = "BERTH_TRAINER_ANOMALY_RAISE_AFTER", default_value_t = 2, value_name = "READINGS")]
     pub raise_after: u16,
+    /// Most readings in a row that raise an alarm: the number is chosen together with the threshold
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_RAISE_AFTER_AT_MOST", default_value_t = 4, value_name = "READINGS")]
+    pub raise_after_at_most: u16,
     /// Usual readings in a row that end an alarm
     #[arg(long, env = "BERTH_TRAINER_ANOMALY_CLEAR_AFTER", default_value_t = 3, value_name = "READINGS")]
     pub clear_after: u16,
@@ -58,9 +66,11 @@ impl Default for AnomalySettings {
             validation_share: 0.4,
             missed_cost: 10.0,
             false_alarm_cost: 1.0,
+            least_precision: 0.9,
             expected_share: 0.002,
             aftermath_hours: 2.0,
             raise_after: 2,
+            raise_after_at_most: 4,
             clear_after: 3,
         }
     }
@@ -88,6 +98,9 @@ impl AnomalySettings {
                 return wrong(key, "finite and above 0", cost);
             }
         }
+        if !(0.0..=1.0).contains(&self.least_precision) {
+            return wrong("least_precision", "between 0 and 1", self.least_precision);
+        }
         if !(self.expected_share > 0.0 && self.expected_share <= 0.5) {
             return wrong("expected_share", "above 0 and at most 0.5", self.expected_share);
         }
@@ -97,7 +110,19 @@ impl AnomalySettings {
         if self.raise_after == 0 || self.clear_after == 0 {
             return wrong("raise_after and clear_after", "at least 1", 0.0);
         }
+        if !(self.raise_after..=12).contains(&self.raise_after_at_most) {
+            return wrong(
+                "raise_after_at_most",
+                "at least `raise_after` and at most 12",
+                self.raise_after_at_most.into(),
+            );
+        }
         Ok(())
+    }
+
+    /// What a threshold is chosen by.
+    pub fn costs(&self) -> Costs {
+        Costs { missed: self.missed_cost, false_alarm: self.false_alarm_cost, least_precision: self.least_precision }
     }
 
     /// The detector that is wanted: one forest per pattern, rules on availability.
@@ -109,6 +134,11 @@ impl AnomalySettings {
                 Subject::Memory | Subject::Disk => AnomalyKind::Resource,
             },
             columns: pattern.columns.iter().map(|column| (*column).to_owned()).collect(),
+            // What falls is no shortage, and falls after every incident. Traffic can be too little or too much.
+            side: match pattern.subject {
+                Subject::Cpu | Subject::Memory | Subject::Disk => Side::Above,
+                Subject::Network => Side::Both,
+            },
         });
         DetectorSettings {
             forest: ForestSettings { trees: self.trees, samples: self.samples, extension: self.extension },

@@ -27,6 +27,8 @@ fn label(kind: &str, severity: &str, from: i64, until: i64) -> Label {
 }
 
 const ALL: Window = Window { from: 0, until: i64::MAX };
+/// A missed incident is as dear as ten false alarms, which may be as many as there are.
+const DEAR: Costs = Costs { missed: 10.0, false_alarm: 1.0, least_precision: 0.0 };
 /// Every reading counts at once.
 const AT_ONCE: AlarmSettings = AlarmSettings { raise_after: 1, clear_after: 1, info_share: 1.0, critical_factor: 9.0 };
 
@@ -90,12 +92,21 @@ fn the_cheapest_threshold_follows_the_costs() {
     assert_eq!(evaluate(&timeline, ALL, 0.5).cost(10.0, 1.0), 0.0);
     // Finding the faint one costs twelve false alarms: too dear at 10 each, worth it at 20.
     for (missed_cost, threshold, cost) in [(10.0, 3.0..=5.0, 10.0), (20.0, 0.5..=2.0, 12.0)] {
-        let choice = cheapest(&timeline, ALL, missed_cost, 1.0).expect("labels").choice().expect("a choice");
+        let costs = Costs { missed: missed_cost, ..DEAR };
+        let choice = cheapest(&timeline, ALL, &costs).expect("labels").choice().expect("a choice");
         assert_eq!(choice.cost, cost, "{choice:?}");
         assert!(threshold.contains(&choice.threshold) && choice.threshold > *threshold.start(), "{choice:?}");
     }
+    // Finding the faint one makes 12 of 14 alarms false, which is refused where half of them must be right.
+    let precise = Costs { missed: 20.0, least_precision: 0.5, ..DEAR };
+    let choice = cheapest(&timeline, ALL, &precise).expect("labels").choice().expect("a choice");
+    assert_eq!((choice.cost, choice.precision()), (20.0, Some(1.0)), "{choice:?}");
+    // Where lone readings vote highest no threshold is precise enough, and the cheapest of all stands.
+    let louder: Vec<f32> = votes.iter().map(|vote| if *vote == 3.0 { 9.0 } else { *vote }).collect();
+    let choice = cheapest(&Timeline { votes: &louder, ..timeline.clone() }, ALL, &precise).expect("labels").choice();
+    assert_eq!(choice.map(|choice| (choice.cost, choice.is_precise(0.5))), Some((12.0, false)));
     let unlabelled = History { labels: vec![vec![], vec![]], ..history.clone() };
-    assert_eq!(cheapest(&Timeline { history: &unlabelled, ..timeline }, ALL, 10.0, 1.0), None);
+    assert_eq!(cheapest(&Timeline { history: &unlabelled, ..timeline }, ALL, &DEAR), None);
 }
 
 #[test]
@@ -151,6 +162,8 @@ fn a_trained_detector_finds_what_the_zscore_cannot_see() {
     assert!(scores.points.roc_auc > Some(0.95) && trained.zscore.points.roc_auc < Some(0.65), "{:?}", trained.zscore);
     let VoteChoice::ByCost(curve) = &trained.choice else { panic!("there are labels") };
     assert_eq!(curve.choice().map(|choice| choice.threshold), Some(trained.detector.threshold()));
+    let chosen = trained.detector.alarms().raise_after;
+    assert!((settings.raise_after..=settings.raise_after_at_most).contains(&chosen), "{chosen}");
     let again = train_detector(&history, &settings).expect("ten days");
     assert_eq!(again.detector.to_files().expect("files"), trained.detector.to_files().expect("files"));
 }

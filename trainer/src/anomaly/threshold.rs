@@ -5,6 +5,26 @@ use super::evaluate::Counts;
 use crate::folds::Window;
 use serde::{Deserialize, Serialize};
 
+/// What alarms cost, and how often they must be right.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Costs {
+    /// Of a missed incident.
+    pub missed: f64,
+    /// Of a false alarm.
+    pub false_alarm: f64,
+    /// Least share of alarms that meet an incident; 0 asks for nothing.
+    pub least_precision: f64,
+}
+
+impl Costs {
+    /// The same without a least precision. The z-score is judged by what it is best at: asked for a precision that it cannot
+    /// keep, it would find nothing and be easy to beat.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        Self { least_precision: 0.0, ..self }
+    }
+}
+
 /// What one threshold costs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -13,7 +33,9 @@ pub struct CostPoint {
     pub threshold: f32,
     /// Missed incidents.
     pub missed: usize,
-    /// False alarms.
+    /// Alarms.
+    pub alarms: usize,
+    /// Those that meet no incident.
     pub false_alarms: usize,
     /// What both cost.
     pub cost: f64,
@@ -36,10 +58,10 @@ const TRIED: usize = 80;
 /// every incident and would look free.
 const MOST_FLAGGED: f64 = 0.08;
 
-/// Tries thresholds on the votes within `window` and picks the cheapest; of several equally cheap neighbours the middle
-/// one, which has the most room on both sides. `None` where the window has no labelled incident or no reading: nothing
-/// tells a good threshold from a bad one then.
-pub fn cheapest(timeline: &Timeline<'_>, window: Window, missed_cost: f64, false_alarm_cost: f64) -> Option<CostCurve> {
+/// Tries thresholds on the votes within `window` and picks the cheapest of those whose alarms are right often enough, or of
+/// all where none are; of several equally cheap neighbours the middle one, which has the most room on both sides. `None`
+/// where the window has no labelled incident or no reading: nothing tells a good threshold from a bad one then.
+pub fn cheapest(timeline: &Timeline<'_>, window: Window, costs: &Costs) -> Option<CostCurve> {
     let rows = timeline.history.rows_in(window);
     let mut votes: Vec<f32> =
         rows.into_iter().flatten().map(|row| timeline.votes[row]).filter(|vote| vote.is_finite()).collect();
@@ -69,20 +91,35 @@ pub fn cheapest(timeline: &Timeline<'_>, window: Window, missed_cost: f64, false
             return None;
         }
         let (missed, false_alarms) = (incidents - found, counts.alarms - counts.right);
-        let cost = missed as f64 * missed_cost + false_alarms as f64 * false_alarm_cost;
-        points.push(CostPoint { threshold, missed, false_alarms, cost });
+        let cost = missed as f64 * costs.missed + false_alarms as f64 * costs.false_alarm;
+        points.push(CostPoint { threshold, missed, alarms: counts.alarms, false_alarms, cost });
     }
-    let least = points.iter().map(|point| point.cost).min_by(f64::total_cmp)?;
+    let any_is_precise = points.iter().any(|point| point.is_precise(costs.least_precision));
+    let may_be_chosen = |point: &CostPoint| !any_is_precise || point.is_precise(costs.least_precision);
+    let least = points.iter().filter(|point| may_be_chosen(point)).map(|point| point.cost).min_by(f64::total_cmp)?;
+    let is_cheapest = |point: &CostPoint| may_be_chosen(point) && point.cost == least;
     // The longest run of cheapest neighbours.
     let mut best = 0..0;
     let mut from = 0;
-    for run in points.chunk_by(|left, right| (left.cost == least) == (right.cost == least)) {
-        if run[0].cost == least && run.len() > best.len() {
+    for run in points.chunk_by(|left, right| is_cheapest(left) == is_cheapest(right)) {
+        if is_cheapest(&run[0]) && run.len() > best.len() {
             best = from..from + run.len();
         }
         from += run.len();
     }
     Some(CostCurve { chosen: best.start + best.len() / 2, points })
+}
+
+impl CostPoint {
+    /// Share of the alarms that meet an incident; absent without any.
+    pub fn precision(&self) -> Option<f64> {
+        (self.alarms > 0).then(|| (self.alarms - self.false_alarms) as f64 / self.alarms as f64)
+    }
+
+    /// Whether its alarms are right often enough; none at all are not.
+    pub fn is_precise(&self, least: f64) -> bool {
+        least <= 0.0 || self.precision() >= Some(least)
+    }
 }
 
 impl CostCurve {

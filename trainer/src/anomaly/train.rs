@@ -1,10 +1,10 @@
 //! Training: the forests on usual rows, the vote on labelled ones, the threshold on the hours after them.
 
-use super::{AlarmScores, AnomalySettings, CostCurve, History, Timeline, ZScore, cheapest, evaluate};
+use super::{AlarmScores, AnomalySettings, CostCurve, CostPoint, Costs, History, Timeline, ZScore, cheapest, evaluate};
 use crate::folds::{TooShort, Window};
 use cluster::{DAY_MS, GRID_STEP_MS, HOUR_MS, grid_floor};
 use models::FeatureMatrix;
-use models::anomaly::{Detector, LabelledRows, Scorer, Vote, fit_detector_with_reach};
+use models::anomaly::{AlarmSettings, Detector, LabelledRows, Scorer, Vote, fit_detector_with_reach};
 use std::time::Instant;
 
 /// Windows of a day: shorter history has no usual day to compare with.
@@ -34,7 +34,7 @@ pub struct TrainedDetector {
     pub test: Window,
     /// On the test.
     pub scores: AlarmScores,
-    /// The z-score on the test, its threshold chosen in the same way on the same slice.
+    /// The z-score on the test, its threshold the cheapest on the same slice.
     pub zscore: AlarmScores,
     /// Votes and labels of the test, for its curves.
     pub test_votes: (Vec<f32>, Vec<bool>),
@@ -118,7 +118,7 @@ pub fn train_detector(history: &History, settings: &AnomalySettings) -> anyhow::
     let may_teach: Vec<bool> = (0..usual.len()).map(|row| usual[row] && train.contains(history.ts[row])).collect();
     let z = Votes { votes: ZScore::learn(history, &may_teach).votes(history), certain: vec![false; usual.len()] };
     let timeline = z.timeline(history, &odd, &detector);
-    let z_threshold = cheapest(&timeline, validation, settings.missed_cost, settings.false_alarm_cost)
+    let z_threshold = cheapest(&timeline, validation, &settings.costs().alone())
         .and_then(|curve| curve.choice())
         .map_or_else(|| exceeded_by(&z.votes, history, validation, settings.expected_share), |choice| choice.threshold);
     let zscore = evaluate(&timeline, test, z_threshold);
@@ -155,17 +155,21 @@ struct Known<'a> {
 const FACTORS: [f32; 4] = [0.6, 0.8, 1.25, 1.6];
 
 impl Known<'_> {
-    /// The cheapest threshold of a vote within a window; `None` where nothing is labelled.
-    fn curve(&self, detector: &Detector, vote: &Vote, window: Window) -> Option<CostCurve> {
+    fn votes(&self, detector: &Detector, vote: &Vote) -> Vec<f32> {
         let rows = self.surprises.chunks_exact(detector.members().len());
-        let votes: Vec<f32> = rows.map(|surprises| vote.of(surprises)).collect();
-        let Self { history, odd, certain, .. } = *self;
-        let timeline = Timeline { history, votes: &votes, certain, odd, alarms: *detector.alarms() };
-        cheapest(&timeline, window, self.settings.missed_cost, self.settings.false_alarm_cost)
+        rows.map(|surprises| vote.of(surprises)).collect()
     }
 
+    /// The thresholds of votes within a window and the best of them; `None` where nothing is labelled.
+    fn curve(&self, votes: &[f32], alarms: AlarmSettings, window: Window, costs: &Costs) -> Option<CostCurve> {
+        let Self { history, odd, certain, .. } = *self;
+        cheapest(&Timeline { history, votes, certain, odd, alarms }, window, costs)
+    }
+
+    /// What the cheapest threshold costs, however often its alarms are right.
     fn cost(&self, detector: &Detector, vote: &Vote, window: Window) -> Option<f64> {
-        self.curve(detector, vote, window)?.choice().map(|choice| choice.cost)
+        let costs = self.settings.costs().alone();
+        self.curve(&self.votes(detector, vote), *detector.alarms(), window, &costs)?.choice().map(|choice| choice.cost)
     }
 
     /// Factors that make the largest surprise cheaper on the training slice: one member after the other, twice. It begins
@@ -198,16 +202,31 @@ impl Known<'_> {
         Some(Vote::Scaled(factors))
     }
 
-    /// Tries the votes that there are, each with its cheapest threshold on the validation slice.
+    /// Tries the votes that there are, each with every number of readings in a row that may raise an alarm and with the
+    /// threshold that is best for both on the validation slice.
     fn choose(&self, fitted: Detector, train: Window, validation: Window) -> (Detector, VoteChoice) {
+        let costs = self.settings.costs();
+        let mut tried: Vec<(Vote, AlarmSettings, CostPoint, CostCurve)> = Vec::new();
         let candidates = [Some(Vote::Largest), Some(fitted.vote().clone()), self.scaled(&fitted, train)];
-        let tried = candidates.into_iter().flatten().filter_map(|vote| {
-            let curve = self.curve(&fitted, &vote, validation)?;
-            let choice = curve.choice()?;
-            Some((vote, choice, curve))
+        for vote in candidates.into_iter().flatten() {
+            let votes = self.votes(&fitted, &vote);
+            for raise_after in self.settings.raise_after..=self.settings.raise_after_at_most {
+                let alarms = AlarmSettings { raise_after, ..*fitted.alarms() };
+                let curve = self.curve(&votes, alarms, validation, &costs);
+                if let Some((choice, curve)) = curve.and_then(|curve| Some((curve.choice()?, curve))) {
+                    tried.push((vote.clone(), alarms, choice, curve));
+                }
+            }
+        }
+        let rank = |point: &CostPoint| (!point.is_precise(costs.least_precision), point.cost);
+        let best = tried.into_iter().min_by(|left, right| {
+            let (left, right) = (rank(&left.2), rank(&right.2));
+            left.0.cmp(&right.0).then(left.1.total_cmp(&right.1))
         });
-        match tried.min_by(|left, right| left.1.cost.total_cmp(&right.1.cost)) {
-            Some((vote, choice, curve)) => (fitted.with_vote(vote, choice.threshold), VoteChoice::ByCost(curve)),
+        match best {
+            Some((vote, alarms, choice, curve)) => {
+                (fitted.with_vote(vote, choice.threshold).with_alarms(alarms), VoteChoice::ByCost(curve))
+            }
             // Nothing is labelled there: the threshold of the fit stands.
             None => (fitted, VoteChoice::ByShare(self.settings.expected_share)),
         }

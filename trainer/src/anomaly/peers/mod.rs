@@ -22,7 +22,7 @@ pub use settings::{CompareSettings, Primary};
 pub use table::{TableRows, TableSettings, read_tables};
 pub use task::Task;
 
-use super::{AlarmScores, CostCurve, cheapest, evaluate};
+use super::{AlarmScores, CostCurve, Costs, cheapest, evaluate};
 use crate::anomaly::train::exceeded_by;
 use anyhow::Context;
 use clap::ValueEnum;
@@ -229,7 +229,8 @@ fn zscore(task: &Task) -> Scored {
 fn judge(task: &Task, kind: PeerKind, scored: Scored, settings: &CompareSettings) -> PeerResult {
     let certain = vec![false; task.odd.len()];
     let timeline = task.timeline(&scored.scores, &certain, settings);
-    let curve = cheapest(&timeline, task.validation, settings.missed_cost, settings.false_alarm_cost);
+    let costs = Costs { missed: settings.missed_cost, false_alarm: settings.false_alarm_cost, least_precision: 0.0 };
+    let curve = cheapest(&timeline, task.validation, &costs);
     let (threshold, choice) = match curve.and_then(|curve| Some((curve.choice()?.threshold, curve))) {
         Some((threshold, curve)) => (threshold, ThresholdChoice::ByCost(curve)),
         None => (

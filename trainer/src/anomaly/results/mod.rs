@@ -143,7 +143,7 @@ impl ZLearned {
         let votes = learned.votes(known);
         let odd = known.odd();
         let timeline = votes.timeline(known, &odd, &trained.detector);
-        learned.threshold = cheapest(&timeline, trained.validation, settings.missed_cost, settings.false_alarm_cost)
+        learned.threshold = cheapest(&timeline, trained.validation, &settings.costs().alone())
             .and_then(|curve| curve.choice())
             .map_or_else(
                 || exceeded_by(&votes.votes, known, trained.validation, settings.expected_share),

@@ -7,7 +7,9 @@ use crate::anomaly::PointScores;
 use anyhow::ensure;
 use detection::table::RowCounts;
 use models::FeatureMatrix;
-use models::anomaly::{AnomalyKind, Detector, DetectorSettings, LabelledRows, MemberSettings, Vote, fit_detector};
+use models::anomaly::{
+    AnomalyKind, Detector, DetectorSettings, LabelledRows, MemberSettings, Side, Vote, fit_detector,
+};
 use serde::Serialize;
 use std::path::Path;
 use std::time::Instant;
@@ -185,6 +187,7 @@ fn detector_settings(profile: &Profile, settings: &TableSettings) -> DetectorSet
                 name: if forests == 1 { name.clone() } else { format!("{name}-{}", forest + 1) },
                 kind: AnomalyKind::Performance,
                 columns: columns.iter().skip(forest).step_by(forests).cloned().collect(),
+                side: Side::Both,
             });
         }
     }
@@ -194,6 +197,7 @@ fn detector_settings(profile: &Profile, settings: &TableSettings) -> DetectorSet
             name: format!("column-{}", place + 1),
             kind: AnomalyKind::Performance,
             columns: vec![column.clone()],
+            side: Side::Both,
         }));
     }
     debug_assert!(members.len() <= MOST_MEMBERS, "the profile has checked it");
