@@ -103,9 +103,10 @@ impl Scorer<'_> {
             let fresh = node.filter(|node| self.is_fresh(node));
             let after = fresh.map(|node| self.after(node, name, &expected)).unwrap_or_default();
             let anomaly = fresh.and_then(|node| node.anomaly.as_ref());
+            let valued = values.as_ref().and_then(|values| values[place].as_ref());
             let parts = Parts {
                 load: load_part(&after),
-                placement: values.as_ref().and_then(|values| values[place]),
+                placement: valued.map(|valued| valued.unit),
                 anomaly: anomaly.map(|anomaly| match anomaly.severity {
                     Some(Severity::Critical) => 0.0,
                     _ => f64::from(1.0 - anomaly.score),
@@ -118,7 +119,7 @@ impl Scorer<'_> {
                 parts,
                 data_age_seconds: node.map(|node| (self.now - node.sampled_at).max(0) as f64 / 1e3),
                 severity: anomaly.and_then(|anomaly| anomaly.severity),
-                detail: self.request.detail().then(|| reasons::detail(&after, &expected, fresh)),
+                detail: self.request.detail().then(|| reasons::detail(&after, &expected, fresh, valued)),
             });
         }
         neutral(&mut nodes);
@@ -163,8 +164,8 @@ impl Scorer<'_> {
         self.request.in_flight.get(name).map_or(Amount::default(), InFlight::amount)
     }
 
-    /// The agent's value of every candidate with fresh data, in 0..1 over them.
-    fn placement(&self, pod: &PodAsk, facts: &PodFacts, course: &PodCourse) -> Option<Vec<Option<f64>>> {
+    /// What the agent says of every candidate with fresh data.
+    fn placement(&self, pod: &PodAsk, facts: &PodFacts, course: &PodCourse) -> Option<Vec<Option<Valued>>> {
         let Algorithm::Placement(network) = &self.agent?.algorithm else { return None };
         let mut rows = Vec::with_capacity(self.candidates.len() * network.features().len());
         let mut known = Vec::with_capacity(self.candidates.len());
@@ -184,7 +185,8 @@ impl Scorer<'_> {
         if let Some(shadow) = self.shadow {
             shadow.compare_choice(self.registry, &rows);
         }
-        let mut units = unit(&values);
+        let mut leans = if self.request.detail() { reasons::leans(network, &rows) } else { Vec::new() }.into_iter();
+        let mut units = unit(&values).map(|unit| Valued { unit, leans: leans.next().unwrap_or_default() });
         Some(known.into_iter().map(|known| if known { units.next() } else { None }).collect())
     }
 
@@ -215,6 +217,15 @@ impl Scorer<'_> {
         }
         list
     }
+}
+
+/// What the agent says of a candidate.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Valued {
+    /// In 0..1 over the candidates.
+    pub unit: f64,
+    /// What sets it apart from the other candidates; empty where nobody asks.
+    pub leans: Vec<reasons::Lean>,
 }
 
 /// One forecast, and what it is with the pod.

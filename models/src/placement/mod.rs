@@ -123,6 +123,31 @@ impl PlacementNetwork {
         list.sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.feature.cmp(&b.feature)));
         Ok(list)
     }
+
+    /// For each row what each feature adds to its value, against the mean of all rows in that feature: row-major, in the order
+    /// of the features. Interactions count with every feature that takes part in them, so a row need not sum to its value.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] when `rows` is not whole rows.
+    pub fn contributions(&self, rows: &[f32]) -> Result<Vec<f32>, ModelError> {
+        let width = self.features.len();
+        let (mut scratch, mut base, mut without) = (Scratch::default(), Vec::new(), Vec::new());
+        self.score(rows, &mut scratch, &mut base)?;
+        let mut contributions = vec![0.0; rows.len()];
+        let mut moved = rows.to_vec();
+        for feature in 0..width {
+            let mean = rows.iter().skip(feature).step_by(width).sum::<f32>() / base.len().max(1) as f32;
+            moved.iter_mut().skip(feature).step_by(width).for_each(|value| *value = mean);
+            self.score(&moved, &mut scratch, &mut without)?;
+            let places = contributions.iter_mut().skip(feature).step_by(width);
+            for (place, (value, other)) in places.zip(base.iter().zip(&without)) {
+                *place = value - other;
+            }
+            let own = rows.iter().skip(feature).step_by(width);
+            moved.iter_mut().skip(feature).step_by(width).zip(own).for_each(|(value, own)| *value = *own);
+        }
+        Ok(contributions)
+    }
 }
 
 #[cfg(test)]

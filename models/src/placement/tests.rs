@@ -100,3 +100,17 @@ proptest! {
         prop_assert_eq!(scores(&network, &turned.concat()), expected);
     }
 }
+
+#[test]
+fn a_linear_networks_contributions_are_weight_times_distance_from_the_mean() {
+    let skip = vec![-2.0, 1.0];
+    let layer = Layer { inputs: 2, outputs: 1, weights: vec![0.0; 2], bias: vec![0.5] };
+    let network = PlacementNetwork::new(names(2), skip, vec![layer]).expect("a network");
+    // Means: 0.4 and 3.
+    let contributions = network.contributions(&[0.2, 3.0, 0.6, 3.0]).expect("contributions");
+    for (got, wanted) in contributions.iter().zip([0.4, 0.0, -0.4, 0.0]) {
+        assert!((got - wanted).abs() < 1e-6, "{contributions:?}");
+    }
+    assert!(network.contributions(&[1.0]).is_err());
+    assert!(network.contributions(&[]).expect("none").is_empty());
+}

@@ -1,11 +1,12 @@
 //! Why a node has its score, in words that an engineer can check.
 
-use super::After;
+use super::{After, Valued};
 use crate::nodes::NodeView;
 use cluster::Resource;
 use cluster::score::TARGET_UTILIZATION;
 use features::habit::Expected;
 use models::anomaly::Blame;
+use models::placement::PlacementNetwork;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -25,6 +26,9 @@ pub struct Line {
 pub struct Detail {
     /// By resource and horizon.
     pub forecast: BTreeMap<&'static str, BTreeMap<String, Line>>,
+    /// What sets the node apart from the other candidates for the agent, the most first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub placement: Vec<Lean>,
     /// The features to blame where the node is odd.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub blame: Vec<Blame>,
@@ -32,7 +36,58 @@ pub struct Detail {
     pub reasons: Vec<String>,
 }
 
-pub(super) fn detail(after: &[After], expected: &Expected, node: Option<&NodeView>) -> Detail {
+/// A feature in which a candidate differs, and what that is worth to the agent.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Lean {
+    /// Which feature of `cluster_state`.
+    pub feature: String,
+    /// Its value here.
+    pub value: f32,
+    /// Its mean over the candidates.
+    pub mean: f32,
+    /// What it adds to the agent's value, in hot node-hours saved.
+    pub contribution: f32,
+}
+
+/// Features that are named per candidate.
+const MOST_LEANS: usize = 3;
+
+/// Of each row the features that set it apart from the others.
+pub(super) fn leans(network: &PlacementNetwork, rows: &[f32]) -> Vec<Vec<Lean>> {
+    let (features, width) = (network.features(), network.features().len());
+    let Ok(contributions) = network.contributions(rows) else { return Vec::new() };
+    let count = (rows.len() / width).max(1) as f32;
+    let mean = |feature: usize| rows.iter().skip(feature).step_by(width).sum::<f32>() / count;
+    let pairs = rows.chunks_exact(width).zip(contributions.chunks_exact(width));
+    pairs
+        .map(|(row, added)| {
+            let mut order: Vec<usize> = (0..width).filter(|feature| added[*feature] != 0.0).collect();
+            order.sort_by(|left, right| added[*right].abs().total_cmp(&added[*left].abs()).then(left.cmp(right)));
+            let named = order.into_iter().take(MOST_LEANS).map(|feature| Lean {
+                feature: features[feature].clone(),
+                value: row[feature],
+                mean: mean(feature),
+                contribution: added[feature],
+            });
+            named.collect()
+        })
+        .collect()
+}
+
+/// Which way the agent leans, and for what.
+fn leaning(valued: &Valued) -> Option<String> {
+    let first = valued.leans.first()?;
+    let named: Vec<String> = valued
+        .leans
+        .iter()
+        .filter(|lean| (lean.contribution > 0.0) == (first.contribution > 0.0))
+        .map(|lean| format!("{} {:.2} (mean {:.2})", lean.feature, lean.value, lean.mean))
+        .collect();
+    let way = if first.contribution > 0.0 { "for" } else { "against" };
+    Some(format!("the agent speaks {way} it by {}", named.join(", ")))
+}
+
+pub(super) fn detail(after: &[After], expected: &Expected, node: Option<&NodeView>, valued: Option<&Valued>) -> Detail {
     let mut forecast: BTreeMap<&'static str, BTreeMap<String, Line>> = BTreeMap::new();
     for line in after {
         let of = forecast.entry(line.resource.as_str()).or_default();
@@ -41,6 +96,7 @@ pub(super) fn detail(after: &[After], expected: &Expected, node: Option<&NodeVie
     let anomaly = node.and_then(|node| node.anomaly.as_ref());
     let mut reasons: Vec<String> =
         Resource::ALL.into_iter().filter_map(|resource| worst_hour(after, resource)).collect();
+    reasons.extend(valued.and_then(leaning));
     if let Some(node) = node {
         let size = node.facts.allocatable.cpu;
         reasons.push(format!(
@@ -58,7 +114,8 @@ pub(super) fn detail(after: &[After], expected: &Expected, node: Option<&NodeVie
             if blamed.is_empty() { "no feature stands out".to_owned() } else { blamed.join(", ") }
         ));
     }
-    Detail { forecast, blame: anomaly.map(|anomaly| anomaly.blame.clone()).unwrap_or_default(), reasons }
+    let placement = valued.map(|valued| valued.leans.clone()).unwrap_or_default();
+    Detail { forecast, placement, blame: anomaly.map(|anomaly| anomaly.blame.clone()).unwrap_or_default(), reasons }
 }
 
 /// The hour in which a resource is used most, with the pod.
@@ -72,4 +129,24 @@ fn worst_hour(after: &[After], resource: Resource) -> Option<String> {
         worst.hours,
         100.0 * TARGET_UTILIZATION
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use models::placement::Layer;
+
+    #[test]
+    fn the_agent_speaks_for_what_sets_a_node_apart() {
+        let features = vec!["cpu_after".to_owned(), "memory_after".to_owned()];
+        let layer = Layer { inputs: 2, outputs: 1, weights: vec![0.0; 2], bias: vec![0.0] };
+        let network = PlacementNetwork::new(features, vec![-1.0, -0.1], vec![layer]).expect("a network");
+        let found = leans(&network, &[0.2, 0.5, 0.6, 0.3]);
+        let names: Vec<&str> = found[0].iter().map(|lean| lean.feature.as_str()).collect();
+        assert_eq!((names, found.len()), (vec!["cpu_after", "memory_after"], 2));
+        let text = |place: usize| leaning(&Valued { unit: 1.0, leans: found[place].clone() }).expect("a sentence");
+        assert_eq!(text(0), "the agent speaks for it by cpu_after 0.20 (mean 0.40)");
+        assert_eq!(text(1), "the agent speaks against it by cpu_after 0.60 (mean 0.40)");
+        assert_eq!(leaning(&Valued::default()), None);
+    }
 }
