@@ -86,6 +86,7 @@ pub fn detector() -> Detector {
             name: "cpu-short".into(),
             kind: AnomalyKind::Performance,
             columns: names(&["cpu_utilization", "cpu_mean_1h"]),
+            side: Side::Both,
         }],
         rules: vec![Rule::Missing { feature: "cpu_utilization".into(), while_known: "memory_utilization".into() }],
         alarms: AlarmSettings::default(),
