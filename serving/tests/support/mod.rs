@@ -5,7 +5,7 @@
 use cluster::Resource;
 use collector::testing::{PrometheusServer, free_port, load_openmetrics, program};
 use models::anomaly::{
-    AlarmSettings, AnomalyKind, Detector, DetectorSettings, ForestSettings, LabelledRows, MemberSettings, Rule,
+    AlarmSettings, AnomalyKind, Detector, DetectorSettings, ForestSettings, LabelledRows, MemberSettings, Rule, Side,
     fit_detector,
 };
 use models::artifact::{Artifact, ArtifactDraft};
