@@ -26,7 +26,7 @@ pub fn choose(peers: &[PeerResult], settings: &CompareSettings) -> Choice {
             .into_iter()
             .filter(|(_, value, least)| value.is_none_or(|value| value < *least))
             .map(|(name, value, least)| match value {
-                Some(value) => format!("{name} {value:.3} is below {least}"),
+                Some(value) => format!("{name} {value:.4} is below {least}"),
                 None => format!("{name} is not defined on the test, {least} is wanted"),
             })
             .collect();

@@ -106,7 +106,7 @@ fn the_best_has_the_largest_figure_among_those_that_qualify() {
     let reasons: Vec<&str> = choice.refused.iter().map(|(_, reason)| reason.as_str()).collect();
     assert_eq!(
         reasons,
-        ["alarm precision 0.400 is below 0.5", "alarm precision is not defined on the test, 0.5 is wanted"]
+        ["alarm precision 0.4000 is below 0.5", "alarm precision is not defined on the test, 0.5 is wanted"]
     );
     let by_cost = CompareSettings { primary: Primary::Cost, ..settings.clone() };
     assert_eq!(choose(&peers, &by_cost).best, Some(PeerKind::Detector), "30 is less than 40");
