@@ -2,7 +2,7 @@
 
 use crate::http::{App, Limits, serve};
 use crate::metrics::Metrics;
-use crate::nodes::{Feed, Fresh, KeepArgs, keep};
+use crate::nodes::{Feed, Fresh, KeepArgs, Tables, keep};
 use crate::predictions::PredictionLog;
 use crate::registry::{ModelName, Origin, Registry};
 use crate::score::ScoreRules;
@@ -249,7 +249,7 @@ impl Setup {
             }
             let feed = match &source.args.prometheus {
                 Some(_) => Feed::prometheus(&source)?,
-                None => Feed::Tables(store.clone()),
+                None => Feed::Tables(Tables::new(store.clone())),
             };
             let snapshot = store.root().join("serving/windows.snapshot");
             let stop = until(stopped.clone());

@@ -7,6 +7,7 @@ use collector::prometheus::{Live, Source};
 use features::Incident;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::sync::OnceLock;
 use store::{Store, date_of};
 
 /// A source of samples.
@@ -20,7 +21,30 @@ pub enum Feed<'a> {
         fixed: Option<i64>,
     },
     /// Files. Now is the moment after the last sample.
-    Tables(Store),
+    Tables(Tables),
+}
+
+/// The raw tables of a data root, as they were when they were first asked.
+#[derive(Debug)]
+pub struct Tables {
+    store: Store,
+    /// The moment after the last sample, and the distance of samples.
+    end: OnceLock<(i64, i64)>,
+}
+
+impl Tables {
+    /// The tables below the store's root; nothing is read yet.
+    pub const fn new(store: Store) -> Self {
+        Self { store, end: OnceLock::new() }
+    }
+
+    fn end(&self) -> anyhow::Result<(i64, i64)> {
+        if let Some(end) = self.end.get() {
+            return Ok(*end);
+        }
+        let end = end_of(&self.store)?;
+        Ok(*self.end.get_or_init(|| end))
+    }
 }
 
 /// Samples by node, in order of time.
@@ -49,7 +73,7 @@ impl<'a> Feed<'a> {
     pub fn describe(&self) -> String {
         match self {
             Self::Prometheus { live, .. } => live.server().to_owned(),
-            Self::Tables(store) => format!("the raw tables below `{}`", store.root().display()),
+            Self::Tables(tables) => format!("the raw tables below `{}`", tables.store.root().display()),
         }
     }
 
@@ -58,7 +82,7 @@ impl<'a> Feed<'a> {
         match self {
             Self::Prometheus { fixed: Some(at), .. } => Ok(*at),
             Self::Prometheus { live, .. } => live.now().await,
-            Self::Tables(store) => Ok(end_of(store)?.0),
+            Self::Tables(tables) => Ok(tables.end()?.0),
         }
     }
 
@@ -66,7 +90,7 @@ impl<'a> Feed<'a> {
     pub fn step(&self, wanted: i64) -> anyhow::Result<i64> {
         match self {
             Self::Prometheus { .. } => Ok(wanted),
-            Self::Tables(store) => Ok(end_of(store)?.1),
+            Self::Tables(tables) => Ok(tables.end()?.1),
         }
     }
 
@@ -74,7 +98,7 @@ impl<'a> Feed<'a> {
     pub async fn samples(&mut self, times: &Range<i64>, step: i64) -> anyhow::Result<Samples> {
         match self {
             Self::Prometheus { live, .. } => live.samples(times, step).await,
-            Self::Tables(store) => samples_of(store, times),
+            Self::Tables(tables) => samples_of(&tables.store, times),
         }
     }
 
@@ -82,7 +106,7 @@ impl<'a> Feed<'a> {
     pub async fn pods(&mut self, times: &Range<i64>) -> anyhow::Result<PodFacts> {
         match self {
             Self::Prometheus { live, .. } => live.pods(times).await,
-            Self::Tables(store) => pods_of(store, times),
+            Self::Tables(tables) => pods_of(&tables.store, times),
         }
     }
 
@@ -90,7 +114,7 @@ impl<'a> Feed<'a> {
     pub fn incidents(&self, from: i64) -> anyhow::Result<HashMap<String, Vec<Incident>>> {
         match self {
             Self::Prometheus { .. } => Ok(HashMap::new()),
-            Self::Tables(store) => features::raw::incidents(store, date_of(from)),
+            Self::Tables(tables) => features::raw::incidents(&tables.store, date_of(from)),
         }
     }
 }

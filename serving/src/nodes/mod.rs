@@ -8,7 +8,7 @@ mod snapshot;
 mod view;
 mod workloads;
 
-pub use feed::Feed;
+pub use feed::{Feed, Tables};
 pub use keeper::{KeepArgs, keep};
 pub use view::{Anomaly, ClusterView, Fresh, NodeView};
 pub use workloads::{NodePods, Workloads};
