@@ -37,7 +37,7 @@ async fn a_database_damaged_in_the_middle_is_named_when_it_is_read() {
     drop(tracker);
     // The pool closes its connections behind our back; with the last one SQLite takes its log into the file and removes it.
     let log = folder.path().join("tracking/berth.db-wal");
-    for _ in 0..500 {
+    for _ in 0..3_000 {
         if !log.exists() {
             break;
         }
