@@ -5,6 +5,7 @@ or any check of the features.
 """
 
 import json
+import logging
 import os
 import sys
 
@@ -20,6 +21,7 @@ class Predictor(Model):
         with open(os.path.join(folder, "heads.json"), encoding="utf-8") as file:
             document = json.load(file)
         heads, features = document["heads"], document["features"]
+        self.width = len(features)
         self.parts = []
         for head in heads:
             for quantile in ("p50", "p90"):
@@ -32,6 +34,9 @@ class Predictor(Model):
                 self.parts.append((part["file"], booster, columns))
         self.ready = True
 
+    async def get_input_types(self):
+        return [{"name": "features", "datatype": "FP32", "shape": [-1, self.width]}]
+
     async def predict(self, payload, headers=None, response_headers=None):
         rows = payload.inputs[0].as_numpy()
         outputs = []
@@ -43,4 +48,6 @@ class Predictor(Model):
         return InferResponse(payload.id or "", "load-predictor", outputs)
 
 
+# A line of log per request would be measured as well.
+logging.disable(logging.INFO)
 ModelServer(http_port=port, enable_grpc=False, workers=1, access_log_format=None).start([Predictor()])
