@@ -20,10 +20,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use store::{Store, date_of, polars_type};
 
-/// Records that wait for the disk: some seconds of the load that one process takes.
-const QUEUE: usize = 4_096;
+/// Records that wait for the disk: a second or two of the load that one process takes.
+const QUEUE: usize = 1_024;
+/// Of the scores of a pod so many are kept, the best first: who would have been chosen, not all who would not.
+const BEST: usize = 10;
 /// A file is rolled when it is so large or so old.
-const ROLL_BYTES: u64 = 64 << 20;
+const ROLL_BYTES: u64 = 16 << 20;
 const ROLL_AFTER: Duration = Duration::from_secs(3_600);
 /// What was written reaches the disk at least so often.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -80,7 +82,9 @@ impl Record {
             let line = |node: &crate::score::NodeScore| {
                 json!([node.node, node.score, node.parts.load, node.parts.placement, node.parts.anomaly])
             };
-            pod.nodes.iter().map(line).collect()
+            let mut best: Vec<&crate::score::NodeScore> = pod.nodes.iter().collect();
+            best.sort_by(|left, right| right.score.total_cmp(&left.score));
+            best.into_iter().take(BEST).map(line).collect()
         };
         let versions: Vec<String> =
             answer.models.iter().map(|(name, version)| format!("{}={version}", name.as_str())).collect();
