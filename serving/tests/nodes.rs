@@ -155,13 +155,13 @@ fn collector_source(url: &str, from: &str) -> collector::prometheus::Source {
 #[tokio::test(flavor = "multi_thread")]
 async fn data_that_grew_old_is_missing_and_when_prometheus_is_back_all_is_well() {
     let root = Root::with_models().await;
-    let now = chrono::Utc::now().timestamp() / 60 * 60;
-    let cluster = Cluster::new(1, now);
+    // Prometheus goes on to answer from its last samples for some minutes: ten are more than that.
+    let ended = chrono::Utc::now().timestamp() / 60 * 60 - 600;
+    let cluster = Cluster::new(1, ended);
     let Some(prometheus) = cluster.serve(root.path()) else { return };
     let port = prometheus.port();
     let arguments =
         ["--prometheus", &prometheus.url(), "--warm", "1h", "--every", "1s", "--stale-after", "15s", "--retries", "0"];
-    // A minute's samples are older than fifteen seconds most of the time: the limit is what is looked at here.
     let mut server = Server::start(root.path(), &arguments).await;
     server.ready().await;
     let ask = json!({ "pods": [{ "cpu_request_cores": 1.0 }] });
