@@ -144,12 +144,7 @@ fn origins(
     folders: &[(ModelName, PathBuf)],
     tracker: &Arc<dyn Tracker>,
 ) -> anyhow::Result<BTreeMap<ModelName, Origin>> {
-    // The combination is made of all three.
-    let wants_all = server.models.contains(&ModelName::Combined);
-    let wanted = ModelName::TRAINED.into_iter().filter(|name| wants_all || server.models.contains(name));
-    let mut origins: BTreeMap<ModelName, Origin> = wanted
-        .map(|name| (name, Origin::Alias { tracker: Arc::clone(tracker), alias: server.alias.clone() }))
-        .collect();
+    let mut origins = aliased(server, &server.alias, tracker);
     for (name, folder) in folders {
         if !origins.contains_key(name) {
             return Err(WrongUse(format!("--model {} is given, and --models does not name it", name.as_str())).into());

@@ -147,41 +147,23 @@ fn compare_row(
     challenger: &ServedModel,
     row: &[f32],
 ) -> anyhow::Result<()> {
-    match (forecasts(champion, row)?, forecasts(challenger, row)?) {
-        (Some(ours), Some(theirs)) => {
-            for ((key, our), (other, their)) in ours.iter().zip(&theirs) {
-                if key == other && our.is_finite() && their.is_finite() {
-                    let difference = f64::from((our - their).abs());
-                    compared.add(difference, difference <= SAME_UTILIZATION);
-                }
+    if let (Some(ours), Some(theirs)) = (champion.forecasts(row)?, challenger.forecasts(row)?) {
+        for (our, their) in ours.iter().zip(&theirs).filter(|(our, their)| our.key == their.key) {
+            if let (Some(our), Some(their)) = (our.p90, their.p90) {
+                let difference = f64::from((our - their).abs());
+                compared.add(difference, difference <= SAME_UTILIZATION);
             }
         }
-        _ => {
-            if let (Some(ours), Some(theirs)) = (reading(champion, row)?, reading(challenger, row)?) {
-                compared.add(f64::from((ours.0 - theirs.0).abs()), ours.1 == theirs.1);
-            }
-        }
+    }
+    if let (Some(ours), Some(theirs)) = (reading(champion, row)?, reading(challenger, row)?) {
+        compared.add(f64::from((ours.0 - theirs.0).abs()), ours.1 == theirs.1);
     }
     Ok(())
 }
 
-/// Every P90 of a predictor, by head; `None` for another model.
-fn forecasts(model: &ServedModel, row: &[f32]) -> anyhow::Result<Option<Vec<(models::load::HeadKey, f32)>>> {
-    let Algorithm::Load { predictor, selection } = &model.algorithm else { return Ok(None) };
-    let mut own = vec![f32::NAN; selection.len()];
-    selection.pick(row, &mut own);
-    let lines = predictor.forecasts(&own).map(|forecast| {
-        let forecast = forecast?;
-        anyhow::Ok((forecast.key, forecast.p90.unwrap_or(f32::NAN)))
-    });
-    lines.collect::<Result<_, _>>().map(Some)
-}
-
 /// Score and severity of a detector; `None` for another model.
 fn reading(model: &ServedModel, row: &[f32]) -> anyhow::Result<Option<(f32, Option<Severity>)>> {
-    let Algorithm::Anomaly { detector, selection: Some(selection) } = &model.algorithm else { return Ok(None) };
-    let mut own = vec![f32::NAN; selection.len()];
-    selection.pick(row, &mut own);
+    let Some((detector, own)) = model.detector(row) else { return Ok(None) };
     let reading = detector.read(&own)?;
     Ok(Some((detector.score(&reading), detector.severity(&reading))))
 }

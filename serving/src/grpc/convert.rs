@@ -81,11 +81,12 @@ fn parameter_value(parameter: InferParameter) -> Value {
 }
 
 /// An answer, its tensors as raw bytes. What is no plain value among the parameters travels as JSON text.
-pub(super) fn response(request: &InferRequest, answer: InferResponse) -> Result<ModelInferResponse, Refusal> {
+pub(super) fn response(request: &InferRequest, mut answer: InferResponse) -> Result<ModelInferResponse, Refusal> {
+    let chosen = answer.take_chosen(request)?;
     let (id, parameters) = (request.id.clone().unwrap_or_default(), parameters(&answer.parameters));
-    let (model_name, model_version) = (answer.model.clone(), answer.version.clone());
+    let (model_name, model_version) = (answer.model, answer.version);
     let mut message = ModelInferResponse { model_name, model_version, id, parameters, ..ModelInferResponse::default() };
-    for (tensor, _) in answer.chosen(request)? {
+    for (tensor, _) in chosen {
         let mut raw = Vec::new();
         write_raw(tensor.datatype, &tensor.values, &mut raw);
         message.raw_output_contents.push(raw);

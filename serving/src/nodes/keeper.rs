@@ -1,10 +1,10 @@
 //! Keeps the view fresh: reads history once, then what is new, every half a minute.
 
 use super::feed::{Feed, Samples};
-use super::view::{Anomaly, ClusterView, Fresh, NodeView, cluster_facts, pods_on};
+use super::view::{Anomaly, ClusterView, Fresh, NodeView, cluster_facts};
 use super::workloads::Workloads;
 use crate::metrics::Metrics;
-use crate::registry::{Algorithm, ModelName, Registry, ServedModel};
+use crate::registry::{ModelName, Registry, ServedModel};
 use crate::shadow::Shadow;
 use clap::Args;
 use cluster::{DAY_MS, HOUR_MS, MINUTE_MS, NodeMetric, NodeName, NodeSample, grid_floor};
@@ -283,7 +283,7 @@ impl Keeper {
         for (name, recent) in &self.recent {
             let Some(newest) = &recent.newest else { continue };
             let row = self.rows.nodes.binary_search(name).ok();
-            let pods = pods_on(&mut pods, name);
+            let pods = pods.remove(name).unwrap_or_default();
             let facts = recent.facts(newest, &pods);
             nodes.insert(
                 name.clone(),
@@ -291,10 +291,10 @@ impl Keeper {
                     sampled_at: recent.measured_at,
                     facts,
                     pods,
-                    forecasts: row
-                        .zip(load.as_deref())
-                        .map(|(row, load)| forecast(load, self.rows.row(row)))
-                        .transpose()?,
+                    forecasts: match row.zip(load.as_deref()) {
+                        Some((row, model)) => model.forecasts(self.rows.row(row))?,
+                        None => None,
+                    },
                     anomaly: match row.zip(anomaly.as_deref()) {
                         Some((row, model)) => judge(model, self.rows.row(row))?,
                         None => None,
@@ -384,17 +384,8 @@ fn filled(sample: &NodeSample, before: &NodeSample) -> NodeSample {
     sample
 }
 
-fn forecast(model: &ServedModel, row: &[f32]) -> anyhow::Result<Vec<models::load::LoadForecast>> {
-    let Algorithm::Load { predictor, selection } = &model.algorithm else { return Ok(Vec::new()) };
-    let mut own = vec![f32::NAN; selection.len()];
-    selection.pick(row, &mut own);
-    Ok(predictor.forecasts(&own).collect::<Result<_, _>>()?)
-}
-
 fn judge(model: &ServedModel, row: &[f32]) -> anyhow::Result<Option<Anomaly>> {
-    let Algorithm::Anomaly { detector, selection: Some(selection) } = &model.algorithm else { return Ok(None) };
-    let mut own = vec![f32::NAN; selection.len()];
-    selection.pick(row, &mut own);
+    let Some((detector, own)) = model.detector(row) else { return Ok(None) };
     let reading = detector.read(&own)?;
     let severity = detector.severity(&reading);
     let blame = match severity {

@@ -7,7 +7,7 @@ use features::cluster_state::{ClusterFacts, NodeFacts};
 use models::anomaly::{AnomalyKind, Blame, Severity};
 use models::load::LoadForecast;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// What the detector says of a node.
@@ -117,9 +117,4 @@ pub(super) fn cluster_facts(nodes: &BTreeMap<NodeName, NodeView>, workloads: &Wo
         cpu_requested: mean(requested, known),
         large: workloads.large(),
     }
-}
-
-/// Pods of nodes that have no pod.
-pub(super) fn pods_on(nodes: &mut HashMap<NodeName, NodePods>, node: &NodeName) -> NodePods {
-    nodes.remove(node).unwrap_or_default()
 }

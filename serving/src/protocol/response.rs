@@ -26,19 +26,20 @@ pub struct Encoded {
 }
 
 impl InferResponse {
-    /// The outputs that a request wants, and whether as binary.
+    /// Takes out the outputs that a request wants, and whether as binary.
     ///
     /// # Errors
     /// 400 when an output is wanted that the model does not have.
-    pub fn chosen(self, request: &InferRequest) -> Result<Vec<(Tensor, bool)>, Refusal> {
+    pub fn take_chosen(&mut self, request: &InferRequest) -> Result<Vec<(Tensor, bool)>, Refusal> {
         let all_binary = request.flag("binary_data_output")?;
+        let outputs = std::mem::take(&mut self.outputs);
         let mut chosen: Vec<(Tensor, bool)> = Vec::new();
         match &request.outputs {
-            None => chosen.extend(self.outputs.into_iter().map(|output| (output, all_binary))),
+            None => chosen.extend(outputs.into_iter().map(|output| (output, all_binary))),
             Some(wanted) => {
                 for WantedOutput { name, binary } in wanted {
-                    let found = self.outputs.iter().find(|output| output.name == *name).cloned().ok_or_else(|| {
-                        let known: Vec<&str> = self.outputs.iter().map(|output| output.name.as_str()).collect();
+                    let found = outputs.iter().find(|output| output.name == *name).cloned().ok_or_else(|| {
+                        let known: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
                         Refusal::bad(format!("output `{name}` is unknown; the model gives {}", known.join(", ")))
                     })?;
                     chosen.push((found, binary.unwrap_or(all_binary)));
@@ -52,9 +53,8 @@ impl InferResponse {
     ///
     /// # Errors
     /// 400 when an output is wanted that the model does not have.
-    pub fn encode(self, request: &InferRequest) -> Result<Encoded, Refusal> {
-        let (model, version, parameters) = (self.model.clone(), self.version.clone(), self.parameters.clone());
-        let chosen = self.chosen(request)?;
+    pub fn encode(mut self, request: &InferRequest) -> Result<Encoded, Refusal> {
+        let chosen = self.take_chosen(request)?;
         let mut behind = Vec::new();
         let mut outputs = Vec::with_capacity(chosen.len());
         for (tensor, is_binary) in chosen {
@@ -72,13 +72,13 @@ impl InferResponse {
             outputs.push(Value::Object(output));
         }
         let mut body = Map::new();
-        body.insert("model_name".into(), model.into());
-        body.insert("model_version".into(), version.into());
+        body.insert("model_name".into(), self.model.into());
+        body.insert("model_version".into(), self.version.into());
         if let Some(id) = &request.id {
             body.insert("id".into(), id.clone().into());
         }
-        if !parameters.is_empty() {
-            body.insert("parameters".into(), Value::Object(parameters));
+        if !self.parameters.is_empty() {
+            body.insert("parameters".into(), Value::Object(self.parameters));
         }
         body.insert("outputs".into(), Value::Array(outputs));
         let mut body = Value::Object(body).to_string().into_bytes();

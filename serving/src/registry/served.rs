@@ -7,7 +7,7 @@ use detection::plan::InputPlan;
 use features::{Selection, cluster_state};
 use models::anomaly::Detector;
 use models::artifact::{Artifact, ArtifactMetadata};
-use models::load::LoadPredictor;
+use models::load::{LoadForecast, LoadPredictor};
 use models::placement::PlacementNetwork;
 use std::collections::BTreeMap;
 
@@ -100,6 +100,23 @@ impl ServedModel {
         }
     }
 
+    /// All forecasts for a node, from its row of the catalogue; `None` for another model than the load predictor.
+    ///
+    /// # Errors
+    /// A value that no model reads.
+    pub fn forecasts(&self, row: &[f32]) -> anyhow::Result<Option<Vec<LoadForecast>>> {
+        let Algorithm::Load { predictor, selection } = &self.algorithm else { return Ok(None) };
+        let own = picked(selection, row);
+        Ok(Some(predictor.forecasts(&own).collect::<Result<_, _>>()?))
+    }
+
+    /// The detector and its own columns of a node's row of the catalogue; `None` for another model, or for a detector of
+    /// somebody's table.
+    pub fn detector(&self, row: &[f32]) -> Option<(&Detector, Vec<f32>)> {
+        let Algorithm::Anomaly { detector, selection: Some(selection) } = &self.algorithm else { return None };
+        Some((detector, picked(selection, row)))
+    }
+
     /// The beginning of the hash of its feature schema and files: names the content in logs.
     pub fn short_hash(&self) -> String {
         let mut text = self.metadata.feature_schema_hash.clone();
@@ -108,4 +125,11 @@ impl ServedModel {
         }
         runtime::files::sha256(text.as_bytes())[..12].to_owned()
     }
+}
+
+/// A model's columns of a row of the catalogue.
+fn picked(selection: &Selection, row: &[f32]) -> Vec<f32> {
+    let mut own = vec![f32::NAN; selection.len()];
+    selection.pick(row, &mut own);
+    own
 }
