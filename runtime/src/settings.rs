@@ -40,6 +40,9 @@ pub const SECTIONS: &[&str] = &[
     "pipelines.run",
     "serving.server",
     "serving.nodes",
+    "serving.redis",
+    "serving.rollout",
+    "serving.tls",
 ];
 
 /// The file that is read when none is named and it exists.

@@ -1,6 +1,8 @@
 //! The command line.
 
-use crate::http::{App, Limits, serve};
+use crate::http::listen::Listening;
+use crate::http::tls::{Tls, TlsArgs};
+use crate::http::{App, Limits, router};
 use crate::metrics::Metrics;
 use crate::nodes::{Feed, Fresh, KeepArgs, Tables, keep};
 use crate::predictions::PredictionLog;
@@ -28,6 +30,7 @@ const EXAMPLES: &str = "Examples:
   serving run --prometheus http://prometheus:9090       models of the registry, nodes of a live cluster
   serving                                               the same on the history below --data, as of its last sample
   serving run --models load-predictor --listen 0.0.0.0:8080
+  serving run --tls-cert-file tls.crt --tls-key-file tls.key --tls-client-ca-file ca.crt
   serving run --model placement-agent=DIR               a model from a folder instead of the registry
   curl -s 127.0.0.1:8080/v1/score -d '{\"pods\":[{\"cpu_request_cores\":0.5}]}'
 
@@ -63,6 +66,8 @@ enum Command {
 struct RunArgs {
     #[command(flatten)]
     server: ServerArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     nodes: KeepArgs,
     #[command(flatten)]
@@ -114,6 +119,7 @@ fn answer(
     matches: &ArgMatches,
 ) -> anyhow::Result<()> {
     let server: ServerArgs = config.resolve("serving.server", &args.server, matches)?;
+    let tls: TlsArgs = config.resolve("serving.tls", &args.tls, matches)?;
     let nodes: KeepArgs = config.resolve("serving.nodes", &args.nodes, matches)?;
     server.validate()?;
     nodes.validate()?;
@@ -121,13 +127,14 @@ fn answer(
     if source.args.prometheus.is_some() {
         source.address()?;
     }
+    let tls = tls.load()?;
     let token = server.token_file.as_deref().map(read_token).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let tracker: Arc<dyn Tracker> = Arc::from(tracking::open(tracking, &store.data).await?);
         let origins = origins(&server, &args.folders, &tracker)?;
         let shadow = (!server.shadow.is_empty()).then(|| aliased(&server, &server.shadow, &tracker));
-        let setup = Setup { shadow, server, nodes, source, store: Store::new(store.data), origins, token };
+        let setup = Setup { shadow, server, tls, nodes, source, store: Store::new(store.data), origins, token };
         setup.serve(async { runtime::shutdown::requested().await.unwrap_or(()) }).await
     })
 }
@@ -164,6 +171,7 @@ fn aliased(server: &ServerArgs, alias: &str, tracker: &Arc<dyn Tracker>) -> BTre
 /// All that is settled before the first request.
 struct Setup {
     server: ServerArgs,
+    tls: Option<Tls>,
     nodes: KeepArgs,
     source: Source,
     store: Store,
@@ -175,13 +183,14 @@ struct Setup {
 
 impl Setup {
     async fn serve(self, stop: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
-        let Self { server, nodes, source, store, origins, shadow, token } = self;
+        let Self { server, tls, nodes, source, store, origins, shadow, token } = self;
         let metrics = Arc::new(Metrics::default());
         let registry = Arc::new(Registry::new(origins, Arc::clone(&metrics)));
         let fresh = Arc::new(Fresh::default());
         let listener = TcpListener::bind(server.listen)
             .await
             .with_context(|| format!("failed to listen on `{}`", server.listen))?;
+        let knows_clients = tls.as_ref().is_some_and(Tls::knows_clients);
         let serves_scores = server.models.contains(&ModelName::Combined);
         let log = match server.log_predictions {
             true => Some(PredictionLog::open(&store, Arc::clone(&metrics))?),
@@ -212,20 +221,22 @@ impl Setup {
             log,
             token,
         ));
-        if app.token.is_none() && !server.listen.ip().is_loopback() {
-            tracing::warn!(address = %server.listen, "whoever reaches this address is answered: set --token-file, or keep the network closed");
+        if app.token.is_none() && !knows_clients && !server.listen.ip().is_loopback() {
+            tracing::warn!(address = %server.listen, "whoever reaches this address is answered: set --token-file or --tls-client-ca-file, or keep the network closed");
         }
         registry.refresh().await;
         if let Some(shadow) = &shadow {
             shadow.challengers.refresh().await;
         }
-        tracing::info!(address = %listener.local_addr()?, "serving");
+        tracing::info!(address = %listener.local_addr()?, tls = tls.is_some(), "serving");
         let (stopping, stopped) = watch::channel(false);
         let until = |mut stopped: watch::Receiver<bool>| async move {
             // The sender lives as long as this function.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
-        let answering = tokio::spawn(serve(listener, Arc::clone(&app), server.drain.0, until(stopped.clone())));
+        let listening =
+            Listening { listener, tls, limits: server.connections(), counters: metrics.connections.clone() };
+        let answering = tokio::spawn(listening.serve(router(Arc::clone(&app)), server.drain.0, until(stopped.clone())));
         let reloading = async {
             let mut ticks = tokio::time::interval(server.reload_every.0);
             ticks.tick().await;
@@ -264,7 +275,9 @@ impl Setup {
         tracing::info!("stopping: requests under way are answered");
         // Nobody listening means that the server has ended already.
         let _ = stopping.send(true);
-        answering.await.context("the server ended by a panic")??;
+        if !answering.await.context("the server ended by a panic")? {
+            tracing::warn!(drain = %server.drain, "requests were still under way at the end of the grace period");
+        }
         if keeps && tokio::time::timeout(server.drain.0, keeping).await.is_err() {
             tracing::warn!("the windows were not written in time");
         }

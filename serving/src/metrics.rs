@@ -1,5 +1,6 @@
 //! What the server counts, as Prometheus scrapes it. Every name is declared here.
 
+use crate::http::listen::ConnectionCounters;
 use crate::registry::ModelName;
 use crate::shadow::Compared;
 use prometheus_client::encoding::text::encode;
@@ -21,6 +22,8 @@ type Labels = [(&'static str, &'static str); 2];
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// What the listener counts.
+    pub connections: ConnectionCounters,
     requests: Family<Labels, Counter>,
     seconds: Family<Label, Histogram>,
     rows: Family<Label, Counter>,
@@ -47,6 +50,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix(PREFIX),
+            connections: ConnectionCounters::default(),
             requests: Family::default(),
             seconds: Family::new_with_constructor(durations),
             rows: Family::default(),
@@ -64,6 +68,7 @@ impl Default for Metrics {
             shadow_skipped: Counter::default(),
         };
         let registry = &mut metrics.registry;
+        metrics.connections.register(registry);
         registry.register("requests", "Requests by model and outcome (ok, refused, failed)", metrics.requests.clone());
         registry.register("request_duration_seconds", "Time to answer a request, by model", metrics.seconds.clone());
         registry.register("rows", "Rows or scores that were answered, by model", metrics.rows.clone());

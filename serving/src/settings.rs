@@ -1,5 +1,6 @@
 //! How the server listens and what it allows, section `[serving.server]`.
 
+use crate::http::listen::ConnectionLimits;
 use crate::registry::ModelName;
 use clap::Args;
 use cluster::score::PartWeights;
@@ -42,6 +43,12 @@ pub struct ServerArgs {
     /// Requests under way at once; more are answered 503 with Retry-After
     #[arg(long, env = "BERTH_SERVING_MAX_CONCURRENT", default_value_t = 64, value_name = "COUNT")]
     pub max_concurrent: usize,
+    /// Connections open at once; more wait until one is closed
+    #[arg(long, env = "BERTH_SERVING_MAX_CONNECTIONS", default_value_t = 1_024, value_name = "COUNT")]
+    pub max_connections: usize,
+    /// A connection on which nothing moves for so long is closed, and a request's head has to come within it
+    #[arg(long, env = "BERTH_SERVING_IDLE_TIMEOUT", default_value = "2m", value_name = "SPAN")]
+    pub idle_timeout: Span,
     /// Longest time for one request, its body included; a client may ask for less with the header x-berth-timeout-ms
     #[arg(long, env = "BERTH_SERVING_REQUEST_TIMEOUT", default_value = "10s", value_name = "SPAN")]
     pub request_timeout: Span,
@@ -74,6 +81,11 @@ impl ServerArgs {
         PartWeights { load: self.weight_load, placement: self.weight_placement, anomaly: self.weight_anomaly }
     }
 
+    /// What is allowed of connections.
+    pub fn connections(&self) -> ConnectionLimits {
+        ConnectionLimits { most: self.max_connections, idle: self.idle_timeout.0 }
+    }
+
     /// Checks the values.
     ///
     /// # Errors
@@ -90,6 +102,7 @@ impl ServerArgs {
             ("max_body_bytes", self.max_body_bytes),
             ("max_rows", self.max_rows),
             ("max_concurrent", self.max_concurrent),
+            ("max_connections", self.max_connections),
         ] {
             if value == 0 {
                 return wrong(format!("`{key}` is 0, want at least 1"));
@@ -97,6 +110,7 @@ impl ServerArgs {
         }
         for (key, span) in [
             ("reload_every", self.reload_every),
+            ("idle_timeout", self.idle_timeout),
             ("request_timeout", self.request_timeout),
             ("stale_after", self.stale_after),
         ] {

@@ -2,8 +2,10 @@
 
 pub(crate) mod guard;
 mod info;
+pub mod listen;
 mod nodes;
 mod openapi;
+pub mod tls;
 mod v2;
 
 use crate::metrics::Metrics;
@@ -13,7 +15,6 @@ use crate::protocol::Refusal;
 use crate::registry::{ModelName, Registry};
 use crate::score::ScoreRules;
 use crate::shadow::Shadow;
-use anyhow::Context;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, StatusCode, Uri};
@@ -21,7 +22,6 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 pub use openapi::document;
@@ -170,35 +170,5 @@ async fn wrong_method(method: Method, uri: Uri) -> Refusal {
     Refusal {
         status: StatusCode::METHOD_NOT_ALLOWED,
         message: format!("{method} is not what `{}` wants; see /docs", uri.path()),
-    }
-}
-
-/// Answers until `stop` resolves, then lets requests under way end, for `drain` at most.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    app: Arc<App>,
-    drain: Duration,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> anyhow::Result<()> {
-    let (stopped, mut has_stopped) = tokio::sync::watch::channel(false);
-    let server = axum::serve(listener, router(app)).with_graceful_shutdown(async move {
-        stop.await;
-        // Nobody listening means that the server has ended already.
-        let _ = stopped.send(true);
-    });
-    let too_long = async {
-        // The sender lives as long as the server.
-        let _ = has_stopped.wait_for(|stopped| *stopped).await;
-        tokio::time::sleep(drain).await;
-    };
-    tokio::select! {
-        ended = server => ended.context("the listener failed"),
-        () = too_long => {
-            tracing::warn!(?drain, "requests were still under way at the end of the grace period");
-            Ok(())
-        }
     }
 }

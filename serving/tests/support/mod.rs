@@ -293,7 +293,18 @@ pub struct Server {
 impl Server {
     /// Starts it on a free port and waits until it answers.
     pub async fn start(root: &Path, arguments: &[&str]) -> Self {
+        Self::launch(root, arguments, "http", Self::client(|builder| builder)).await
+    }
+
+    /// A client with a time limit of half a minute.
+    pub fn client(with: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> reqwest::Client {
         runtime::http::install_crypto_provider();
+        let builder = reqwest::Client::builder().timeout(Duration::from_secs(30));
+        with(builder).build().expect("a client")
+    }
+
+    /// The same for another scheme and the client that speaks it.
+    pub async fn launch(root: &Path, arguments: &[&str], scheme: &str, client: reqwest::Client) -> Self {
         let port = free_port().expect("a port");
         let log = root.join(format!("serving-{port}.log"));
         let process = Command::new(env!("CARGO_BIN_EXE_serving"))
@@ -306,8 +317,7 @@ impl Server {
             .stdout(Stdio::null())
             .spawn()
             .expect("started");
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
-        let mut server = Self { process, url: format!("http://127.0.0.1:{port}"), log, client };
+        let mut server = Self { process, url: format!("{scheme}://127.0.0.1:{port}"), log, client };
         server.wait("it answers", async |server| server.status("/v2/health/live").await == Some(200)).await;
         server
     }
