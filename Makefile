@@ -40,7 +40,7 @@ cycle: build ## Run the daily retrain, from history to a registered model (DATA=
 serve: build ## Serve the registered models and scores of nodes on 127.0.0.1:8080 (DATA=, PROMETHEUS_URL=, SERVE_ARGS=)
 	@$(BINARIES)/serving --data "$(DATA)" run $(if $(PROMETHEUS_URL),--prometheus "$(PROMETHEUS_URL)") $(SERVE_ARGS)
 
-load-serving: build ## Measure the server beside KServe's Python model server, into docs/benchmarks.md
+load-serving: build ## Measure the server beside KServe's and onnxruntime behind FastAPI, into docs/benchmarks.md
 	@scripts/bench.sh serving
 
 test: test-setup ## Install what the tests need, then run every test, those against real servers included

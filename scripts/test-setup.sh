@@ -145,8 +145,8 @@ else
   if check_python; then
     environment mlflow mlflow==3.17.2 xgboost-cpu==3.2.0
     environment kfp kfp==2.17.0
-    environment serving kserve==0.21.0 "tritonclient[http]==2.73.0" schemathesis==4.32.5 xgboost-cpu==3.2.0
-    environment xgboost xgboost-cpu==3.2.0 pandas==3.1.1 polars==2.1.0 scikit-learn==1.9.1 pyarrow==26.0.1
+    environment serving kserve==0.21.0 "tritonclient[http]==2.73.0" schemathesis==4.32.5 xgboost-cpu==3.2.0 onnxruntime==1.23.0
+    environment xgboost xgboost-cpu==3.2.0 pandas==3.1.1 polars==2.1.0 scikit-learn==1.9.1 pyarrow==26.0.1 onnxruntime==1.23.0
   fi
 fi
 exit "$problems"

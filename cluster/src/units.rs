@@ -1,6 +1,7 @@
 //! Quantities that carry their unit in their type.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -213,6 +214,13 @@ impl NodeName {
 
     /// The plain text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A map by node is asked by text without making a name of it.
+impl Borrow<str> for NodeName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -217,8 +217,29 @@ pub fn index(name: &str) -> Option<usize> {
     ENTRIES.iter().position(|entry| entry.0 == name)
 }
 
-/// The row of one candidate. Missing telemetry is answered with the cluster's mean and a flag, never with "idle".
-pub fn row(pod: &PodFacts, course: &PodCourse, node: &NodeFacts, cluster: &ClusterFacts) -> [f32; WIDTH] {
+/// What is the same in the rows of all candidates of a pod.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    pod: &'a PodFacts,
+    course: &'a PodCourse,
+    cluster: &'a ClusterFacts,
+    hour: [f32; 2],
+}
+
+impl<'a> Rows<'a> {
+    /// For one pod in one cluster.
+    pub fn new(pod: &'a PodFacts, course: &'a PodCourse, cluster: &'a ClusterFacts) -> Self {
+        let turn = TAU * cluster.hour / 24.0;
+        Self { pod, course, cluster, hour: [turn.sin(), turn.cos()] }
+    }
+
+    /// The row of one candidate. Missing telemetry is answered with the cluster's mean and a flag, never with "idle".
+    pub fn of(&self, node: &NodeFacts) -> [f32; WIDTH] {
+        row(self, node)
+    }
+}
+
+fn row(Rows { pod, course, cluster, hour }: &Rows<'_>, node: &NodeFacts) -> [f32; WIDTH] {
     let cpu = node.allocatable.cpu.max(1e-3);
     let memory = node.allocatable.memory.max(1.0);
     // What comes on top: nothing when the pod runs there already.
@@ -239,7 +260,7 @@ pub fn row(pod: &PodFacts, course: &PodCourse, node: &NodeFacts, cluster: &Clust
     let memory_peak = (node.memory_peak + own * course.memory_peak) / memory;
 
     let day = Day::of(node, course, cpu, own);
-    let [hour_sin, hour_cos] = [(TAU * cluster.hour / 24.0).sin(), (TAU * cluster.hour / 24.0).cos()];
+    let [hour_sin, hour_cos] = *hour;
     [
         cut(pod.request.cpu / cpu),
         cut(pod.request.memory / memory),
@@ -302,23 +323,40 @@ struct Day {
     over_after: f32,
 }
 
+/// Hours that are looked at side by side.
+const LANES: usize = 8;
+
 impl Day {
     fn of(node: &NodeFacts, course: &PodCourse, cpu: f32, own: f32) -> Self {
         // An hour counts as hot from none at 0.7 to fully at 0.9: what is expected is not what comes.
-        let hot = |share: f32| ((share - 0.7) / 0.2).clamp(0.0, 1.0);
+        let hot = |share: f32| ((share - 0.7) * 5.0).clamp(0.0, 1.0);
         let over = |share: f32| (share - TARGET).max(0.0);
-        let mut day = Self::default();
-        for (load, pod) in node.hours.iter().zip(&course.hours) {
-            let (with, without) =
-                if own > 0.0 { ((load + pod) / cpu, load / cpu) } else { (load / cpu, (load - pod).max(0.0) / cpu) };
-            day.mean += with / 24.0;
-            day.peak = day.peak.max(with);
-            day.hot_before += hot(without) / 24.0;
-            day.hot_after += hot(with) / 24.0;
-            day.over_before += over(without) / 24.0;
-            day.over_after += over(with) / 24.0;
+        // The pod at hand runs there already: what is there is with it.
+        let (added, taken) = if own > 0.0 { (1.0, 0.0) } else { (0.0, 1.0) };
+        let per_core = 1.0 / cpu;
+        let [mut mean, mut peak] = [[0.0_f32; LANES]; 2];
+        let [mut hot_before, mut hot_after, mut over_before, mut over_after] = [[0.0_f32; LANES]; 4];
+        for (loads, pods) in node.hours.chunks_exact(LANES).zip(course.hours.chunks_exact(LANES)) {
+            for lane in 0..LANES {
+                let with = (loads[lane] + added * pods[lane]) * per_core;
+                let without = (loads[lane] - taken * pods[lane]).max(0.0) * per_core;
+                mean[lane] += with;
+                peak[lane] = peak[lane].max(with);
+                hot_before[lane] += hot(without);
+                hot_after[lane] += hot(with);
+                over_before[lane] += over(without);
+                over_after[lane] += over(with);
+            }
         }
-        day
+        let mean_of = |lanes: [f32; LANES]| lanes.iter().sum::<f32>() / 24.0;
+        Self {
+            mean: mean_of(mean),
+            peak: peak.into_iter().fold(0.0, f32::max),
+            hot_before: mean_of(hot_before),
+            hot_after: mean_of(hot_after),
+            over_before: mean_of(over_before),
+            over_after: mean_of(over_after),
+        }
     }
 }
 
@@ -364,7 +402,7 @@ mod tests {
         let mut course = PodCourse { hours: [0.4; 24], memory_peak: GIB };
         course.hours[3] = 1.4; // 3.4 of 4 cores in that hour: 85 %
         let cluster = ClusterFacts { hour: 6.0, large: Amount { cpu: 1.0, memory: GIB }, ..ClusterFacts::default() };
-        let row = row(&one_core(), &course, &four_cores(), &cluster);
+        let row = Rows::new(&one_core(), &course, &cluster).of(&four_cores());
         for (name, expected) in [
             ("cpu_requested_after", 0.5),
             ("cpu_after", 0.5 + 0.1 + 0.15),
@@ -385,7 +423,7 @@ mod tests {
     fn a_silent_node_is_average_and_says_so() {
         let silent = NodeFacts { cpu_seen: f32::NAN, memory_seen: f32::NAN, cpu_mean: f32::NAN, ..four_cores() };
         let cluster = ClusterFacts { cpu_mean: 0.3, memory_mean: 0.2, ..ClusterFacts::default() };
-        let row = row(&one_core(), &PodCourse::default(), &silent, &cluster);
+        let row = Rows::new(&one_core(), &PodCourse::default(), &cluster).of(&silent);
         assert_eq!((value(&row, "telemetry_known"), value(&row, "cpu_seen")), (0.0, 0.3));
         assert!(row.iter().all(|value| value.is_finite()));
     }
@@ -416,7 +454,8 @@ mod tests {
                 life_hours: life.unwrap_or(f32::NAN),
                 ..PodFacts::default()
             };
-            let row = row(&pod, &PodCourse { hours: [pod_cpu; 24], memory_peak: 1e9 }, &node, &ClusterFacts::default());
+            let course = PodCourse { hours: [pod_cpu; 24], memory_peak: 1e9 };
+            let row = Rows::new(&pod, &course, &ClusterFacts::default()).of(&node);
             prop_assert!(row.iter().all(|value| value.is_finite() && value.abs() <= MOST), "{row:?}");
         }
     }

@@ -8,11 +8,12 @@
 //! - [`load`]: the load predictor, which bundles one booster per resource, horizon and quantile.
 //! - [`placement`]: the network that scores candidate nodes.
 //! - [`anomaly`]: the anomaly detector, isolation forests over groups of features.
-//! - [`artifact`]: the files of a model with their metadata, as bytes.
+//! - [`artifact`]: the files of a model with their metadata, as bytes. [`export`]: XGBoost's formats and ONNX.
 
 pub mod anomaly;
 pub mod artifact;
 mod error;
+pub mod export;
 mod learner;
 pub mod learners;
 pub mod load;

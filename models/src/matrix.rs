@@ -134,6 +134,16 @@ impl FeatureMatrix {
         Ok(Self { names: Arc::clone(&self.names), values: Arc::new(values), rows: rows.len() })
     }
 
+    /// The columns at `positions`, which are called `names`, as a matrix of its own. Whoever keeps both has checked them.
+    pub(crate) fn gather(&self, names: &Arc<[String]>, positions: &[usize]) -> Self {
+        let mut values = Vec::with_capacity(self.rows * positions.len());
+        for row in 0..self.rows {
+            let row = self.row(row);
+            values.extend(positions.iter().map(|&position| row[position]));
+        }
+        Self { names: Arc::clone(names), values: Arc::new(values), rows: self.rows }
+    }
+
     /// The columns called `names`, in that order, as a matrix of its own; the same list of names copies nothing.
     ///
     /// # Errors

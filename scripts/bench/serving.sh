@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Serving beside KServe's Python model server
+# Serving beside KServe's Python model server and onnxruntime behind FastAPI
 #
 # Needs the models that `make cycle` registered (BERTH_DATA, default .berth). Latencies are those of the client on the same
 # machine, one keep-alive connection; at 500 requests a second they count from when a request was due. SECONDS_EACH (default
@@ -72,12 +72,19 @@ most="$(resident) MiB"
 stop
 artifact=$(dirname "$(find "$data/tracking/artifacts" -name heads.json | head -n 1)")
 start "$cache/venv-serving/bin/python" scripts/bench/kserve_peer.py "$artifact" "$port"
-peer="$ready ms to ready, $(resident) MiB"
-for rows in 1 100; do row "KServe: load-predictor" --ask load-predictor --rows "$rows" --seconds 5 --connections 1; done
-# Ten seconds: it cannot keep up, and what is due is sent all the same.
-row "KServe: load-predictor" --ask load-predictor --rows 1 --rate 500 --seconds 10
-stop
+kserve="$ready ms to ready, $(resident) MiB"
+# peer NAME: measures it and stops it. Ten seconds of the fixed rate, since a peer may not keep up, and what is due is sent all the same.
+peer() {
+  for rows in 1 100; do row "$1: load-predictor" --ask load-predictor --rows "$rows" --seconds 5 --connections 1; done
+  row "$1: load-predictor" --ask load-predictor --rows 1 --rate 500 --seconds 10
+  stop
+}
+peer KServe
+"$target/trainer" --data "$data" export load-predictor@champion --out "$work/onnx" >&2
+start "$cache/venv-serving/bin/python" scripts/bench/onnx_peer.py "$work/onnx" "$port"
+onnx="$ready ms to ready, $(resident) MiB"
+peer "onnxruntime"
 echo
-echo "- Three models without nodes: $alone. KServe's server with one of them: $peer."
+echo "- Three models without nodes: $alone. KServe's server with one of them: $kserve; FastAPI with onnxruntime: $onnx."
 echo "- With nodes from tables, after the load: $five at 500 nodes (a week of history), $most at 5,000 (two days)."
 echo "- Features of 5,000 nodes at a refresh: $refresh s."

@@ -2,13 +2,13 @@
 //! queue is bounded, and what does not fit is counted.
 
 use crate::metrics::Metrics;
-use crate::protocol::{InferRequest, InferResponse, Values};
+use crate::protocol::{InferRequest, InferResponse, Tensor, Values};
 use crate::registry::ServedModel;
 use crate::score::{ScoreAnswer, ScoreRequest};
 use anyhow::Context;
 use cluster::PREDICTIONS;
 use polars::prelude::{Column, DataFrame, PolarsResult};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -44,35 +44,84 @@ pub struct Record {
     /// Hash of the inputs' names: rows with the same hash have the same columns.
     pub feature_hash: String,
     /// What came in.
-    pub inputs: Value,
+    pub inputs: Content,
     /// What went out.
-    pub outputs: Value,
+    pub outputs: Content,
+}
+
+/// What came in or went out. Tensors become JSON where they are written: whoever answers does not wait for it.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// By name: shape and elements; a missing number is null.
+    Tensors(Vec<Tensor>),
+    /// As it was read back, or as it came.
+    Json(Value),
+}
+
+impl Content {
+    fn text(&self) -> String {
+        // Maps with names as keys always have a text.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl From<Value> for Content {
+    fn from(value: Value) -> Self {
+        Self::Json(value)
+    }
+}
+
+/// By what they look like when written: tensors that were read back are JSON.
+impl PartialEq for Content {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl Serialize for Content {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Json(value) => value.serialize(serializer),
+            Self::Tensors(tensors) => serializer.collect_map(
+                tensors.iter().map(|tensor| (&tensor.name, Elements { shape: &tensor.shape, data: &tensor.values })),
+            ),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::Json)
+    }
+}
+
+#[derive(Serialize)]
+struct Elements<'a> {
+    shape: &'a [usize],
+    #[serde(serialize_with = "elements")]
+    data: &'a Values,
+}
+
+/// JSON has no NaN: missing is null.
+fn elements<S: Serializer>(values: &&Values, serializer: S) -> Result<S::Ok, S::Error> {
+    match values {
+        Values::None => serializer.collect_seq(std::iter::empty::<f64>()),
+        Values::Numbers(numbers) => numbers.serialize(serializer),
+        Values::Texts(texts) => texts.serialize(serializer),
+    }
 }
 
 impl Record {
     /// Of an inference.
     pub fn of_inference(model: &ServedModel, request: &InferRequest, answer: &InferResponse) -> Self {
-        let values = |values: &Values| match values {
-            Values::None => json!([]),
-            // JSON has no NaN: missing is null.
-            Values::Numbers(numbers) => json!(numbers),
-            Values::Texts(texts) => json!(texts),
-        };
-        let by_name = |tensors: &[crate::protocol::Tensor]| -> Value {
-            tensors
-                .iter()
-                .map(|tensor| (tensor.name.clone(), json!({ "shape": tensor.shape, "data": values(&tensor.values) })))
-                .collect::<serde_json::Map<_, _>>()
-                .into()
-        };
         Self {
             ts: now(),
             id: request.id.clone().unwrap_or_else(new_id),
             model: answer.model.clone(),
             version: answer.version.clone(),
             feature_hash: model.metadata.feature_schema_hash.clone(),
-            inputs: by_name(&request.inputs),
-            outputs: by_name(&answer.outputs),
+            inputs: Content::Tensors(request.inputs.clone()),
+            outputs: Content::Tensors(answer.outputs.clone()),
         }
     }
 
@@ -94,8 +143,8 @@ impl Record {
             model: "score".to_owned(),
             version: versions.join(","),
             feature_hash: String::new(),
-            inputs: json!({ "pods": request.pods, "nodes": request.nodes.len(), "at": answer.at }),
-            outputs: answer.pods.iter().map(nodes).collect(),
+            inputs: json!({ "pods": request.pods, "nodes": request.nodes.len(), "at": answer.at }).into(),
+            outputs: answer.pods.iter().map(nodes).collect::<Value>().into(),
         }
     }
 }
@@ -287,8 +336,8 @@ fn frame(records: &[Record]) -> PolarsResult<DataFrame> {
             text("model", |record| record.model.clone()),
             text("version", |record| record.version.clone()),
             text("feature_hash", |record| record.feature_hash.clone()),
-            text("inputs", |record| record.inputs.to_string()),
-            text("outputs", |record| record.outputs.to_string()),
+            text("inputs", |record| record.inputs.text()),
+            text("outputs", |record| record.outputs.text()),
         ],
     )
 }
@@ -304,8 +353,8 @@ mod tests {
             model: "load-predictor".into(),
             version: "3".into(),
             feature_hash: "abc".into(),
-            inputs: json!({ "features": { "shape": [1, 1], "data": [null] } }),
-            outputs: json!({ "cpu-1h-p50": { "shape": [1], "data": [0.5] } }),
+            inputs: json!({ "features": { "shape": [1, 1], "data": [null] } }).into(),
+            outputs: json!({ "cpu-1h-p50": { "shape": [1], "data": [0.5] } }).into(),
         }
     }
 

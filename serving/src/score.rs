@@ -12,7 +12,7 @@ use crate::registry::{Algorithm, ModelName, Registry, ServedModel};
 use crate::shadow::Shadow;
 use cluster::score::{PartWeights, Parts, load_score, unit};
 use cluster::{NodeName, Resource};
-use features::cluster_state::{Amount, NodeFacts, PodCourse, PodFacts, row};
+use features::cluster_state::{Amount, NodeFacts, PodCourse, PodFacts, Rows};
 use features::habit::Expected;
 use models::anomaly::Severity;
 use models::placement::Scratch;
@@ -59,8 +59,7 @@ pub fn score(
     } else {
         request.nodes.iter().map(String::as_str).collect()
     };
-    let candidates: Vec<Candidate<'_>> =
-        names.iter().map(|name| (*name, view.nodes.get(&NodeName::new(*name)))).collect();
+    let candidates: Vec<Candidate<'_>> = names.iter().map(|name| (*name, view.nodes.get(*name))).collect();
     let scorer =
         Scorer { request, view, registry, shadow, agent: agent.as_deref(), rules, now, candidates: &candidates };
     let unknown = candidates.iter().filter(|(_, node)| node.is_none()).map(|(name, _)| (*name).to_owned()).collect();
@@ -99,9 +98,14 @@ impl Scorer<'_> {
         let facts = expected.facts(habit, asked, pod.priority < 0);
         let values = self.placement(pod, &facts, &course);
         let mut nodes: Vec<NodeScore> = Vec::with_capacity(self.candidates.len());
+        // One buffer for all nodes.
+        let mut after = Vec::new();
         for (place, (name, node)) in self.candidates.iter().enumerate() {
             let fresh = node.filter(|node| self.is_fresh(node));
-            let after = fresh.map(|node| self.after(node, name, &expected)).unwrap_or_default();
+            after.clear();
+            if let Some(node) = fresh {
+                self.after(node, name, &expected, &mut after);
+            }
             let anomaly = fresh.and_then(|node| node.anomaly.as_ref());
             let valued = values.as_ref().and_then(|values| values[place].as_ref());
             let parts = Parts {
@@ -169,6 +173,7 @@ impl Scorer<'_> {
         let Algorithm::Placement(network) = &self.agent?.algorithm else { return None };
         let mut rows = Vec::with_capacity(self.candidates.len() * network.features().len());
         let mut known = Vec::with_capacity(self.candidates.len());
+        let of_pod = Rows::new(facts, course, &self.view.cluster);
         for (name, node) in self.candidates {
             let Some(node) = node.filter(|node| self.is_fresh(node)) else {
                 known.push(false);
@@ -178,7 +183,7 @@ impl Scorer<'_> {
             let same = pod.workload.as_ref().and_then(|workload| node.pods.by_workload.get(workload));
             let facts_of_node =
                 NodeFacts { in_flight: self.in_flight(name), same_workload: same.copied().unwrap_or(0), ..node.facts };
-            rows.extend_from_slice(&row(facts, course, &facts_of_node, &self.view.cluster));
+            rows.extend_from_slice(&of_pod.of(&facts_of_node));
         }
         let (mut scratch, mut values) = (Scratch::default(), Vec::new());
         network.score(&rows, &mut scratch, &mut values).ok()?;
@@ -190,14 +195,13 @@ impl Scorer<'_> {
         Some(known.into_iter().map(|known| if known { units.next() } else { None }).collect())
     }
 
-    /// The node's forecasts with the pod and those in flight on top.
-    fn after(&self, node: &NodeView, name: &str, expected: &Expected) -> Vec<After> {
-        let Some(forecasts) = &node.forecasts else { return Vec::new() };
+    /// The node's forecasts with the pod and those in flight on top, into `list`.
+    fn after(&self, node: &NodeView, name: &str, expected: &Expected, list: &mut Vec<After>) {
+        let Some(forecasts) = &node.forecasts else { return };
         let (flight, size) = (self.in_flight(name), node.facts.allocatable);
         let share = |amount: f32, of: f32| if of > 0.0 { f64::from(amount / of) } else { f64::NAN };
         let cpu = share(flight.cpu + expected.amount.cpu, size.cpu);
         let memory = share(flight.memory + expected.amount.memory, size.memory);
-        let mut list = Vec::with_capacity(forecasts.len());
         for forecast in forecasts {
             let added = match forecast.key.resource {
                 Resource::Cpu => cpu,
@@ -215,7 +219,6 @@ impl Scorer<'_> {
                 });
             }
         }
-        list
     }
 }
 

@@ -80,13 +80,15 @@ pub enum Pace {
 
 /// Features that are blamed at most.
 const MOST_BLAMED: usize = 5;
+/// Critical looks in a row that raise an alarm: with looks ten seconds apart it is told within half a minute of the sample.
+const QUICK_LOOKS: u16 = 2;
 
 impl ClusterAlarms {
     /// Nothing is the matter yet. `every`: distance of quick readings in milliseconds.
     pub fn new(detector: Detector, selection: Selection, every: i64) -> Self {
         let slow = *detector.alarms();
         let looks = (i64::from(slow.clear_after) * GRID_STEP_MS / every.max(1)).clamp(1, i64::from(u16::MAX));
-        let quick = AlarmSettings { clear_after: looks as u16, ..slow };
+        let quick = AlarmSettings { raise_after: slow.raise_after.min(QUICK_LOOKS), clear_after: looks as u16, ..slow };
         Self { detector, selection, quick, nodes: BTreeMap::new(), readings: BTreeMap::new() }
     }
 

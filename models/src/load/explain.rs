@@ -47,7 +47,7 @@ impl LoadHead {
             Quantile::P50 => forecasts.p50,
             Quantile::P90 => forecasts.p90,
         };
-        let own = self.booster_matrix(x)?;
+        let own = self.booster_matrix(x);
         let shap = match (self.part(quantile), &own) {
             (Some(part), Some(own)) => Some((part.model.contributions(own)?, part.blend)),
             _ => None,

@@ -134,6 +134,15 @@ pub struct HeadForecasts {
     pub fallback: bool,
 }
 
+impl HeadForecasts {
+    /// The forecast of one row, which must be there.
+    pub fn row(&self, row: usize) -> LoadForecast {
+        let known = |value: f32| (!value.is_nan()).then_some(value);
+        let (p50, p90) = (known(self.p50[row]), known(self.p90[row]));
+        LoadForecast { key: self.key, p50, p90: p50.and(p90), fallback: self.fallback }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

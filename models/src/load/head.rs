@@ -6,6 +6,8 @@ use crate::matrix::position_of;
 use crate::{FeatureMatrix, ModelError, Regressor};
 use std::sync::Arc;
 
+/// So few rows are forecast one by one: a batch takes longer to set up.
+const FEW: usize = 8;
 /// Rows up to this width are gathered without allocation.
 const INLINE_WIDTH: usize = 256;
 
@@ -29,8 +31,15 @@ pub struct LoadHead {
     upper: Option<Part>,
     conformal: Conformal,
     group_column: Option<usize>,
-    /// Where the boosters' features stand in a row; none when they read the whole row.
-    gather: Option<Vec<usize>>,
+    /// None when the boosters read the whole row.
+    gather: Option<Gather>,
+}
+
+/// The boosters' features, and where they stand in a row.
+#[derive(Debug, Clone)]
+struct Gather {
+    names: Arc<[String]>,
+    positions: Vec<usize>,
 }
 
 impl LoadHead {
@@ -63,7 +72,8 @@ impl LoadHead {
             None => None,
             Some(own) if own == &features[..] => None,
             Some(own) => {
-                Some(own.iter().map(|name| position_of(&features, name, "a booster")).collect::<Result<Vec<_>, _>>()?)
+                let positions = own.iter().map(|name| position_of(&features, name, "a booster"));
+                Some(Gather { names: own.to_vec().into(), positions: positions.collect::<Result<_, _>>()? })
             }
         };
         Ok(Self { key, features, baseline, bound, median, upper, conformal, group_column, gather })
@@ -111,11 +121,12 @@ impl LoadHead {
     }
 
     /// The features of the boosters, or none when there is no booster.
-    pub(super) fn booster_matrix(&self, x: &FeatureMatrix) -> Result<Option<FeatureMatrix>, ModelError> {
-        match self.median.as_ref().or(self.upper.as_ref()) {
-            None => Ok(None),
-            Some(part) => x.select_columns(part.model.features()).map(Some),
-        }
+    pub(super) fn booster_matrix(&self, x: &FeatureMatrix) -> Option<FeatureMatrix> {
+        self.median.as_ref().or(self.upper.as_ref())?;
+        Some(match &self.gather {
+            None => x.clone(),
+            Some(Gather { names, positions }) => x.gather(names, positions),
+        })
     }
 
     /// Both quantiles for a batch. NaN where no column of the baseline is known.
@@ -123,6 +134,9 @@ impl LoadHead {
     /// # Errors
     /// Other features than the head's.
     pub fn predict(&self, x: &FeatureMatrix) -> Result<HeadForecasts, ModelError> {
+        if x.rows() <= FEW {
+            return self.predict_few(x);
+        }
         let (mut p50, upper) = self.uncorrected(x)?;
         let mut p90 = upper;
         for row in 0..x.rows() {
@@ -132,11 +146,22 @@ impl LoadHead {
         Ok(HeadForecasts { key: self.key, p50, p90, fallback: self.fallback() })
     }
 
+    fn predict_few(&self, x: &FeatureMatrix) -> Result<HeadForecasts, ModelError> {
+        x.expect_names(&self.features)?;
+        let [mut p50, mut p90] = [Vec::with_capacity(x.rows()), Vec::with_capacity(x.rows())];
+        for row in 0..x.rows() {
+            let forecast = self.predict_row(x.row(row))?;
+            p50.push(forecast.p50.unwrap_or(f32::NAN));
+            p90.push(forecast.p90.unwrap_or(f32::NAN));
+        }
+        Ok(HeadForecasts { key: self.key, p50, p90, fallback: self.fallback() })
+    }
+
     /// Median and upper quantile before the conformal shift, unclipped.
     pub(super) fn uncorrected(&self, x: &FeatureMatrix) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
         x.expect_names(&self.features)?;
         let base: Vec<f32> = (0..x.rows()).map(|row| self.bound.of(x.row(row))).collect();
-        let matrix = self.booster_matrix(x)?;
+        let matrix = self.booster_matrix(x);
         let add = |part: Option<&Part>| -> Result<Vec<f32>, ModelError> {
             let (Some(part), Some(matrix)) = (part, &matrix) else { return Ok(base.clone()) };
             let mut residual = vec![0.0; x.rows()];
@@ -174,15 +199,15 @@ impl LoadHead {
     }
 
     fn with_gathered<T>(&self, row: &[f32], then: impl FnOnce(&[f32]) -> T) -> T {
-        let Some(gather) = &self.gather else { return then(row) };
-        if gather.len() <= INLINE_WIDTH {
+        let Some(Gather { positions, .. }) = &self.gather else { return then(row) };
+        if positions.len() <= INLINE_WIDTH {
             let mut own = [0.0; INLINE_WIDTH];
-            for (value, position) in own.iter_mut().zip(gather) {
+            for (value, position) in own.iter_mut().zip(positions) {
                 *value = row[*position];
             }
-            then(&own[..gather.len()])
+            then(&own[..positions.len()])
         } else {
-            let own: Vec<f32> = gather.iter().map(|position| row[*position]).collect();
+            let own: Vec<f32> = positions.iter().map(|position| row[*position]).collect();
             then(&own)
         }
     }

@@ -2,12 +2,12 @@
 
 use super::PlacementNetwork;
 use crate::ModelError;
+use ndarray::linalg::{general_mat_mul, general_mat_vec_mul};
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2};
 
-/// Rows that go through the layers together: enough to read each weight once for several rows, few enough that their
-/// hidden units stay in the first-level cache.
-const BLOCK: usize = 16;
-/// Outputs that are summed side by side; four registers of a 128-bit machine.
-const LANES: usize = 16;
+/// Rows that go through the layers together: enough to read each weight once for many rows, few enough that their hidden
+/// units stay in the second-level cache.
+const BLOCK: usize = 256;
 
 /// Buffers of a forward pass, kept between calls so that none is allocated per node.
 #[derive(Debug, Clone, Default)]
@@ -29,50 +29,39 @@ impl PlacementNetwork {
         }
         scores.clear();
         let widest = self.layers.iter().map(|layer| layer.outputs).max().unwrap_or(1);
-        scratch.front.resize(BLOCK * widest, 0.0);
-        scratch.back.resize(BLOCK * widest, 0.0);
+        let most = BLOCK.min(rows.len() / width);
+        scratch.front.resize(most * widest, 0.0);
+        scratch.back.resize(most * widest, 0.0);
         for block in rows.chunks(BLOCK * width) {
             let count = block.len() / width;
-            let last = self.layers.len() - 1;
             for (at, layer) in self.layers.iter().enumerate() {
-                let input = if at == 0 { block } else { &scratch.front[..count * layer.inputs] };
                 let output = &mut scratch.back[..count * layer.outputs];
-                apply(&layer.weights, &layer.bias, input, layer.inputs, output, layer.outputs);
-                if at < last {
+                output.chunks_exact_mut(layer.outputs).for_each(|row| row.copy_from_slice(&layer.bias));
+                let input = if at == 0 { block } else { &scratch.front[..count * layer.inputs] };
+                let input = matrix(input, count, layer.inputs)?;
+                let weights = matrix(&layer.weights, layer.inputs, layer.outputs)?;
+                let mut sums = ArrayViewMut2::from_shape((count, layer.outputs), &mut *output).map_err(misshapen)?;
+                general_mat_mul(1.0, &input, &weights, 1.0, &mut sums);
+                if at + 1 < self.layers.len() {
                     output.iter_mut().for_each(|value| *value = value.max(0.0));
                 }
                 std::mem::swap(&mut scratch.front, &mut scratch.back);
             }
-            for (row, value) in block.chunks(width).zip(&scratch.front) {
-                let linear: f32 = row.iter().zip(&self.skip).map(|(value, weight)| value * weight).sum();
-                scores.push(value + linear);
-            }
+            // The linear part comes on top of the last layer's one value per row.
+            let values = &mut scratch.front[..count];
+            let mut sums = ArrayViewMut1::from(&mut *values);
+            general_mat_vec_mul(1.0, &matrix(block, count, width)?, &ArrayView1::from(&self.skip), 1.0, &mut sums);
+            scores.extend_from_slice(values);
         }
         Ok(())
     }
 }
 
-/// `output = input × weights + bias`, row by row.
-fn apply(weights: &[f32], bias: &[f32], input: &[f32], inputs: usize, output: &mut [f32], outputs: usize) {
-    for (row, out) in input.chunks_exact(inputs).zip(output.chunks_exact_mut(outputs)) {
-        let mut from = 0;
-        while from + LANES <= outputs {
-            let mut sums = [0.0_f32; LANES];
-            sums.copy_from_slice(&bias[from..from + LANES]);
-            for (value, of_input) in row.iter().zip(weights.chunks_exact(outputs)) {
-                // A length that the compiler knows keeps the sums in registers.
-                if let Some(lanes) = of_input[from..].first_chunk::<LANES>() {
-                    for (sum, weight) in sums.iter_mut().zip(lanes) {
-                        *sum += value * weight;
-                    }
-                }
-            }
-            out[from..from + LANES].copy_from_slice(&sums);
-            from += LANES;
-        }
-        for place in from..outputs {
-            let of_output = weights.iter().skip(place).step_by(outputs);
-            out[place] = bias[place] + row.iter().zip(of_output).map(|(value, weight)| value * weight).sum::<f32>();
-        }
-    }
+fn matrix(values: &[f32], rows: usize, columns: usize) -> Result<ArrayView2<'_, f32>, ModelError> {
+    ArrayView2::from_shape((rows, columns), values).map_err(misshapen)
+}
+
+/// Shapes were checked when the network was made.
+fn misshapen(error: ndarray::ShapeError) -> ModelError {
+    ModelError::damaged("the placement network", error)
 }

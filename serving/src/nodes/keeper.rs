@@ -4,7 +4,7 @@ use super::feed::{Feed, Samples};
 use super::view::{Anomaly, ClusterView, Fresh, NodeView, cluster_facts};
 use super::workloads::Workloads;
 use crate::metrics::Metrics;
-use crate::registry::{ModelName, Registry, ServedModel};
+use crate::registry::{AllReadings, ModelName, Registry};
 use crate::shadow::Shadow;
 use clap::Args;
 use cluster::{DAY_MS, HOUR_MS, MINUTE_MS, NodeMetric, NodeName, NodeSample, grid_floor};
@@ -277,6 +277,14 @@ impl Keeper {
     fn view(&self, registry: &Registry) -> anyhow::Result<ClusterView> {
         let (load, anomaly) =
             (registry.current(ModelName::LoadPredictor), registry.current(ModelName::AnomalyDetector));
+        let mut forecasts = match &load {
+            Some(model) => model.all_forecasts(&self.rows)?,
+            None => None,
+        };
+        let readings = match &anomaly {
+            Some(model) => model.all_readings(&self.rows)?,
+            None => None,
+        };
         let hour = (self.next / HOUR_MS) as usize;
         let mut pods = self.workloads.by_node(hour);
         let mut nodes = BTreeMap::new();
@@ -291,12 +299,11 @@ impl Keeper {
                     sampled_at: recent.measured_at,
                     facts,
                     pods,
-                    forecasts: match row.zip(load.as_deref()) {
-                        Some((row, model)) => model.forecasts(self.rows.row(row))?,
-                        None => None,
-                    },
-                    anomaly: match row.zip(anomaly.as_deref()) {
-                        Some((row, model)) => judge(model, self.rows.row(row))?,
+                    forecasts: row
+                        .zip(forecasts.as_mut())
+                        .and_then(|(row, forecasts)| forecasts.get_mut(row).map(std::mem::take)),
+                    anomaly: match row.zip(readings.as_ref()) {
+                        Some((row, readings)) => Some(judge(readings, row)?),
                         None => None,
                     },
                     row,
@@ -384,13 +391,12 @@ fn filled(sample: &NodeSample, before: &NodeSample) -> NodeSample {
     sample
 }
 
-fn judge(model: &ServedModel, row: &[f32]) -> anyhow::Result<Option<Anomaly>> {
-    let Some((detector, own)) = model.detector(row) else { return Ok(None) };
-    let reading = detector.read(&own)?;
-    let severity = detector.severity(&reading);
+fn judge(all: &AllReadings<'_>, row: usize) -> anyhow::Result<Anomaly> {
+    let (detector, reading) = (all.detector, &all.readings[row]);
+    let severity = detector.severity(reading);
     let blame = match severity {
-        Some(_) => detector.explain(&own, MOST_BLAMED)?.blame,
+        Some(_) => detector.explain(all.x.row(row), MOST_BLAMED)?.blame,
         None => Vec::new(),
     };
-    Ok(Some(Anomaly { score: detector.score(&reading), severity, kind: reading.kind, blame }))
+    Ok(Anomaly { score: detector.score(reading), severity, kind: reading.kind, blame })
 }

@@ -8,7 +8,7 @@ mod origin;
 mod served;
 
 pub use origin::Origin;
-pub use served::{Algorithm, ServedModel};
+pub use served::{Algorithm, AllReadings, ServedModel};
 
 use crate::metrics::Metrics;
 use chrono::{SecondsFormat, Utc};

@@ -4,12 +4,14 @@ use super::ModelName;
 use anyhow::{Context, bail, ensure};
 use chrono::{DateTime, Utc};
 use detection::plan::InputPlan;
-use features::{Selection, cluster_state};
-use models::anomaly::Detector;
+use features::{GridRows, Selection, cluster_state};
+use models::FeatureMatrix;
+use models::anomaly::{Detector, Reading};
 use models::artifact::{Artifact, ArtifactMetadata};
 use models::load::{LoadForecast, LoadPredictor};
 use models::placement::PlacementNetwork;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What computes.
 #[derive(Debug, Clone)]
@@ -110,6 +112,30 @@ impl ServedModel {
         Ok(Some(predictor.forecasts(&own).collect::<Result<_, _>>()?))
     }
 
+    /// All forecasts for each row of the catalogue; `None` for another model than the load predictor.
+    ///
+    /// # Errors
+    /// A value that no model reads.
+    pub fn all_forecasts(&self, rows: &GridRows) -> anyhow::Result<Option<Vec<Vec<LoadForecast>>>> {
+        let Algorithm::Load { predictor, selection } = &self.algorithm else { return Ok(None) };
+        let heads = predictor.predict(&matrix(predictor.features(), selection, rows)?)?;
+        Ok(Some((0..rows.nodes.len()).map(|row| heads.iter().map(|head| head.row(row)).collect()).collect()))
+    }
+
+    /// The detector, its own columns of each row of the catalogue, and what it reads there; `None` for another model, or for a
+    /// detector of somebody's table.
+    ///
+    /// # Errors
+    /// A value that no model reads.
+    pub fn all_readings(&self, rows: &GridRows) -> anyhow::Result<Option<AllReadings<'_>>> {
+        let Algorithm::Anomaly { detector, selection: Some(selection) } = &self.algorithm else { return Ok(None) };
+        let x = matrix(detector.features(), selection, rows)?;
+        let surprises = detector.surprises(&x)?;
+        let of_row = surprises.chunks_exact(detector.members().len()).enumerate();
+        let readings = of_row.map(|(row, surprises)| detector.reading(x.row(row), surprises)).collect();
+        Ok(Some(AllReadings { detector, x, readings }))
+    }
+
     /// The detector and its own columns of a node's row of the catalogue; `None` for another model, or for a detector of
     /// somebody's table.
     pub fn detector(&self, row: &[f32]) -> Option<(&Detector, Vec<f32>)> {
@@ -125,6 +151,27 @@ impl ServedModel {
         }
         runtime::files::sha256(text.as_bytes())[..12].to_owned()
     }
+}
+
+/// What a detector reads of all nodes.
+#[derive(Debug)]
+pub struct AllReadings<'a> {
+    /// Who reads.
+    pub detector: &'a Detector,
+    /// Its own columns.
+    pub x: FeatureMatrix,
+    /// By row.
+    pub readings: Vec<Reading>,
+}
+
+/// A model's columns of all rows of the catalogue.
+fn matrix(names: &Arc<[String]>, selection: &Selection, rows: &GridRows) -> anyhow::Result<FeatureMatrix> {
+    let count = rows.nodes.len();
+    let mut values = vec![f32::NAN; count * selection.len()];
+    for (place, own) in values.chunks_exact_mut(selection.len()).enumerate() {
+        selection.pick(rows.row(place), own);
+    }
+    Ok(FeatureMatrix::new(Arc::clone(names), count, values)?)
 }
 
 /// A model's columns of a row of the catalogue.

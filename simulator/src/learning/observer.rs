@@ -3,7 +3,7 @@
 use crate::engine::{Ask, View};
 use crate::world::{NodeId, PodId, Request, WorkloadId};
 use cluster::{HOUR_MS, MINUTE_MS};
-use features::cluster_state::{Amount, ClusterFacts, NodeFacts, PodCourse, PodFacts, WIDTH, row};
+use features::cluster_state::{Amount, ClusterFacts, NodeFacts, PodCourse, PodFacts, Rows, WIDTH};
 use features::habit::{Expected, HOURS};
 
 /// The expected course of a node is worked out anew when its pods change, and at least this often.
@@ -67,10 +67,11 @@ impl Observer {
 
     fn look(&mut self, ask: &Ask<'_>, view: &View<'_>, nodes: &[NodeId], there: Option<NodeId>, rows: &mut Vec<f32>) {
         self.refresh_cluster(view);
-        let (pod, course) = pod_facts(ask, view);
+        let ((pod, course), cluster) = (pod_facts(ask, view), self.cluster);
+        let of_pod = Rows::new(&pod, &course, &cluster);
         for node in nodes {
             let facts = NodeFacts { includes_pod: there == Some(*node), ..self.node(ask, view, *node) };
-            rows.extend_from_slice(&row(&pod, &course, &facts, &self.cluster));
+            rows.extend_from_slice(&of_pod.of(&facts));
         }
     }
 

@@ -1,8 +1,8 @@
 //! One function per command: read, call the library, write.
 
 use super::{
-    CompareArgs, Context, ExplainArgs, JsonArgs, RegisterArgs, ResultsArgs, RollbackArgs, RunsArgs, ShowArgs,
-    TrainLoadArgs, ValidateArgs, inputs,
+    CompareArgs, Context, ExplainArgs, ExportArgs, JsonArgs, RegisterArgs, ResultsArgs, RollbackArgs, RunsArgs,
+    ShowArgs, TrainLoadArgs, ValidateArgs, inputs,
 };
 use crate::anomaly::AnomalyVerdict;
 use crate::compare::{self, CompareSettings};
@@ -18,8 +18,9 @@ use crate::{explain, list, recipe, validate as gate};
 use anyhow::Context as _;
 use clap::ArgMatches;
 use cluster::NodeName;
+use models::artifact::Artifact;
 use models::load::HeadKey;
-use runtime::GateRefused;
+use runtime::{GateRefused, WrongUse};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use store::DatasetVersion;
@@ -267,6 +268,34 @@ pub(super) fn explain(context: &Context, args: &ExplainArgs) -> anyhow::Result<(
         runtime::files::write_text(path, &explain::page(&explained))?;
     }
     print_or_json(args.output.json, &serde_json::to_value(&explained)?, || explain::text(&explained));
+    Ok(())
+}
+
+pub(super) fn export(context: &Context, args: &ExportArgs) -> anyhow::Result<()> {
+    let blobs = match (&args.model, &args.id) {
+        (Some(folder), _) => runtime::files::read_folder(folder)?,
+        (None, Some(id)) => context.with_tracker(async |tracker| {
+            let version = registry::version_named(tracker, id).await?.ok_or_else(|| {
+                WrongUse(format!(
+                    "`{id}` names no version: want MODEL@ALIAS or MODEL/VERSION, such as load-predictor@champion"
+                ))
+            })?;
+            let folder = tempfile::tempdir().context("failed to make a temporary folder for a model")?;
+            let fetched = tracker.fetch_version(&version.model, &version.version, folder.path()).await;
+            fetched.with_context(|| format!("failed to fetch `{id}`"))?;
+            anyhow::Ok(runtime::files::read_folder(folder.path())?)
+        })?,
+        (None, None) => return Err(WrongUse("name a model, or a folder with --model".to_owned()).into()),
+    };
+    let files = models::export::export(&Artifact::from_blobs(blobs)?)?;
+    for (name, bytes) in &files {
+        runtime::files::write_atomic(&args.out.join(name), |file| std::io::Write::write_all(file, bytes))?;
+    }
+    let names: Vec<&String> = files.keys().collect();
+    print_or_json(args.output.json, &serde_json::json!({ "folder": args.out, "files": names }), || {
+        let list: String = names.iter().map(|name| format!("  {name}\n")).collect();
+        format!("wrote {} files to {}\n{list}", names.len(), args.out.display())
+    });
     Ok(())
 }
 

@@ -53,6 +53,7 @@ const EXAMPLES: &str = "Examples:
   trainer anomaly compare --models all --scenario standard
   trainer explain --node worker-3 --at 2026-11-20T14:00:00Z
   trainer show load-predictor@champion
+  trainer export placement-agent@champion --out onnx
 
 Exit codes: 0 done, 1 failed, 2 wrong use, 3 a validation said no";
 
@@ -74,6 +75,8 @@ enum Command {
     Compare(CompareArgs),
     /// Say why a forecast is what it is
     Explain(ExplainArgs),
+    /// Write a model in formats that other programs read: XGBoost UBJ and JSON, ONNX
+    Export(ExportArgs),
     /// Figures against the references and Python's XGBoost on a features dataset
     Results(ResultsArgs),
     /// List runs
@@ -283,6 +286,21 @@ struct ExplainArgs {
 }
 
 #[derive(Debug, Args)]
+struct ExportArgs {
+    /// `load-predictor@champion`, `placement-agent/3`; or name a folder with --model
+    #[arg(value_name = "ID", required_unless_present = "model", conflicts_with = "model")]
+    id: Option<String>,
+    /// Folder of the model
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Folder to write the files to
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    output: JsonArgs,
+}
+
+#[derive(Debug, Args)]
 struct ResultsArgs {
     #[command(flatten)]
     features: FeaturesArgs,
@@ -422,6 +440,7 @@ pub fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         Some(Command::Rollback(args)) => commands::rollback(&context, &args),
         Some(Command::Compare(args)) => commands::compare(&context, &args),
         Some(Command::Explain(args)) => commands::explain(&context, &args),
+        Some(Command::Export(args)) => commands::export(&context, &args),
         Some(Command::Results(args)) => commands::results(&context, &args),
         Some(Command::Runs(args)) => commands::runs(&context, &args),
         Some(Command::Models(args)) => commands::models(&context, &args),

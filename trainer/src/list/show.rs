@@ -1,6 +1,7 @@
 //! `trainer show ID`: everything about one run or one version of a model.
 
 use super::Listing;
+use crate::registry;
 use crate::text_table::text_table;
 use anyhow::Context;
 use runtime::WrongUse;
@@ -13,16 +14,7 @@ use tracking::{ModelVersion, Run, RunQuery, Tracker};
 /// # Errors
 /// When there is no such thing, or the beginning fits several runs.
 pub async fn show(tracker: &dyn Tracker, id: &str) -> anyhow::Result<Listing> {
-    if let Some((model, alias)) = id.split_once('@') {
-        let version = tracker
-            .version_by_alias(model, alias)
-            .await
-            .with_context(|| format!("no version of `{model}` has the alias `{alias}`"))?;
-        return show_version(tracker, &version).await;
-    }
-    if let Some((model, version)) = id.split_once('/') {
-        let version =
-            tracker.version(model, version).await.with_context(|| format!("`{model}` has no version `{version}`"))?;
+    if let Some(version) = registry::version_named(tracker, id).await? {
         return show_version(tracker, &version).await;
     }
     let run = find_run(tracker, id).await?;

@@ -105,6 +105,22 @@ async fn fetch<T>(
     Ok(Some((version.version.clone(), read)))
 }
 
+/// The version that `MODEL@ALIAS` or `MODEL/VERSION` names; `None` where `id` has neither form.
+///
+/// # Errors
+/// When there is no such version.
+pub async fn version_named(tracker: &dyn Tracker, id: &str) -> anyhow::Result<Option<ModelVersion>> {
+    if let Some((model, alias)) = id.split_once('@') {
+        let found = tracker.version_by_alias(model, alias).await;
+        return found.map(Some).with_context(|| format!("no version of `{model}` has the alias `{alias}`"));
+    }
+    if let Some((model, version)) = id.split_once('/') {
+        let found = tracker.version(model, version).await;
+        return found.map(Some).with_context(|| format!("`{model}` has no version `{version}`"));
+    }
+    Ok(None)
+}
+
 /// What a model's place in the line of versions depends on.
 pub fn lineage(metadata: &ArtifactMetadata) -> Lineage {
     // What follows from the data is no hyper-parameter: a retrain on newer days must stay a patch.

@@ -191,8 +191,8 @@ impl StraightTrees {
     /// Adds the path length of each row over all trees to `sums`. `values` is row-major.
     pub fn add_lengths(&self, values: &[f32], width: usize, sums: &mut [f64]) {
         for (places, lengths) in self.trees() {
-            let (mut rows, mut sums) = (values.chunks_exact(width * TOGETHER), sums.chunks_exact_mut(TOGETHER));
-            for (rows, sums) in (&mut rows).zip(&mut sums) {
+            let rows = values.chunks_exact(width * TOGETHER);
+            for (rows, sums) in rows.zip(sums.chunks_exact_mut(TOGETHER)) {
                 let mut at = [0_usize; TOGETHER];
                 for _ in 0..self.depth {
                     for (at, row) in at.iter_mut().zip(rows.chunks_exact(width)) {
@@ -204,14 +204,33 @@ impl StraightTrees {
                     *sum += f64::from(lengths[at - places.len()]);
                 }
             }
-            for (row, sum) in rows.remainder().chunks_exact(width).zip(sums.into_remainder()) {
-                let at = (0..self.depth).fold(0, |at, _| {
-                    let place: Place = places[at];
-                    2 * at + 2 - usize::from(place.is_below(row[place.feature()]))
-                });
-                *sum += f64::from(lengths[at - places.len()]);
+        }
+        let whole = sums.len() / TOGETHER * TOGETHER;
+        for (row, sum) in values.chunks_exact(width).zip(sums).skip(whole) {
+            *sum += self.length(row);
+        }
+    }
+
+    /// The path length of one row over all trees. Some trees go down together, since each step of one alone would wait for
+    /// the step before.
+    fn length(&self, row: &[f32]) -> f64 {
+        let inner = (1 << self.depth) - 1;
+        let trees = self.places.chunks(TOGETHER * inner).zip(self.lengths.chunks(TOGETHER << self.depth));
+        let mut sum = 0.0;
+        for (places, lengths) in trees {
+            let mut at = [0_usize; TOGETHER];
+            let at = &mut at[..lengths.len() >> self.depth];
+            for _ in 0..self.depth {
+                for (at, places) in at.iter_mut().zip(places.chunks_exact(inner)) {
+                    let place = places[*at];
+                    *at = 2 * *at + 2 - usize::from(place.is_below(row[place.feature()]));
+                }
+            }
+            for (at, lengths) in at.iter().zip(lengths.chunks_exact(1 << self.depth)) {
+                sum += f64::from(lengths[at - inner]);
             }
         }
+        sum
     }
 
     /// Adds to `credits`, by feature, how many splits each step saved; see `IsolationForest::contributions`.
