@@ -1,0 +1,352 @@
+//! From a request to an answer. Whatever goes wrong on the way, and whatever takes too long, ends in the neutral answer: all candidates
+//! equal, so that kube-scheduler decides as if nobody had been asked.
+
+use crate::decision::{BEST, Brief, Decision, Line, hash_of};
+use crate::health::{Health, State, Went};
+use crate::kubernetes::Pod;
+use crate::ledger::Ledger;
+use crate::memory::Memory;
+use crate::metrics::Metrics;
+use crate::reject::rejected;
+use crate::rollout::{Course, Neutral, course};
+use crate::rules::{Book, Rules};
+use crate::scoring::{Scores, Scoring, ScoringError, pod_ask};
+use crate::spread::{Scored, points};
+use crate::wire::Ask;
+use serde_json::Value;
+use serving::score::{InFlight, ScoreRequest};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::error::Elapsed;
+
+/// Decisions a second that are worked out in words, so that a burst of pods does not cost twice.
+const DETAILS_A_SECOND: u32 = 5;
+/// Candidates that are compared for the words: what sets a node apart is told against these.
+const DETAIL_NODES: usize = 100;
+/// Nodes whose words are kept.
+const DETAILED: usize = 3;
+
+/// What a decision needs.
+#[derive(Debug)]
+pub struct Decider {
+    /// Where scores come from.
+    pub scoring: Arc<Scoring>,
+    /// The rules in force.
+    pub book: Arc<Book>,
+    /// Load on its way.
+    pub ledger: Arc<Ledger>,
+    /// The state.
+    pub health: Arc<Health>,
+    /// Decisions that were made.
+    pub memory: Arc<Memory>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Scores must be there after this.
+    pub deadline: Duration,
+    /// Scorings under way.
+    pub gate: Arc<Semaphore>,
+    /// Neutral answers whose scores are worked out afterwards, or wait for it.
+    pub watched: Arc<Semaphore>,
+    /// When the allowance for words was last filled, and how much is left.
+    pub details: Mutex<(Instant, u32)>,
+}
+
+/// The answer to `/prioritize`.
+#[derive(Debug, PartialEq)]
+pub struct Prioritized {
+    /// In the order of the candidates.
+    pub points: Vec<u8>,
+    /// Why they are all equal.
+    pub neutral: Option<Neutral>,
+}
+
+/// What is worked out for a decision.
+struct Worked {
+    scores: Scores,
+    in_flight: HashMap<String, InFlight>,
+    /// Of each candidate; `None` where nothing is known.
+    totals: Vec<Option<f64>>,
+    points: Vec<u8>,
+}
+
+impl Decider {
+    /// Answers `/prioritize`.
+    pub async fn prioritize(self: &Arc<Self>, ask: &Ask<'_>, began: Instant) -> Prioritized {
+        let names = &ask.candidates.names;
+        let (decision, rules, course) = self.open("prioritize", ask);
+        let neutral = |neutral| Prioritized { points: vec![0; names.len()], neutral: Some(neutral) };
+        match course {
+            Course::Stand(reason) => {
+                self.stand(decision, reason, began);
+                neutral(reason)
+            }
+            Course::Watch(reason) => {
+                self.watch(decision, ask, names.clone(), rules, reason, began);
+                neutral(reason)
+            }
+            Course::Act => match self.in_time(&decision, ask, names, &rules, began).await {
+                Ok(worked) => {
+                    let points = worked.points.clone();
+                    self.metrics.decided(decision.mode, None);
+                    self.keep(decision, ask, names, worked, began.elapsed());
+                    Prioritized { points, neutral: None }
+                }
+                Err(reason) => {
+                    self.stand(decision, reason, began);
+                    neutral(reason)
+                }
+            },
+        }
+    }
+
+    /// Answers `/filter`: the rejected candidates by their place.
+    pub async fn filter(self: &Arc<Self>, ask: &Ask<'_>, began: Instant) -> BTreeMap<usize, String> {
+        let names = &ask.candidates.names;
+        let (decision, rules, course) = self.open("filter", ask);
+        let reason = match course {
+            _ if !rules.filter => return BTreeMap::new(),
+            Course::Stand(reason) | Course::Watch(reason) => reason,
+            Course::Act => match self.in_time(&decision, ask, names, &rules, began).await {
+                Ok(worked) => {
+                    let rejected = rejected(&worked.scores.nodes, rules.spread.filter_over);
+                    self.metrics.rejected(rejected.len());
+                    self.metrics.decided(decision.mode, None);
+                    self.keep(decision, ask, names, worked, began.elapsed());
+                    return rejected;
+                }
+                Err(reason) => reason,
+            },
+        };
+        self.stand(decision, reason, began);
+        BTreeMap::new()
+    }
+
+    fn open(&self, verb: &'static str, ask: &Ask<'_>) -> (Decision, Arc<Rules>, Course) {
+        let (rules, state) = (self.book.rules(), self.health.state());
+        let nobody = Pod::default();
+        let pod = ask.pod.as_ref().unwrap_or(&nobody);
+        let decision = Decision::new(verb, pod, ask.candidates.names.len(), rules.mode, state);
+        let course = match &ask.pod {
+            _ if self.book.is_killed() => Course::Stand(Neutral::Killed),
+            Err(_) => Course::Stand(Neutral::BadPod),
+            Ok(pod) => match course(pod, &rules) {
+                // What is computed meanwhile tells when things are well again.
+                Course::Act if state == State::Fallback => Course::Watch(Neutral::Fallback),
+                course => course,
+            },
+        };
+        (decision, rules, course)
+    }
+
+    /// A neutral answer without scores.
+    fn stand(&self, mut decision: Decision, reason: Neutral, began: Instant) {
+        self.metrics.decided(decision.mode, Some(reason));
+        decision.neutral = Some(reason);
+        decision.took = began.elapsed();
+        self.memory.decided(decision);
+    }
+
+    /// A neutral answer at once, and scores afterwards.
+    fn watch(
+        self: &Arc<Self>,
+        mut decision: Decision,
+        ask: &Ask<'_>,
+        names: Vec<String>,
+        rules: Arc<Rules>,
+        reason: Neutral,
+        began: Instant,
+    ) {
+        let Ok(pod) = &ask.pod else { return self.stand(decision, reason, began) };
+        self.metrics.decided(decision.mode, Some(reason));
+        decision.neutral = Some(reason);
+        decision.took = began.elapsed();
+        // Neutral answers are quicker than scores: a burst of them leaves some that are not scored.
+        let Ok(waits) = Arc::clone(&self.watched).try_acquire_owned() else {
+            self.metrics.unscored();
+            return self.memory.decided(decision);
+        };
+        let (this, pod) = (Arc::clone(self), pod.clone());
+        tokio::spawn(async move {
+            let ask = Asked { pod: &pod };
+            let place = Arc::clone(&this.gate).acquire_owned().await;
+            drop(waits);
+            let began = Instant::now();
+            let worked = match place {
+                Ok(place) => {
+                    tokio::time::timeout(this.deadline, this.work(&decision, &ask, &names, &rules, place)).await
+                }
+                Err(_) => return this.memory.decided(decision),
+            };
+            this.went(&worked, began);
+            match worked {
+                Ok(Ok(worked)) => this.keep_of(decision, &ask, &names, worked),
+                // Told by the state; the answer had been given.
+                _ => this.memory.decided(decision),
+            }
+        });
+    }
+
+    /// Scores within the deadline, or the reason why there are none.
+    async fn in_time(
+        &self,
+        decision: &Decision,
+        ask: &Ask<'_>,
+        names: &[String],
+        rules: &Rules,
+        began: Instant,
+    ) -> Result<Worked, Neutral> {
+        let Ok(pod) = &ask.pod else { return Err(Neutral::BadPod) };
+        let left = self.deadline.saturating_sub(began.elapsed());
+        let asked = Asked { pod };
+        let worked = tokio::time::timeout(left, async {
+            let place = Arc::clone(&self.gate).acquire_owned().await.map_err(|_| Neutral::Failed)?;
+            self.work(decision, &asked, names, rules, place).await
+        });
+        let worked = worked.await;
+        self.went(&worked, began);
+        worked.unwrap_or(Err(Neutral::Deadline))
+    }
+
+    fn went(&self, worked: &Result<Result<Worked, Neutral>, Elapsed>, began: Instant) {
+        let went = match worked {
+            Err(_) => Went::Missed,
+            Ok(Err(Neutral::Failed)) => Went::Failed,
+            // That nothing is known is told by the data's own concerns: it is no failure of the work.
+            Ok(_) => Went::Well,
+        };
+        self.health.went(went, began.elapsed());
+    }
+
+    async fn work(
+        &self,
+        decision: &Decision,
+        ask: &Asked<'_>,
+        names: &[String],
+        rules: &Rules,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Worked, Neutral> {
+        if names.is_empty() {
+            return Err(Neutral::NothingKnown);
+        }
+        let in_flight = self.ledger.in_flight(names.iter().map(String::as_str), &decision.uid);
+        let request = ScoreRequest {
+            pods: vec![pod_ask(ask.pod)],
+            nodes: names.to_vec(),
+            in_flight: in_flight.clone(),
+            explain: Some(false),
+        };
+        let (scoring, metrics) = (Arc::clone(&self.scoring), Arc::clone(&self.metrics));
+        // The place is held until the work has ended, also when nobody waits for it any more: work that hangs must not pile up.
+        let scored = tokio::spawn(async move {
+            let began = Instant::now();
+            let scored = scoring.score(request).await;
+            metrics.scored(began.elapsed());
+            drop(place);
+            scored
+        });
+        let scores = match scored.await {
+            Ok(Ok(scores)) => scores,
+            Ok(Err(ScoringError::NotReady)) => return Err(Neutral::NothingKnown),
+            Ok(Err(error)) => {
+                tracing::debug!(error = format!("{:#}", anyhow::Error::new(error)), "no scores");
+                return Err(Neutral::Failed);
+            }
+            Err(_) => return Err(Neutral::Failed),
+        };
+        let totals: Vec<Option<f64>> = scores.nodes.iter().map(|node| node.score(&rules.weights)).collect();
+        if totals.iter().all(Option::is_none) {
+            return Err(Neutral::NothingKnown);
+        }
+        let scored: Vec<Option<Scored>> = totals
+            .iter()
+            .zip(&scores.nodes)
+            .map(|(total, node)| Some(Scored { score: (*total)?, uncertainty: node.uncertainty.unwrap_or_default() }))
+            .collect();
+        let points = points(&scored, &rules.spread, decision.id.as_u128());
+        Ok(Worked { scores, in_flight, totals, points })
+    }
+
+    fn keep(self: &Arc<Self>, mut decision: Decision, ask: &Ask<'_>, names: &[String], worked: Worked, took: Duration) {
+        let Ok(pod) = &ask.pod else { return };
+        decision.took = took;
+        self.keep_of(decision, &Asked { pod }, names, worked);
+    }
+
+    fn keep_of(self: &Arc<Self>, mut decision: Decision, ask: &Asked<'_>, names: &[String], worked: Worked) {
+        let mut order: Vec<usize> = (0..names.len()).collect();
+        let rank = |place: &usize| (worked.totals[*place].unwrap_or(f64::NEG_INFINITY), worked.points[*place]);
+        order.sort_by(|left, right| {
+            let ((left, left_points), (right, right_points)) = (rank(left), rank(right));
+            right.total_cmp(&left).then(right_points.cmp(&left_points))
+        });
+        let line = |place: &usize| {
+            let node = &worked.scores.nodes[*place];
+            Line {
+                node: names[*place].clone(),
+                score: worked.totals[*place],
+                parts: node.parts,
+                uncertainty: node.uncertainty,
+                points: worked.points[*place],
+                in_flight_cores: worked.in_flight.get(&names[*place]).map_or(0.0, |flight| flight.cpu_cores),
+            }
+        };
+        decision.best = order.iter().take(BEST).map(line).collect();
+        decision.briefs = (0..names.len())
+            .map(|place| Brief {
+                name: hash_of(&names[place]),
+                score: worked.totals[place].map_or(f32::NAN, |score| score as f32),
+                load: worked.scores.nodes[place].parts.load.map_or(f32::NAN, |load| load as f32),
+                points: worked.points[place],
+            })
+            .collect();
+        decision.versions = worked.scores.versions;
+        decision.data_age_seconds = worked.scores.data_age_seconds;
+        decision.expected_cores = Some(worked.scores.expected.cpu_cores);
+        let (key, id) = (decision.key(), decision.id);
+        self.memory.decided(decision);
+        if self.may_detail() {
+            let nodes = sample(&order).map(|place| names[place].clone()).collect();
+            let request =
+                ScoreRequest { pods: vec![pod_ask(ask.pod)], nodes, in_flight: worked.in_flight, explain: Some(true) };
+            let this = Arc::clone(self);
+            tokio::spawn(async move {
+                match this.scoring.explain(request).await {
+                    Ok(answer) => this.memory.detailed(&key, id, first_nodes(answer)),
+                    Err(error) => tracing::debug!(%error, "a decision could not be put into words"),
+                }
+            });
+        }
+    }
+
+    fn may_detail(&self) -> bool {
+        let mut allowance = self.details.lock().unwrap_or_else(PoisonError::into_inner);
+        if allowance.0.elapsed() >= Duration::from_secs(1) {
+            *allowance = (Instant::now(), DETAILS_A_SECOND);
+        }
+        let may = allowance.1 > 0;
+        allowance.1 = allowance.1.saturating_sub(1);
+        may
+    }
+}
+
+/// A request whose pod could be read.
+struct Asked<'a> {
+    pod: &'a Pod,
+}
+
+/// The best, and others at even distances.
+fn sample(order: &[usize]) -> impl Iterator<Item = usize> + '_ {
+    let step = order.len().div_ceil(DETAIL_NODES).max(1);
+    let best = order.iter().take(DETAILED);
+    best.chain(order.iter().skip(DETAILED).step_by(step)).copied()
+}
+
+/// What is said of the best nodes; the others were only there to compare with.
+fn first_nodes(mut answer: Value) -> Value {
+    let nodes = answer["pods"][0]["nodes"].take();
+    let Value::Array(mut nodes) = nodes else { return Value::Null };
+    nodes.truncate(DETAILED);
+    Value::Array(nodes)
+}
