@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::doctor::Patient;
 use crate::explain::Explanation;
 use crate::run::Setup;
 use crate::settings::{ClusterArgs, LimitArgs, ServerArgs};
@@ -13,6 +14,7 @@ use runtime::settings::{ConfigArgs, innermost};
 use runtime::telemetry::TelemetryArgs;
 use runtime::{ConfigFile, WrongUse};
 use serde::Deserialize;
+use serving::http::tls::TlsArgs;
 use serving::nodes::KeepArgs;
 use serving::registry::ModelName;
 use std::ffi::OsString;
@@ -27,6 +29,7 @@ const EXAMPLES: &str = "Examples:
   scheduler-extender run --scoring http://serving:8080              scores of a serving elsewhere
   scheduler-extender explain shop/cart-7d4b9-x2x9k                  why a pod went where it went
   scheduler-extender report                                         what shadow has found so far
+  scheduler-extender doctor --prometheus http://prometheus:9090     what may be wrong around it
 
 Exit codes: 0 done, 1 failed, 2 wrong use, 3 a check said no";
 
@@ -62,6 +65,11 @@ enum Command {
     /// Tell how kube-scheduler's choices compare with the best candidates
     #[command(after_help = "Example:\n  scheduler-extender report --server http://127.0.0.1:8888")]
     Report(ReportArgs),
+    /// Check Prometheus, models, node mapping, RBAC, certificates, clocks and kube-scheduler's configuration
+    #[command(
+        after_help = "Example:\n  scheduler-extender doctor --prometheus http://prometheus:9090 --scheduler-config /etc/kubernetes/scheduler.yaml\n\nTakes what `run` takes. Exit codes: 0 nothing is broken, 1 failed, 2 wrong use, 3 a check failed"
+    )]
+    Doctor(Box<DoctorArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -70,6 +78,8 @@ struct RunArgs {
     server: ServerArgs,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
     #[command(flatten)]
@@ -81,6 +91,18 @@ struct RunArgs {
     /// A model from a folder instead of the registry; may be given for several
     #[arg(long = "model", value_name = "NAME=DIR", value_parser = folder)]
     folders: Vec<(ModelName, PathBuf)>,
+}
+
+#[derive(Debug, Args)]
+struct DoctorArgs {
+    #[command(flatten)]
+    of: RunArgs,
+    /// kube-scheduler's configuration file
+    #[arg(long, env = "BERTH_EXTENDER_SCHEDULER_CONFIG", value_name = "FILE")]
+    scheduler_config: Option<PathBuf>,
+    /// Write JSON for programs
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -149,6 +171,11 @@ pub fn run(cli: &Cli, matches: &ArgMatches) -> anyhow::Result<()> {
             let setup = settled(cli, &config, args, matches, inner)?;
             runtime.block_on(setup.run(async { runtime::shutdown::requested().await.unwrap_or(()) }))
         }
+        Some(Command::Doctor(args)) => {
+            let of = settled(cli, &config, &args.of, matches, inner)?;
+            let patient = Patient { of, scheduler_config: args.scheduler_config.clone() };
+            crate::doctor::print(&runtime.block_on(patient.look()), args.json)
+        }
         Some(Command::Explain(args)) => runtime.block_on(explain(&config, args, inner)),
         Some(Command::Report(args)) => runtime.block_on(report(&config, args, inner)),
         None => Ok(()),
@@ -176,6 +203,7 @@ fn settled(
         source.address()?;
     }
     Ok(Setup {
+        tls: config.resolve("scheduler_extender.tls", &args.tls, inner)?,
         server,
         limits,
         cluster,

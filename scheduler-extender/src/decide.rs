@@ -47,7 +47,7 @@ pub struct Decider {
     pub deadline: Duration,
     /// Scorings under way.
     pub gate: Arc<Semaphore>,
-    /// Neutral answers whose scores are worked out afterwards, or wait for it.
+    /// Work that goes on after an answer: scores of neutral answers, and records.
     pub watched: Arc<Semaphore>,
     /// When the allowance for words was last filled, and how much is left.
     pub details: Mutex<(Instant, u32)>,
@@ -89,8 +89,7 @@ impl Decider {
             Course::Act => match self.in_time(&decision, ask, names, &rules, began).await {
                 Ok(worked) => {
                     let points = worked.points.clone();
-                    self.metrics.decided(decision.mode, None);
-                    self.keep(decision, ask, names, worked, began.elapsed());
+                    self.keep(decision, ask, worked, began);
                     Prioritized { points, neutral: None }
                 }
                 Err(reason) => {
@@ -112,8 +111,7 @@ impl Decider {
                 Ok(worked) => {
                     let rejected = rejected(&worked.scores.nodes, rules.spread.filter_over);
                     self.metrics.rejected(rejected.len());
-                    self.metrics.decided(decision.mode, None);
-                    self.keep(decision, ask, names, worked, began.elapsed());
+                    self.keep(decision, ask, worked, began);
                     return rejected;
                 }
                 Err(reason) => reason,
@@ -171,7 +169,6 @@ impl Decider {
         tokio::spawn(async move {
             let ask = Asked { pod: &pod };
             let place = Arc::clone(&this.gate).acquire_owned().await;
-            drop(waits);
             let began = Instant::now();
             let worked = match place {
                 Ok(place) => {
@@ -185,6 +182,7 @@ impl Decider {
                 // Told by the state; the answer had been given.
                 _ => this.memory.decided(decision),
             }
+            drop(waits);
         });
     }
 
@@ -268,10 +266,19 @@ impl Decider {
         Ok(Worked { scores, in_flight, totals, points })
     }
 
-    fn keep(self: &Arc<Self>, mut decision: Decision, ask: &Ask<'_>, names: &[String], worked: Worked, took: Duration) {
-        let Ok(pod) = &ask.pod else { return };
-        decision.took = took;
-        self.keep_of(decision, &Asked { pod }, names, worked);
+    /// Keeps a decision whose answer is on its way: nobody waits for that.
+    fn keep(self: &Arc<Self>, mut decision: Decision, ask: &Ask<'_>, worked: Worked, began: Instant) {
+        self.metrics.decided(decision.mode, None);
+        decision.took = began.elapsed();
+        let Ok(pod) = ask.pod.clone() else { return };
+        let (this, names) = (Arc::clone(self), ask.candidates.names.clone());
+        let Ok(place) = Arc::clone(&self.watched).try_acquire_owned() else {
+            return self.keep_of(decision, &Asked { pod: &pod }, &names, worked);
+        };
+        tokio::spawn(async move {
+            this.keep_of(decision, &Asked { pod: &pod }, &names, worked);
+            drop(place);
+        });
     }
 
     fn keep_of(self: &Arc<Self>, mut decision: Decision, ask: &Asked<'_>, names: &[String], worked: Worked) {

@@ -357,7 +357,7 @@ mod tests {
             health.look(&signs, &Guard::default());
             let report = health.report();
             assert_eq!((report.state, report.concerns.keys().copied().collect::<Vec<_>>()), (state, vec![concern]));
-            assert!(health.metrics.text().contains(&format!("concern{{concern=\"{}\"}} 1", concern.as_str())));
+            assert!(health.metrics.text().contains(&format!("reason{{reason=\"{}\"}} 1", concern.as_str())));
         }
         let bare = health();
         bare.look(&Signs { matched: None, heard: None, ..well() }, &Guard::default());

@@ -6,13 +6,14 @@
 //! - [`rules`]: what may change while the process runs. [`rollout`]: whose pods are in. [`health`]: whether scores may be trusted.
 //! - [`kubernetes`]: watches. [`ledger`]: load on its way to nodes.
 //! - [`decision`], [`memory`], [`record`]: what was decided, how it turned out, and how it is kept. [`explain`], [`shadow`], [`notes`]:
-//!   how people hear of it.
+//!   how people hear of it. [`doctor`]: what may be wrong around it.
 //!
 //! No feature formula and no model format is known here.
 
 pub mod command;
 pub mod decide;
 pub mod decision;
+pub mod doctor;
 pub mod explain;
 pub mod health;
 pub mod http;

@@ -12,12 +12,13 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use serving::http::listen::ConnectionCounters;
 use serving::journal::Counted;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// Every name begins with it.
-pub const PREFIX: &str = "berth_extender";
+pub const PREFIX: &str = "berth_scheduler_extender";
 
 type Label = [(&'static str, &'static str); 1];
 type Labels = [(&'static str, &'static str); 2];
@@ -59,6 +60,8 @@ pub struct Metrics {
     logged: Counter,
     log_dropped: Family<Label, Counter>,
     notes: Family<Label, Counter>,
+    /// Connections of the listener.
+    pub connections: ConnectionCounters,
 }
 
 /// From 50 µs to 3 s.
@@ -112,6 +115,7 @@ impl Default for Metrics {
             logged: Counter::default(),
             log_dropped: Family::default(),
             notes: Family::default(),
+            connections: ConnectionCounters::default(),
         };
         metrics.register();
         metrics
@@ -135,7 +139,7 @@ impl Metrics {
             rejected "nodes_rejected" "Nodes that the filter verb rejected";
             state "state" "1 for the state that holds: healthy, degraded, fallback";
             state_changes "state_changes" "Changes of state, by the new one";
-            concern "concern" "1 for each concern that is raised";
+            concern "reason" "1 for each reason why the state is not healthy";
             data_age "data_age_seconds" "Age of the newest refresh of all nodes";
             nodes "nodes" "Nodes that metrics name";
             nodes_stale "nodes_stale" "Nodes whose samples are stale";
@@ -159,11 +163,12 @@ impl Metrics {
             log_dropped "decisions_dropped" "Decisions that the log lost, by reason (queue_full, disk, closed)";
             notes "notes" "Annotations and events for pods, by outcome (ok, failed, limited)";
         }
+        self.connections.register(&mut self.registry);
         for state in State::ALL {
             self.state.get_or_create(&[("state", state.as_str())]).set(0);
         }
         for concern in Concern::ALL {
-            self.concern.get_or_create(&[("concern", concern.as_str())]).set(0);
+            self.concern.get_or_create(&[("reason", concern.as_str())]).set(0);
         }
     }
 
@@ -208,7 +213,7 @@ impl Metrics {
             self.state.get_or_create(&[("state", each.as_str())]).set(i64::from(each == state));
         }
         for each in Concern::ALL {
-            self.concern.get_or_create(&[("concern", each.as_str())]).set(i64::from(raised.contains(&each)));
+            self.concern.get_or_create(&[("reason", each.as_str())]).set(i64::from(raised.contains(&each)));
         }
         if changed {
             self.state_changes.get_or_create(&[("to", state.as_str())]).inc();

@@ -5,6 +5,9 @@ use cluster::score::{SATURATED_UTILIZATION, TARGET_UTILIZATION, load_score};
 use models::anomaly::Severity;
 use std::collections::BTreeMap;
 
+/// Limits are read and compared through sums of decimals.
+const ROUNDING: f64 = 1e-9;
+
 /// The rejected candidates by their place, with the reason that shows in the pod's event. Never more than half of them, the worst
 /// first, and never a node of which nothing is known: kube-scheduler stops looking for nodes before it asks us, so whoever rejects all
 /// that it found makes a pod wait although others would have room.
@@ -16,7 +19,7 @@ pub fn rejected(nodes: &[NodeScore], over: f64) -> BTreeMap<usize, String> {
     for (place, node) in nodes.iter().enumerate() {
         if node.severity == Some(Severity::Critical) {
             bad.push((place, f64::NEG_INFINITY, "berth: the node behaves like one that is about to fail".to_owned()));
-        } else if let Some(load) = node.parts.load.filter(|load| *load <= limit) {
+        } else if let Some(load) = node.parts.load.filter(|load| *load <= limit + ROUNDING) {
             let reason = format!("berth: forecast over {:.0} % of CPU or memory with this pod", 100.0 * over);
             bad.push((place, load, reason));
         }

@@ -348,4 +348,11 @@ mod tests {
         let text = toml::to_string(&rules).expect("TOML");
         assert_eq!(toml::from_str::<Rules>(&text).expect("rules"), rules);
     }
+
+    #[test]
+    fn the_readme_tells_the_defaults() {
+        let readme = include_str!("../README.md");
+        let block = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+        assert_eq!(toml::from_str::<Rules>(block).expect("rules"), Rules::default());
+    }
 }

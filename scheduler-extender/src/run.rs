@@ -2,7 +2,7 @@
 
 use crate::decide::Decider;
 use crate::health::{Health, Signs};
-use crate::http::{App, serve};
+use crate::http::{App, router};
 use crate::kubernetes::{Api, Node, Pod, Resource, watch};
 use crate::ledger::{Hold, Ledger};
 use crate::memory::Memory;
@@ -15,6 +15,8 @@ use anyhow::Context;
 use collector::prometheus::Source;
 use runtime::WrongUse;
 use runtime::http::HttpArgs;
+use serving::http::listen::{ConnectionLimits, Listening};
+use serving::http::tls::{Tls, TlsArgs};
 use serving::journal::Journal;
 use serving::nodes::KeepArgs;
 use serving::registry::ModelName;
@@ -31,7 +33,7 @@ use tracking::TrackingArgs;
 
 /// State, reservations and waiting decisions are looked at this often.
 const TICK: Duration = Duration::from_millis(500);
-/// Neutral answers that wait to be scored afterwards.
+/// Decisions that may be worked on after their answers.
 const WATCHED: usize = 256;
 /// Only pods that are bound and alive: whoever is bound or ends comes and goes by itself.
 const PODS: Resource = Resource {
@@ -47,6 +49,8 @@ pub struct Setup {
     pub server: ServerArgs,
     /// What a request may cost.
     pub limits: LimitArgs,
+    /// Certificate and key, and whose clients are let in.
+    pub tls: TlsArgs,
     /// How the cluster is followed.
     pub cluster: ClusterArgs,
     /// How nodes are kept.
@@ -69,6 +73,7 @@ impl Setup {
     /// # Errors
     /// Wrong settings, an address that cannot be listened on, or a part that has ended by itself.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
+        let tls = self.tls.load()?;
         let token = self.server.token_file.as_deref().map(read_token).transpose()?;
         let metrics = Arc::new(Metrics::default());
         let book = Book::open(self.server.rules.clone(), self.server.kill_file.clone(), Arc::clone(&metrics))?;
@@ -134,7 +139,14 @@ impl Setup {
             // The sender lives as long as this function.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
-        let answering = tokio::spawn(serve(listener, Arc::clone(&app), self.limits.drain.0, until));
+        if !tls.as_ref().is_some_and(Tls::knows_clients) && !self.server.listen.ip().is_loopback() {
+            tracing::warn!(address = %self.server.listen, "whoever reaches this address is answered: set --tls-client-ca-file, or keep the network closed");
+        }
+        let limits = ConnectionLimits::default();
+        let listening = Listening { listener, tls, limits, counters: metrics.connections.clone() };
+        let drain = self.limits.drain.0;
+        let routes = router(Arc::clone(&app));
+        let answering = tokio::spawn(async move { listening.serve(routes, drain, until).await });
         // Whatever ends by itself takes the process with it, so that it is started again; kube-scheduler goes on without us.
         let result: anyhow::Result<()> = tokio::select! {
             () = stop => Ok(()),
@@ -155,7 +167,14 @@ impl Setup {
         }
         // Nobody listening means that the server has ended already.
         let _ = stopping.send(true);
-        answering.await.context("the server ended by a panic")??;
+        if !answering.await.context("the server ended by a panic")? {
+            tracing::warn!(drain = %self.limits.drain, "requests were still under way at the end of the grace period");
+        }
+        // What goes on after the last answers.
+        let after = decider.watched.acquire_many(WATCHED as u32);
+        if tokio::time::timeout(self.limits.drain.0, after).await.is_err() {
+            tracing::warn!("some of the last decisions were not kept in time");
+        }
         tasks.shutdown().await;
         if let Scoring::Embedded(embedded) = &*scoring {
             embedded.stop();

@@ -116,7 +116,7 @@ pub struct LimitArgs {
 #[serde(deny_unknown_fields)]
 pub struct ClusterArgs {
     /// Kubeconfig file; without one the service account of the pod
-    #[arg(long, env = "BERTH_EXTENDER_KUBECONFIG", value_name = "FILE")]
+    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Whether to follow a cluster: `auto` does so in a pod or with a kubeconfig
     #[arg(long, env = "BERTH_EXTENDER_FOLLOW", default_value = "auto", value_name = "WHEN")]

@@ -32,7 +32,10 @@ async fn every_candidate_gets_points_in_range_in_both_modes_of_the_node_cache() 
     }
     let asked = scorer.last();
     assert_eq!(asked["pods"][0]["workload"], "shop/Deployment/web");
-    assert_eq!((asked["pods"][0]["cpu_request_cores"].as_f64(), asked["pods"].as_array().map(Vec::len)), (Some(0.5), Some(1)));
+    assert_eq!(
+        (asked["pods"][0]["cpu_request_cores"].as_f64(), asked["pods"].as_array().map(Vec::len)),
+        (Some(0.5), Some(1))
+    );
 
     // Whole nodes, with `nodeCacheCapable: false`.
     let node = |name: &String| json!({ "metadata": { "name": name, "labels": { "zone": "a" } }, "status": { "capacity": { "cpu": "8" } } });
@@ -43,7 +46,10 @@ async fn every_candidate_gets_points_in_range_in_both_modes_of_the_node_cache() 
     assert!(answer[0]["Host"] == "node-0" && answer[0].as_object().is_some_and(|it| it.len() == 2), "{answer}");
     let (status, _, answer) = extender.post("/filter", whole.to_string()).await;
     assert_eq!(status, 200);
-    assert_eq!((&answer["Nodes"]["items"], &answer["NodeNames"], &answer["Error"]), (&json!(items), &Value::Null, &json!("")));
+    assert_eq!(
+        (&answer["Nodes"]["items"], &answer["NodeNames"], &answer["Error"]),
+        (&json!(items), &Value::Null, &json!(""))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,7 +76,15 @@ async fn an_odd_pod_is_neutral_and_a_body_without_candidates_is_refused() {
         let (status, _, answer) = extender.post("/filter", ask(&odd, &names(3)).to_string()).await;
         assert_eq!((status, &answer["NodeNames"]), (200, &json!(names(3))), "{odd}");
     }
-    for body in ["", "{", "null", "[]", "{}", r#"{"Pod":{},"Nodes":null,"NodeNames":null}"#, r#"{"Pod":{},"NodeNames":["a",1]}"#] {
+    for body in [
+        "",
+        "{",
+        "null",
+        "[]",
+        "{}",
+        r#"{"Pod":{},"Nodes":null,"NodeNames":null}"#,
+        r#"{"Pod":{},"NodeNames":["a",1]}"#,
+    ] {
         for verb in ["/prioritize", "/filter"] {
             let (status, _, answer) = extender.post(verb, body).await;
             // kube-scheduler takes any status but 200 for a failed call, and a failed call for no opinion (with `ignorable`).
@@ -78,7 +92,10 @@ async fn an_odd_pod_is_neutral_and_a_body_without_candidates_is_refused() {
             assert!(answer["error"].as_str().is_some_and(|said| said.len() > 20), "{answer}");
         }
     }
-    assert_eq!(extender.metric("berth_extender_requests_total{verb=\"filter\",outcome=\"refused\"}").await, Some(7.0));
+    assert_eq!(
+        extender.metric("berth_scheduler_extender_requests_total{verb=\"filter\",outcome=\"refused\"}").await,
+        Some(7.0)
+    );
     for (path, status) in [("/bind", 404), ("/prioritize", 405)] {
         assert_eq!(extender.status(path).await, Some(status));
     }
@@ -104,8 +121,16 @@ async fn the_filter_is_opt_in_and_leaves_at_least_half() {
     };
     assert_eq!(rejected(&extender, &whole).await, ["node-0"]);
     extender.rules("mode = \"active\"\nfilter = true\n[spread]\nfilter_over = 0.75");
-    extender.wait("the limit is lower", async |it| it.get("/v1/state").await["rules"]["spread"]["filter_over"] == json!(0.75)).await;
-    assert_eq!(rejected(&extender, &whole).await, ["node-0", "node-1", "node-2", "node-3", "node-4"], "never more than half");
+    extender
+        .wait("the limit is lower", async |it| {
+            it.get("/v1/state").await["rules"]["spread"]["filter_over"] == json!(0.75)
+        })
+        .await;
+    assert_eq!(
+        rejected(&extender, &whole).await,
+        ["node-0", "node-1", "node-2", "node-3", "node-4"],
+        "never more than half"
+    );
     assert!(rejected(&extender, &ask(&pod("web-1", "web"), &names(1))).await.is_empty(), "never all");
     for exempt in [
         json!({ "metadata": { "name": "a", "ownerReferences": [{ "kind": "DaemonSet", "name": "d" }] } }),
@@ -120,7 +145,8 @@ async fn the_filter_is_opt_in_and_leaves_at_least_half() {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_and_slow_bodies_end_in_a_clear_answer() {
     let scorer = FakeScorer::start(10).await;
-    let arguments = ["--scoring", &scorer.url, "--max-body-bytes", "100000", "--body-timeout", "200ms", "--deadline", "5s"];
+    let arguments =
+        ["--scoring", &scorer.url, "--max-body-bytes", "100000", "--body-timeout", "200ms", "--deadline", "5s"];
     let mut extender = Extender::start(ACTIVE, &arguments).await;
     extender.ready().await;
     let mut large = pod("web-1", "web");
@@ -132,7 +158,8 @@ async fn large_and_slow_bodies_end_in_a_clear_answer() {
     let mut slow = TcpStream::connect(("127.0.0.1", extender.port)).await.expect("connected");
     slow.write_all(b"POST /prioritize HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{\"Pod\"").await.expect("sent");
     let mut said = vec![0; 1_000];
-    let count = tokio::time::timeout(Duration::from_secs(10), slow.read(&mut said)).await.expect("in time").expect("read");
+    let count =
+        tokio::time::timeout(Duration::from_secs(10), slow.read(&mut said)).await.expect("in time").expect("read");
     assert!(said[..count].starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&said[..count]));
     let (points, _) = extender.prioritize(&ask(&pod("web-1", "web"), &names(3))).await;
     assert_eq!(points.len(), 3, "others are answered");
@@ -179,8 +206,21 @@ fn any_body() -> impl Strategy<Value = Vec<u8>> {
         Just(json!("1e400")),
     ];
     let key = prop_oneof![
-        Just("Pod"), Just("Nodes"), Just("NodeNames"), Just("items"), Just("metadata"), Just("name"), Just("spec"), Just("labels"),
-        Just("containers"), Just("resources"), Just("requests"), Just("cpu"), Just("ownerReferences"), Just("priority"), Just("annotations"),
+        Just("Pod"),
+        Just("Nodes"),
+        Just("NodeNames"),
+        Just("items"),
+        Just("metadata"),
+        Just("name"),
+        Just("spec"),
+        Just("labels"),
+        Just("containers"),
+        Just("resources"),
+        Just("requests"),
+        Just("cpu"),
+        Just("ownerReferences"),
+        Just("priority"),
+        Just("annotations"),
     ];
     let value = leaf.prop_recursive(5, 60, 6, move |inner| {
         prop_oneof![

@@ -40,7 +40,7 @@ async fn the_busy_node_gets_the_fewest_points_and_the_explanation_says_why() {
     assert!(sentences.contains("stays below") && sentences.contains("target of 65 %"), "{sentences}");
     // What the models and refreshes count is there as well, in one document.
     let text = extender.text("/metrics").await;
-    assert!(text.contains("berth_serving_nodes 4") && text.contains("berth_extender_nodes 4"), "{text}");
+    assert!(text.contains("berth_serving_nodes 4") && text.contains("berth_scheduler_extender_nodes 4"), "{text}");
     assert_eq!(text.matches("# EOF").count(), 1);
 
     // The filter's reason reaches the event of a pod that finds no node.
@@ -60,7 +60,7 @@ async fn a_burst_spreads_since_each_binding_is_reserved() {
     let kubeconfig = api.kubeconfig(root.path()).to_string_lossy().into_owned();
     let mut extender = start(root, &prometheus.url(), "mode = \"active\"", &["--kubeconfig", &kubeconfig]).await;
     extender.ready().await;
-    extender.wait("it watches", async |it| it.metric("berth_extender_watch_up").await == Some(1.0)).await;
+    extender.wait("it watches", async |it| it.metric("berth_scheduler_extender_watch_up").await == Some(1.0)).await;
     let mut placed = vec![0; NODES];
     for place in 0..24 {
         let name = format!("burst-{place}");
@@ -69,7 +69,9 @@ async fn a_burst_spreads_since_each_binding_is_reserved() {
         placed[best] += 1;
         api.is(bound(pod(&name, "burst"), &format!("node-{best}")));
         let pods = f64::from(place + 1);
-        extender.wait("it is reserved", async |it| it.metric("berth_extender_reserved_pods").await == Some(pods)).await;
+        extender
+            .wait("it is reserved", async |it| it.metric("berth_scheduler_extender_reserved_pods").await == Some(pods))
+            .await;
     }
     assert_eq!(placed[BUSY], 0, "{placed:?}");
     assert!(placed.iter().all(|pods| *pods <= 14), "nobody gets most of them: {placed:?}");
@@ -84,9 +86,9 @@ async fn metrics_that_know_other_nodes_than_the_cluster_has_are_not_trusted() {
     let api = FakeApi::start(NODES + 1).await;
     let kubeconfig = api.kubeconfig(root.path()).to_string_lossy().into_owned();
     let mut extender = start(root, &prometheus.url(), "mode = \"active\"", &["--kubeconfig", &kubeconfig]).await;
-    let unmatched = "berth_extender_concern{concern=\"nodes_unmatched\"}";
+    let unmatched = "berth_scheduler_extender_reason{reason=\"nodes_unmatched\"}";
     extender.wait("it notices", async |it| it.metric(unmatched).await == Some(1.0)).await;
-    assert_eq!(extender.metric("berth_extender_nodes_matched_ratio").await, Some(0.8));
+    assert_eq!(extender.metric("berth_scheduler_extender_nodes_matched_ratio").await, Some(0.8));
     assert_eq!(extender.prioritize(&ask(&pod("a", "web"), &nodes())).await.1.as_deref(), Some("fallback"));
     extender.rules("mode = \"active\"\n[guard]\nmatched_nodes = 0.8\nrecover_after = \"0s\"");
     extender.ready().await;
@@ -96,9 +98,14 @@ async fn metrics_that_know_other_nodes_than_the_cluster_has_are_not_trusted() {
 async fn without_models_or_samples_it_answers_neutrally_and_says_so() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let mut extender =
-        Extender::start_in(folder, "mode = \"active\"", &["--prometheus", "http://127.0.0.1:9", "--deadline", "5s"]).await;
+        Extender::start_in(folder, "mode = \"active\"", &["--prometheus", "http://127.0.0.1:9", "--deadline", "5s"])
+            .await;
     assert_eq!(extender.prioritize(&ask(&pod("a", "web"), &nodes())).await, (vec![0; NODES], Some("fallback".into())));
-    extender.wait("it says why", async |it| it.get("/v1/state").await["concerns"].as_object().is_some_and(|it| it.len() >= 2)).await;
+    extender
+        .wait("it says why", async |it| {
+            it.get("/v1/state").await["concerns"].as_object().is_some_and(|it| it.len() >= 2)
+        })
+        .await;
     let concerns = extender.get("/v1/state").await["concerns"].clone();
     assert!(concerns["no_models"].as_str().is_some_and(|it| it.contains("load-predictor")), "{concerns}");
     assert_eq!(concerns["no_data"], "no samples of nodes yet");

@@ -23,7 +23,11 @@ async fn a_scorer_that_hangs_costs_the_deadline_and_then_nothing() {
         extender.prioritize(&ask(&pod("a", "web"), &names(5))).await;
     }
     // After some of these the breaker is open, then the state is fallback: nobody waits any more.
-    extender.wait("it falls back", async |it| it.metric("berth_extender_state{state=\"fallback\"}").await == Some(1.0)).await;
+    extender
+        .wait("it falls back", async |it| {
+            it.metric("berth_scheduler_extender_state{state=\"fallback\"}").await == Some(1.0)
+        })
+        .await;
     let (points, why) = extender.prioritize(&ask(&pod("a", "web"), &names(5))).await;
     assert_eq!((points, why.as_deref()), (vec![0; 5], Some("fallback")));
     let state = extender.get("/v1/state").await;
@@ -68,7 +72,11 @@ async fn without_a_scorer_or_with_stale_data_it_says_so_and_comes_back() {
     assert!(away.get("/readyz").await["lacking"].as_array().is_some_and(|lacking| !lacking.is_empty()));
     *scorer.nodes.lock().expect("a lock") = (10, 10);
     let mut extender = Extender::start(&active(""), &["--scoring", &scorer.url]).await;
-    extender.wait("it is stale", async |it| it.metric("berth_extender_concern{concern=\"stale_data\"}").await == Some(1.0)).await;
+    extender
+        .wait("it is stale", async |it| {
+            it.metric("berth_scheduler_extender_reason{reason=\"stale_data\"}").await == Some(1.0)
+        })
+        .await;
     assert_eq!(extender.prioritize(&ask(&pod("a", "web"), &names(2))).await.1.as_deref(), Some("fallback"));
     *scorer.nodes.lock().expect("a lock") = (10, 0);
     extender.ready().await;
@@ -84,7 +92,9 @@ async fn shadow_is_neutral_on_every_call_and_scores_all_the_same() {
         let (points, why) = extender.prioritize(&ask(&pod(&format!("p-{place}"), "web"), &names(10))).await;
         assert_eq!((points, why.as_deref()), (vec![0; 10], Some("shadow")));
     }
-    extender.wait("the last is scored", async |it| it.get("/explain/shop/p-19").await["best"][0]["node"] == json!("node-9")).await;
+    extender
+        .wait("the last is scored", async |it| it.get("/explain/shop/p-19").await["best"][0]["node"] == json!("node-9"))
+        .await;
     let explanation = extender.get("/explain/shop/p-19").await;
     assert_eq!((&explanation["answer"], &explanation["best"][0]["points"]), (&json!("neutral"), &json!(10)));
 }
@@ -99,14 +109,16 @@ async fn the_kill_file_stops_all_work_and_goes_as_it_came() {
     let kill = extender.folder.path().join("kill");
     std::fs::write(&kill, "").expect("written");
     extender.wait("it is killed", async |it| it.prioritize(&whole).await.1.as_deref() == Some("killed")).await;
-    assert_eq!(extender.metric("berth_extender_killed").await, Some(1.0));
+    assert_eq!(extender.metric("berth_scheduler_extender_killed").await, Some(1.0));
     let asked = scorer.scored();
     extender.prioritize(&whole).await;
     assert_eq!(scorer.scored(), asked, "nothing is computed");
     std::fs::remove_file(&kill).expect("removed");
     extender.wait("it goes on", async |it| it.prioritize(&whole).await.1.is_none()).await;
     extender.rules("mode = \"active\"\nkill = true");
-    extender.wait("it is killed by the rules", async |it| it.prioritize(&whole).await.1.as_deref() == Some("killed")).await;
+    extender
+        .wait("it is killed by the rules", async |it| it.prioritize(&whole).await.1.as_deref() == Some("killed"))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,12 +127,18 @@ async fn broken_rules_are_refused_and_the_old_ones_stay() {
     let mut extender = Extender::start(&active(""), &["--scoring", &scorer.url, "--deadline", "5s"]).await;
     extender.ready().await;
     extender.rules("mode = \"active\"\n[weights]\nload = 2.0\nplacement = 0.0\nanomaly = 0.0");
-    extender.wait("they are refused", async |it| it.metric("berth_extender_rules_refused").await == Some(1.0)).await;
+    extender
+        .wait("they are refused", async |it| it.metric("berth_scheduler_extender_rules_refused").await == Some(1.0))
+        .await;
     assert_eq!(extender.prioritize(&ask(&pod("a", "web"), &names(2))).await.1, None);
     assert!(extender.get("/v1/state").await["rules_refused"].as_str().is_some_and(|said| said.contains("sum to 1")));
     extender.rules("mode = \"shadow\"");
-    extender.wait("new ones are in force", async |it| it.metric("berth_extender_mode{mode=\"shadow\"}").await == Some(1.0)).await;
-    assert_eq!(extender.metric("berth_extender_rules_refused").await, Some(0.0));
+    extender
+        .wait("new ones are in force", async |it| {
+            it.metric("berth_scheduler_extender_mode{mode=\"shadow\"}").await == Some(1.0)
+        })
+        .await;
+    assert_eq!(extender.metric("berth_scheduler_extender_rules_refused").await, Some(0.0));
     assert_eq!(extender.prioritize(&ask(&pod("a", "web"), &names(2))).await.1.as_deref(), Some("shadow"));
 }
 
@@ -132,7 +150,9 @@ async fn the_canary_moves_the_stated_share_of_workloads() {
     extender.ready().await;
     let mut moved = 0;
     for place in 0..200 {
-        let of = async |pod_name: &str| extender.prioritize(&ask(&pod(pod_name, &format!("app-{place}")), &names(3))).await.1;
+        let of = async |pod_name: &str| {
+            extender.prioritize(&ask(&pod(pod_name, &format!("app-{place}")), &names(3))).await.1
+        };
         let first = of("a").await;
         assert_eq!(first, of("b").await, "pods of a workload go the same way");
         moved += u32::from(first.is_none());
@@ -153,7 +173,13 @@ async fn a_token_guards_explanations_and_not_the_verbs() {
     for path in ["/explain/shop/a", "/v1/shadow", "/v1/state"] {
         assert_eq!(extender.status(path).await, Some(401), "{path}");
     }
-    let with = extender.client.get(format!("{}/v1/state", extender.url)).bearer_auth("secret").send().await.expect("an answer");
+    let with = extender
+        .client
+        .get(format!("{}/v1/state", extender.url))
+        .bearer_auth("secret")
+        .send()
+        .await
+        .expect("an answer");
     assert_eq!(with.status(), 200);
     let (points, _) = extender.prioritize(&ask(&pod("a", "web"), &names(2))).await;
     assert_eq!(points.len(), 2);

@@ -18,12 +18,17 @@ async fn world(rules: &str, more: &[&str]) -> World {
     let arguments = [&["--scoring", &scorer.url, "--kubeconfig", &kubeconfig, "--deadline", "5s"], more].concat();
     let mut extender = Extender::start_in(folder, rules, &arguments).await;
     extender.ready().await;
-    extender.wait("it watches", async |it| it.metric("berth_extender_watch_up").await == Some(1.0)).await;
+    extender.wait("it watches", async |it| it.metric("berth_scheduler_extender_watch_up").await == Some(1.0)).await;
     World { scorer, api, extender }
 }
 
 async fn reserved(world: &mut World, pods: f64) {
-    world.extender.wait(&format!("{pods} are reserved"), async |it| it.metric("berth_extender_reserved_pods").await == Some(pods)).await;
+    world
+        .extender
+        .wait(&format!("{pods} are reserved"), async |it| {
+            it.metric("berth_scheduler_extender_reserved_pods").await == Some(pods)
+        })
+        .await;
 }
 
 /// What the scorer was told to be on its way to a node, cores.
@@ -44,7 +49,10 @@ async fn a_bound_pod_counts_until_it_is_gone_or_seen() {
     assert_eq!(in_flight(&world, "node-4").await, None);
     world.api.gone("web-1", true);
     reserved(&mut world, 1.0).await;
-    assert_eq!(world.extender.metric("berth_extender_reservations_released_total{reason=\"gone\"}").await, Some(1.0));
+    assert_eq!(
+        world.extender.metric("berth_scheduler_extender_reservations_released_total{reason=\"gone\"}").await,
+        Some(1.0)
+    );
     let mut ended = bound(pod("db-1", "db"), "node-3");
     ended["status"]["phase"] = json!("Succeeded");
     world.api.is(ended);
@@ -58,13 +66,17 @@ async fn a_reservation_ends_when_the_samples_are_young_enough() {
     let mut world = world("mode = \"active\"", &["--settle", "1s"]).await;
     let mut old = bound(pod("web-1", "web"), "node-3");
     let before = chrono::Utc::now() - chrono::Duration::seconds(60);
-    old["status"]["conditions"][0]["lastTransitionTime"] = json!(before.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+    old["status"]["conditions"][0]["lastTransitionTime"] =
+        json!(before.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
     world.api.is(old);
     world.api.is(bound(pod("web-2", "web"), "node-4"));
     reserved(&mut world, 1.0).await;
     // The scorer's nodes are looked at every fifteen seconds, and each look is five seconds old.
     reserved(&mut world, 0.0).await;
-    assert_eq!(world.extender.metric("berth_extender_reservations_released_total{reason=\"seen\"}").await, Some(1.0));
+    assert_eq!(
+        world.extender.metric("berth_scheduler_extender_reservations_released_total{reason=\"seen\"}").await,
+        Some(1.0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,11 +95,19 @@ async fn a_watch_that_is_cut_or_forgotten_is_begun_again() {
     reserved(&mut world, 1.0).await;
     // Nothing at all for a while: degraded, and the answers go on.
     world.api.refuse(true);
-    world.extender.wait("the watch is lost", async |it| it.metric("berth_extender_concern{concern=\"watch_lost\"}").await == Some(1.0)).await;
-    assert_eq!(world.extender.metric("berth_extender_state{state=\"degraded\"}").await, Some(1.0));
+    world
+        .extender
+        .wait("the watch is lost", async |it| {
+            it.metric("berth_scheduler_extender_reason{reason=\"watch_lost\"}").await == Some(1.0)
+        })
+        .await;
+    assert_eq!(world.extender.metric("berth_scheduler_extender_state{state=\"degraded\"}").await, Some(1.0));
     assert_eq!(world.extender.prioritize(&ask(&pod("a", "web"), &names(3))).await.1, None);
     world.api.refuse(false);
-    world.extender.wait("it is heard again", async |it| it.metric("berth_extender_watch_up").await == Some(1.0)).await;
+    world
+        .extender
+        .wait("it is heard again", async |it| it.metric("berth_scheduler_extender_watch_up").await == Some(1.0))
+        .await;
     world.api.is(bound(pod("web-3", "web"), "node-3"));
     reserved(&mut world, 2.0).await;
 }
@@ -95,7 +115,11 @@ async fn a_watch_that_is_cut_or_forgotten_is_begun_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_nobody_can_read_is_left_out() {
     let mut world = world("mode = \"active\"", &["--settle", "1h", "--reserve-at-most", "2h"]).await;
-    world.api.tell("pods", "MODIFIED", &json!({ "metadata": { "resourceVersion": "9" }, "spec": { "containers": "none" } }));
+    world.api.tell(
+        "pods",
+        "MODIFIED",
+        &json!({ "metadata": { "resourceVersion": "9" }, "spec": { "containers": "none" } }),
+    );
     world.api.tell("pods", "BOOKMARK", &json!({ "metadata": { "resourceVersion": "9" } }));
     world.api.is(bound(pod("web-1", "web"), "node-3"));
     reserved(&mut world, 1.0).await;
@@ -109,12 +133,16 @@ async fn shadow_counts_agreement_and_what_was_left_on_the_table() {
         world.extender.prioritize(&ask(&pod(name, "web"), &names(10))).await;
         world.api.is(bound(pod(name, "web"), node));
     }
-    let outcomes = "berth_extender_outcomes{answer=\"neutral\"}";
+    let outcomes = "berth_scheduler_extender_outcomes{answer=\"neutral\"}";
     world.extender.wait("all are seen", async |it| it.metric(outcomes).await == Some(3.0)).await;
     let shadow = world.extender.get("/v1/shadow").await;
     let neutral = &shadow["comparison"]["neutral"];
     // node-9 scores 0.9, node-4 0.4: over 80 % by its load part.
-    assert_eq!((&neutral["agreed"], &neutral["hot"], &neutral["best_hot"]), (&json!(2), &json!(1), &json!(0)), "{shadow}");
+    assert_eq!(
+        (&neutral["agreed"], &neutral["hot"], &neutral["best_hot"]),
+        (&json!(2), &json!(1), &json!(0)),
+        "{shadow}"
+    );
     assert!((neutral["gain"].as_f64().expect("a gain") - 0.5).abs() < 1e-6, "{shadow}");
     let (code, text) = world.extender.command(&["report"]);
     assert!(code == Some(0) && text.contains("3 pods were placed by kube-scheduler alone: 66.7 %"), "{text}");
@@ -133,20 +161,32 @@ async fn a_pod_that_was_placed_by_a_score_carries_it_at_a_bounded_rate() {
         world.extender.prioritize(&ask(&pod(&name, "web"), &names(10))).await;
         world.api.is(bound(pod(&name, "web"), "node-9"));
     }
-    let outcomes = "berth_extender_outcomes{answer=\"scored\"}";
+    let outcomes = "berth_scheduler_extender_outcomes{answer=\"scored\"}";
     world.extender.wait("all are seen", async |it| it.metric(outcomes).await == Some(5.0)).await;
-    let note = |what: &str| world.api.written().into_iter().find(|(name, _)| name.starts_with(what)).map(|(_, body)| body);
+    let note =
+        |what: &str| world.api.written().into_iter().find(|(name, _)| name.starts_with(what)).map(|(_, body)| body);
     world.extender.wait("it is noted", async |_| note("event").is_some()).await;
     let annotation = note("web-").expect("a patch")["metadata"]["annotations"]["berth.io/decision"].clone();
-    assert!(annotation.as_str().is_some_and(|text| text.starts_with("node=node-9 score=0.90 points=10 best=node-9 candidates=10 id=")), "{annotation}");
+    assert!(
+        annotation
+            .as_str()
+            .is_some_and(|text| text.starts_with("node=node-9 score=0.90 points=10 best=node-9 candidates=10 id=")),
+        "{annotation}"
+    );
     let event = note("event").expect("an event");
     assert_eq!((&event["reason"], &event["involvedObject"]["uid"]), (&json!("ScoredByBerth"), &json!("uid-web-0")));
-    let limited = world.extender.metric("berth_extender_notes_total{outcome=\"limited\"}").await;
+    let limited = world.extender.metric("berth_scheduler_extender_notes_total{outcome=\"limited\"}").await;
     assert!(limited.is_some_and(|limited| limited >= 1.0), "{limited:?}");
 
-    let page = world.extender.client.get(format!("{}/explain/shop/web-0", world.extender.url)).header("accept", "text/html");
+    let page =
+        world.extender.client.get(format!("{}/explain/shop/web-0", world.extender.url)).header("accept", "text/html");
     let page = page.send().await.expect("an answer").text().await.expect("text");
-    assert!(page.contains("<h1>shop/web-0</h1>") && page.contains("node-9 ←") && page.contains("node-9 is as good as its number"), "{page}");
+    assert!(
+        page.contains("<h1>shop/web-0</h1>")
+            && page.contains("node-9 ←")
+            && page.contains("node-9 is as good as its number"),
+        "{page}"
+    );
     let bad: Value = world.extender.get("/explain/shop/web-0?format=pdf").await;
     assert!(bad["error"].as_str().is_some_and(|said| said.contains("want json, html or text")), "{bad}");
 }

@@ -5,7 +5,6 @@ mod verbs;
 
 use crate::decide::Decider;
 use crate::health::State;
-use anyhow::Context;
 use axum::Router;
 use axum::extract::{Request, State as Of};
 use axum::http::header::AUTHORIZATION;
@@ -17,7 +16,6 @@ use serving::protocol::Refusal;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use tokio::net::TcpListener;
 
 /// All that a request may need.
 #[derive(Debug)]
@@ -94,39 +92,4 @@ async fn unknown_path(uri: Uri) -> Refusal {
 async fn wrong_method(method: Method, uri: Uri) -> Refusal {
     let message = format!("{method} is not what `{}` wants", uri.path());
     Refusal { status: StatusCode::METHOD_NOT_ALLOWED, message }
-}
-
-/// Answers until `stop` resolves, then lets requests under way end, for `drain` at most.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    app: Arc<App>,
-    drain: Duration,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> anyhow::Result<()> {
-    use axum::serve::ListenerExt;
-    // A large answer is several packets: without this the last one waits for the client's delayed acknowledgement.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let (stopped, mut has_stopped) = tokio::sync::watch::channel(false);
-    let server = axum::serve(listener, router(app)).with_graceful_shutdown(async move {
-        stop.await;
-        // Nobody listening means that the server has ended already.
-        let _ = stopped.send(true);
-    });
-    let too_long = async {
-        // A sender that is gone without a word is no order to end.
-        if has_stopped.wait_for(|stopped| *stopped).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        tokio::time::sleep(drain).await;
-    };
-    tokio::select! {
-        ended = server => ended.context("the listener failed"),
-        () = too_long => {
-            tracing::warn!(?drain, "requests were still under way at the end of the grace period");
-            Ok(())
-        }
-    }
 }

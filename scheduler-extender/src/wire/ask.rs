@@ -62,6 +62,8 @@ impl<'a> Ask<'a> {
             }
         };
         let pod = match args.pod {
+            // serde takes a list for a struct whose fields it names in order; Kubernetes does not.
+            Some(pod) if !pod.get().starts_with('{') => Err("`Pod` is no object".to_owned()),
             Some(pod) => serde_json::from_str(pod.get()).map_err(|error| error.to_string()),
             None => Err("`Pod` is absent".to_owned()),
         };

@@ -39,6 +39,7 @@ impl Extender {
             .args(arguments)
             .env_remove("BERTH_PROMETHEUS_URL")
             .env_remove("KUBERNETES_SERVICE_HOST")
+            .env_remove("KUBECONFIG")
             .stderr(std::fs::File::create(&log).expect("a log"))
             .stdout(Stdio::null())
             .spawn()
@@ -99,7 +100,7 @@ impl Extender {
         (super::points(&answer), why)
     }
 
-    /// A line of the metrics, such as `berth_extender_killed`.
+    /// A line of the metrics, such as `berth_scheduler_extender_killed`.
     pub async fn metric(&self, name: &str) -> Option<f64> {
         let text = self.text("/metrics").await;
         text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())

@@ -40,10 +40,8 @@ impl FakeScorer {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let shared: Shared =
             (Arc::new(Mutex::new(Behaviour::After(Duration::ZERO))), Arc::new(Mutex::new((nodes, 0))), Arc::default());
-        let app = Router::new()
-            .route("/v1/score", post(score))
-            .route("/v1/nodes", get(list))
-            .with_state(shared.clone());
+        let app =
+            Router::new().route("/v1/score", post(score)).route("/v1/nodes", get(list)).with_state(shared.clone());
         let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves") });
         Self { behaviour: shared.0, nodes: shared.1, asked: shared.2, url, task }
     }
@@ -99,5 +97,8 @@ async fn list(State((_, nodes, _)): State<Shared>) -> Response {
     let (count, stale) = *nodes.lock().expect("a lock");
     let now = chrono::Utc::now().timestamp_millis();
     let node = |place| json!({ "node": format!("node-{place}"), "data_age_seconds": 5.0, "stale": place < stale });
-    axum::Json(json!({ "at": now, "models": { "load-predictor": "1" }, "nodes": (0..count).map(node).collect::<Vec<_>>() })).into_response()
+    axum::Json(
+        json!({ "at": now, "models": { "load-predictor": "1" }, "nodes": (0..count).map(node).collect::<Vec<_>>() }),
+    )
+    .into_response()
 }
