@@ -50,11 +50,6 @@ impl Neutral {
             Self::NothingKnown => "nothing_known",
         }
     }
-
-    /// Whether something went wrong, as opposed to being told so.
-    pub const fn is_fault(self) -> bool {
-        matches!(self, Self::BadPod | Self::Fallback | Self::Deadline | Self::Failed | Self::NothingKnown)
-    }
 }
 
 /// What to do with a pod.

@@ -20,7 +20,6 @@ use serving::http::tls::{Tls, TlsArgs};
 use serving::journal::Journal;
 use serving::nodes::KeepArgs;
 use serving::registry::ModelName;
-use serving::score::ScoreRules;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -90,7 +89,7 @@ impl Setup {
         let hold = Hold { settle: self.cluster.settle.millis(), most: self.cluster.reserve_at_most.millis() };
         let ledger = Arc::new(Ledger::new(hold));
         let health = Arc::new(Health::new(Arc::clone(&metrics)));
-        let (scoring, mut ended) = self.scoring(&book)?;
+        let (scoring, mut ended) = self.scoring()?;
         let scoring = Arc::new(scoring);
         let decider = Arc::new(Decider {
             scoring: Arc::clone(&scoring),
@@ -202,7 +201,7 @@ impl Setup {
         Ok(api)
     }
 
-    fn scoring(&self, book: &Book) -> anyhow::Result<(Scoring, Option<Ended>)> {
+    fn scoring(&self) -> anyhow::Result<(Scoring, Option<Ended>)> {
         match &self.server.scoring {
             ScoringFrom::Embedded => {
                 let setup = EmbeddedSetup {
@@ -213,7 +212,7 @@ impl Setup {
                     reload_every: self.server.reload_every.0,
                     nodes: self.nodes.clone(),
                     source: self.source.clone(),
-                    rules: ScoreRules { weights: book.rules().weights, stale_after: self.server.stale_after.millis() },
+                    stale_after: self.server.stale_after.millis(),
                 };
                 let (embedded, ended) = Embedded::start(setup)?;
                 Ok((Scoring::Embedded(embedded), Some(ended)))

@@ -5,6 +5,7 @@ use super::{Condition, NodeScore, Scores, ScoringError};
 use crate::ledger::Usage;
 use anyhow::Context;
 use cluster::NodeName;
+use cluster::score::PartWeights;
 use collector::prometheus::Source;
 use features::cluster_state::Amount;
 use features::habit::Expected;
@@ -41,8 +42,8 @@ pub struct EmbeddedSetup {
     pub nodes: KeepArgs,
     /// Where samples come from.
     pub source: Source,
-    /// How scores are made; the weights are those of the rules file.
-    pub rules: ScoreRules,
+    /// The age from which on samples are stale, milliseconds.
+    pub stale_after: i64,
 }
 
 #[derive(Debug)]
@@ -50,7 +51,7 @@ struct Shared {
     fresh: Arc<Fresh>,
     registry: OnceLock<Arc<Registry>>,
     metrics: Arc<Metrics>,
-    rules: ScoreRules,
+    stale_after: i64,
 }
 
 /// The scorer in this process. Dropping it ends its threads, after what is known was written to disk.
@@ -71,7 +72,7 @@ impl Embedded {
             fresh: Arc::default(),
             registry: OnceLock::new(),
             metrics: Arc::default(),
-            rules: setup.rules,
+            stale_after: setup.stale_after,
         });
         let (stop, stopped) = watch::channel(false);
         let (ended, has_ended) = oneshot::channel();
@@ -99,8 +100,8 @@ impl Embedded {
         self.shared.metrics.text()
     }
 
-    pub(super) async fn score(&self, request: ScoreRequest) -> Result<Scores, ScoringError> {
-        let answer = self.answer(request).await?;
+    pub(super) async fn score(&self, request: ScoreRequest, weights: PartWeights) -> Result<Scores, ScoringError> {
+        let answer = self.answer(request, weights).await?;
         let Some(pod) = answer.pods.into_iter().next() else { return Ok(Scores::default()) };
         let nodes = pod.nodes.into_iter().map(|node| NodeScore {
             parts: node.parts,
@@ -119,24 +120,26 @@ impl Embedded {
         })
     }
 
-    pub(super) async fn explain(&self, request: ScoreRequest) -> Result<Value, ScoringError> {
-        let answer = self.answer(request).await?;
+    pub(super) async fn explain(&self, request: ScoreRequest, weights: PartWeights) -> Result<Value, ScoringError> {
+        let answer = self.answer(request, weights).await?;
         Ok(serde_json::to_value(&answer).unwrap_or_default())
     }
 
-    async fn answer(&self, request: ScoreRequest) -> Result<ScoreAnswer, ScoringError> {
+    async fn answer(&self, request: ScoreRequest, weights: PartWeights) -> Result<ScoreAnswer, ScoringError> {
         let registry = self.shared.registry.get().ok_or(ScoringError::NotReady)?;
         let (shared, registry) = (Arc::clone(&self.shared), Arc::clone(registry));
         // Work for the processor: it leaves the threads that answer others. A panic ends there.
         let work = tokio::task::spawn_blocking(move || {
-            score(&request, &shared.fresh.view(), &registry, None, &shared.rules, shared.fresh.now())
+            let rules = ScoreRules { weights, stale_after: shared.stale_after };
+            score(&request, &shared.fresh.view(), &registry, None, &rules, shared.fresh.now())
         });
         work.await.map_err(|_| ScoringError::Panicked)
     }
 
     pub(super) fn condition(&self) -> Condition {
         let (view, now) = (self.shared.fresh.view(), self.shared.fresh.now());
-        let limit = self.shared.rules.limit(&view);
+        let rules = ScoreRules { weights: PartWeights::DESIGN, stale_after: self.shared.stale_after };
+        let limit = rules.limit(&view);
         let (mut models, mut lacking) = (BTreeMap::new(), Vec::new());
         if let Some(registry) = self.shared.registry.get() {
             for (name, slot) in registry.slots() {

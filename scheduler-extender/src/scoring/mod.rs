@@ -127,14 +127,14 @@ pub enum Scoring {
 }
 
 impl Scoring {
-    /// Scores one pod's candidates. Whoever does not want to wait any longer drops the future; the work itself may go on for a moment.
+    /// Scores one pod's candidates, by these weights where they are worked out here. Whoever does not want to wait any longer drops the future; the work itself may go on for a moment.
     ///
     /// # Errors
     /// When nothing answers, or something else than scores.
-    pub async fn score(&self, request: ScoreRequest) -> Result<Scores, ScoringError> {
+    pub async fn score(&self, request: ScoreRequest, weights: PartWeights) -> Result<Scores, ScoringError> {
         let wanted = request.nodes.len();
         let scores = match self {
-            Self::Embedded(embedded) => embedded.score(request).await?,
+            Self::Embedded(embedded) => embedded.score(request, weights).await?,
             Self::Remote(remote) => remote.score(&request).await?,
         };
         if scores.nodes.len() == wanted {
@@ -148,10 +148,10 @@ impl Scoring {
     ///
     /// # Errors
     /// See [`Scoring::score`].
-    pub async fn explain(&self, mut request: ScoreRequest) -> Result<Value, ScoringError> {
+    pub async fn explain(&self, mut request: ScoreRequest, weights: PartWeights) -> Result<Value, ScoringError> {
         request.explain = Some(true);
         match self {
-            Self::Embedded(embedded) => embedded.explain(request).await,
+            Self::Embedded(embedded) => embedded.explain(request, weights).await,
             Self::Remote(remote) => remote.ask(&request).await,
         }
     }

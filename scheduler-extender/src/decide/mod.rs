@@ -1,7 +1,9 @@
 //! From a request to an answer. Whatever goes wrong on the way, and whatever takes too long, ends in the neutral answer: all candidates
 //! equal, so that kube-scheduler decides as if nobody had been asked.
 
-use crate::decision::{BEST, Brief, Decision, Line, hash_of};
+mod keep;
+
+use crate::decision::Decision;
 use crate::health::{Health, State, Went};
 use crate::kubernetes::Pod;
 use crate::ledger::Ledger;
@@ -13,20 +15,12 @@ use crate::rules::{Book, Rules};
 use crate::scoring::{Scores, Scoring, ScoringError, pod_ask};
 use crate::spread::{Scored, points};
 use crate::wire::Ask;
-use serde_json::Value;
 use serving::score::{InFlight, ScoreRequest};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::error::Elapsed;
-
-/// Decisions a second that are worked out in words, so that a burst of pods does not cost twice.
-const DETAILS_A_SECOND: u32 = 5;
-/// Candidates that are compared for the words: what sets a node apart is told against these.
-const DETAIL_NODES: usize = 100;
-/// Nodes whose words are kept.
-const DETAILED: usize = 3;
 
 /// What a decision needs.
 #[derive(Debug)]
@@ -235,11 +229,11 @@ impl Decider {
             in_flight: in_flight.clone(),
             explain: Some(false),
         };
-        let (scoring, metrics) = (Arc::clone(&self.scoring), Arc::clone(&self.metrics));
+        let (scoring, metrics, weights) = (Arc::clone(&self.scoring), Arc::clone(&self.metrics), rules.weights);
         // The place is held until the work has ended, also when nobody waits for it any more: work that hangs must not pile up.
         let scored = tokio::spawn(async move {
             let began = Instant::now();
-            let scored = scoring.score(request).await;
+            let scored = scoring.score(request, weights).await;
             metrics.scored(began.elapsed());
             drop(place);
             scored
@@ -265,95 +259,9 @@ impl Decider {
         let points = points(&scored, &rules.spread, decision.id.as_u128());
         Ok(Worked { scores, in_flight, totals, points })
     }
-
-    /// Keeps a decision whose answer is on its way: nobody waits for that.
-    fn keep(self: &Arc<Self>, mut decision: Decision, ask: &Ask<'_>, worked: Worked, began: Instant) {
-        self.metrics.decided(decision.mode, None);
-        decision.took = began.elapsed();
-        let Ok(pod) = ask.pod.clone() else { return };
-        let (this, names) = (Arc::clone(self), ask.candidates.names.clone());
-        let Ok(place) = Arc::clone(&self.watched).try_acquire_owned() else {
-            return self.keep_of(decision, &Asked { pod: &pod }, &names, worked);
-        };
-        tokio::spawn(async move {
-            this.keep_of(decision, &Asked { pod: &pod }, &names, worked);
-            drop(place);
-        });
-    }
-
-    fn keep_of(self: &Arc<Self>, mut decision: Decision, ask: &Asked<'_>, names: &[String], worked: Worked) {
-        let mut order: Vec<usize> = (0..names.len()).collect();
-        let rank = |place: &usize| (worked.totals[*place].unwrap_or(f64::NEG_INFINITY), worked.points[*place]);
-        order.sort_by(|left, right| {
-            let ((left, left_points), (right, right_points)) = (rank(left), rank(right));
-            right.total_cmp(&left).then(right_points.cmp(&left_points))
-        });
-        let line = |place: &usize| {
-            let node = &worked.scores.nodes[*place];
-            Line {
-                node: names[*place].clone(),
-                score: worked.totals[*place],
-                parts: node.parts,
-                uncertainty: node.uncertainty,
-                points: worked.points[*place],
-                in_flight_cores: worked.in_flight.get(&names[*place]).map_or(0.0, |flight| flight.cpu_cores),
-            }
-        };
-        decision.best = order.iter().take(BEST).map(line).collect();
-        decision.briefs = (0..names.len())
-            .map(|place| Brief {
-                name: hash_of(&names[place]),
-                score: worked.totals[place].map_or(f32::NAN, |score| score as f32),
-                load: worked.scores.nodes[place].parts.load.map_or(f32::NAN, |load| load as f32),
-                points: worked.points[place],
-            })
-            .collect();
-        decision.versions = worked.scores.versions;
-        decision.data_age_seconds = worked.scores.data_age_seconds;
-        decision.expected_cores = Some(worked.scores.expected.cpu_cores);
-        let (key, id) = (decision.key(), decision.id);
-        self.memory.decided(decision);
-        if self.may_detail() {
-            let nodes = sample(&order).map(|place| names[place].clone()).collect();
-            let request =
-                ScoreRequest { pods: vec![pod_ask(ask.pod)], nodes, in_flight: worked.in_flight, explain: Some(true) };
-            let this = Arc::clone(self);
-            tokio::spawn(async move {
-                match this.scoring.explain(request).await {
-                    Ok(answer) => this.memory.detailed(&key, id, first_nodes(answer)),
-                    Err(error) => tracing::debug!(%error, "a decision could not be put into words"),
-                }
-            });
-        }
-    }
-
-    fn may_detail(&self) -> bool {
-        let mut allowance = self.details.lock().unwrap_or_else(PoisonError::into_inner);
-        if allowance.0.elapsed() >= Duration::from_secs(1) {
-            *allowance = (Instant::now(), DETAILS_A_SECOND);
-        }
-        let may = allowance.1 > 0;
-        allowance.1 = allowance.1.saturating_sub(1);
-        may
-    }
 }
 
 /// A request whose pod could be read.
 struct Asked<'a> {
     pod: &'a Pod,
-}
-
-/// The best, and others at even distances.
-fn sample(order: &[usize]) -> impl Iterator<Item = usize> + '_ {
-    let step = order.len().div_ceil(DETAIL_NODES).max(1);
-    let best = order.iter().take(DETAILED);
-    best.chain(order.iter().skip(DETAILED).step_by(step)).copied()
-}
-
-/// What is said of the best nodes; the others were only there to compare with.
-fn first_nodes(mut answer: Value) -> Value {
-    let nodes = answer["pods"][0]["nodes"].take();
-    let Value::Array(mut nodes) = nodes else { return Value::Null };
-    nodes.truncate(DETAILED);
-    Value::Array(nodes)
 }
