@@ -9,6 +9,6 @@ mod time;
 mod units;
 
 pub use metric::{NodeMetric, NodeSample};
-pub use schema::{Column, ColumnKind, INCIDENTS, NODE_METRICS, PODS, PREDICTIONS, TableSchema};
+pub use schema::{Column, ColumnKind, DECISIONS, INCIDENTS, NODE_METRICS, PODS, PREDICTIONS, TableSchema};
 pub use time::{DAY_MS, GRID_STEP_MS, HOUR_MS, MINUTE_MS, grid_ceil, grid_floor};
 pub use units::{Bytes, Cores, NodeName, ParseQuantityError, Resource, Utilization};

@@ -153,3 +153,45 @@ pub static PREDICTIONS: TableSchema = TableSchema {
     key: &["ts", "id"],
     time: "ts",
 };
+
+/// What the scheduler extender decided, and where the pod went. A row's partition is the day of `ts`.
+pub static DECISIONS: TableSchema = TableSchema {
+    name: "raw/decisions",
+    columns: &[
+        Column::new("ts", ColumnKind::Timestamp, false, "ms", "when kube-scheduler asked"),
+        Column::new("id", ColumnKind::Text, false, "", "the decision's id"),
+        Column::new("verb", ColumnKind::Text, false, "", "prioritize or filter"),
+        Column::new("namespace", ColumnKind::Text, false, "", "the pod's namespace"),
+        Column::new("pod", ColumnKind::Text, false, "", "its name"),
+        Column::new("pod_uid", ColumnKind::Text, false, "", "its UID"),
+        Column::new("workload", ColumnKind::Text, true, "", "namespace/kind/name of the controller that owns it"),
+        Column::new("mode", ColumnKind::Text, false, "", "shadow, canary or active"),
+        Column::new("answer", ColumnKind::Text, false, "", "scored or neutral: what kube-scheduler was told"),
+        Column::new("reason", ColumnKind::Text, true, "", "why the answer was neutral"),
+        Column::new("state", ColumnKind::Text, false, "", "healthy, degraded or fallback"),
+        Column::new("candidates", ColumnKind::Integer, false, "", "nodes that were offered"),
+        Column::new(
+            "best",
+            ColumnKind::Text,
+            true,
+            "",
+            "the candidate with the highest score; null where none was scored",
+        ),
+        Column::new("best_score", ColumnKind::Float, true, "ratio", "its score, 0..1"),
+        Column::new("bound", ColumnKind::Text, true, "", "the node that the pod went to; null where that was not seen"),
+        Column::new("bound_score", ColumnKind::Float, true, "ratio", "its score, 0..1"),
+        Column::new("bound_after_seconds", ColumnKind::Float, true, "s", "from the decision to the binding"),
+        Column::new("took_seconds", ColumnKind::Float, false, "s", "from the request to the answer"),
+        Column::new("data_age_seconds", ColumnKind::Float, true, "s", "age of the newest refresh"),
+        Column::new("versions", ColumnKind::Text, false, "JSON", "the models that were asked, by name"),
+        Column::new(
+            "scores",
+            ColumnKind::Text,
+            false,
+            "JSON",
+            "the best candidates and the bound one: node, score, the parts load, placement and anomaly, points 0..10",
+        ),
+    ],
+    key: &["ts", "id"],
+    time: "ts",
+};

@@ -43,6 +43,10 @@ pub const SECTIONS: &[&str] = &[
     "serving.redis",
     "serving.rollout",
     "serving.tls",
+    "scheduler_extender.server",
+    "scheduler_extender.cluster",
+    "scheduler_extender.limits",
+    "scheduler_extender.tls",
 ];
 
 /// The file that is read when none is named and it exists.

@@ -193,7 +193,7 @@ impl Setup {
         let knows_clients = tls.as_ref().is_some_and(Tls::knows_clients);
         let serves_scores = server.models.contains(&ModelName::Combined);
         let log = match server.log_predictions {
-            true => Some(PredictionLog::open(&store, Arc::clone(&metrics))?),
+            true => Some(PredictionLog::open(&store, metrics.clone())?),
             false => None,
         };
         let shadow = match shadow {

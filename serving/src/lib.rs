@@ -3,7 +3,8 @@
 //! - [`registry`]: which versions serve, and how one takes the place of another. [`infer`]: what each answers.
 //! - [`nodes`]: what is known of every node now, kept fresh from Prometheus. [`score`]: one score per node for a pod;
 //!   [`combined`]: the same as a model of the protocol.
-//! - [`protocol`]: the protocol without a wire; [`ask`]: what a request is for. [`http`]: routes and limits; [`grpc`]. [`predictions`]: what was answered, kept.
+//! - [`protocol`]: the protocol without a wire; [`ask`]: what a request is for. [`http`]: routes and limits; [`grpc`]. [`predictions`]: what was answered, kept by a
+//!   [`journal`].
 //! - [`shadow`]: a challenger beside the champion.
 //!
 //! Nothing is trained here.
@@ -14,6 +15,7 @@ pub mod command;
 pub mod grpc;
 pub mod http;
 pub mod infer;
+pub mod journal;
 pub mod metrics;
 pub mod nodes;
 pub mod predictions;

@@ -1,6 +1,7 @@
 //! What the server counts, as Prometheus scrapes it. Every name is declared here.
 
 use crate::http::listen::ConnectionCounters;
+use crate::journal::Counted;
 use crate::registry::ModelName;
 use crate::shadow::Compared;
 use prometheus_client::encoding::text::encode;
@@ -151,16 +152,6 @@ impl Metrics {
         self.features_seconds.observe(took.as_secs_f64());
     }
 
-    /// Records were written.
-    pub fn logged(&self, count: u64) {
-        self.logged.inc_by(count);
-    }
-
-    /// Records were lost.
-    pub fn log_dropped(&self, reason: &'static str, count: u64) {
-        self.log_dropped.get_or_create(&[("reason", reason)]).inc_by(count);
-    }
-
     /// What is known of a challenger.
     pub fn shadow(&self, model: ModelName, compared: &Compared) {
         let label = [("model", model.as_str())];
@@ -180,5 +171,15 @@ impl Metrics {
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+impl Counted for Metrics {
+    fn logged(&self, count: u64) {
+        self.logged.inc_by(count);
+    }
+
+    fn log_dropped(&self, reason: &'static str, count: u64) {
+        self.log_dropped.get_or_create(&[("reason", reason)]).inc_by(count);
     }
 }

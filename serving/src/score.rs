@@ -109,7 +109,7 @@ impl Scorer<'_> {
             let anomaly = fresh.and_then(|node| node.anomaly.as_ref());
             let valued = values.as_ref().and_then(|values| values[place].as_ref());
             let parts = Parts {
-                load: load_part(&after),
+                load: load_part(&after, |after| after.with_pod),
                 placement: valued.map(|valued| valued.unit),
                 anomaly: anomaly.map(|anomaly| match anomaly.severity {
                     Some(Severity::Critical) => 0.0,
@@ -120,6 +120,7 @@ impl Scorer<'_> {
                 node: (*name).to_owned(),
                 score: self.rules.weights.combine(&parts).unwrap_or(f64::NAN),
                 missing: self.missing(*node, &parts),
+                uncertainty: self.uncertainty(&after, &parts),
                 parts,
                 data_age_seconds: node.map(|node| (self.now - node.sampled_at).max(0) as f64 / 1e3),
                 severity: anomaly.and_then(|anomaly| anomaly.severity),
@@ -161,6 +162,15 @@ impl Scorer<'_> {
                 reasons
             }
         }
+    }
+
+    /// What the forecast's spread is worth in the score.
+    fn uncertainty(&self, after: &[After], parts: &Parts) -> Option<f64> {
+        parts.load?;
+        let by_median = load_part(after, |after| after.with_pod - after.p90 + after.p50);
+        let weights = &self.rules.weights;
+        let differs = weights.combine(parts)? - weights.combine(&Parts { load: by_median, ..*parts })?;
+        Some(differs.abs())
     }
 
     /// Pods that the metrics do not show yet.
@@ -244,9 +254,9 @@ pub(crate) struct After {
 
 /// The hour that is worst decides. CPU is best at the target; memory only has to stay below it, since an idle node is no
 /// worse for memory than a half-full one.
-fn load_part(after: &[After]) -> Option<f64> {
+fn load_part(after: &[After], utilization: impl Fn(&After) -> f64) -> Option<f64> {
     let worst = |resource| {
-        let of = after.iter().filter(|after| after.resource == resource).map(|after| after.with_pod);
+        let of = after.iter().filter(|after| after.resource == resource).map(&utilization);
         of.max_by(f64::total_cmp)
     };
     let cpu = worst(Resource::Cpu).map(load_score);
@@ -278,6 +288,7 @@ mod tests {
     #[test]
     fn the_worst_hour_and_the_scarcer_resource_decide() {
         let close = |got: Option<f64>, wanted: f64| got.is_some_and(|got| (got - wanted).abs() < 1e-9);
+        let load_part = |after: &[After]| load_part(after, |after| after.with_pod);
         assert!(close(load_part(&[after(Resource::Cpu, 0.3), after(Resource::Cpu, 0.65)]), 1.0));
         // Memory at 0.8 is worth one half.
         assert!(close(load_part(&[after(Resource::Cpu, 0.65), after(Resource::Memory, 0.8)]), 0.5));

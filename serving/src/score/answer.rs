@@ -69,6 +69,10 @@ pub struct NodeScore {
     pub score: f64,
     /// What it is made of.
     pub parts: Parts,
+    /// By how much the score would differ if the load part followed the forecast's median in place of P90: scores that are
+    /// closer than that are as good as equal. Absent where there is no load part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uncertainty: Option<f64>,
     /// Why parts are not there: `node_unknown`, `data_stale`, `no_load_predictor`, `no_forecast`, `no_placement_agent`,
     /// `no_features`, `no_anomaly_detector`.
     #[serde(skip_serializing_if = "Vec::is_empty")]

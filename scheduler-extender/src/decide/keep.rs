@@ -1,0 +1,105 @@
+//! What is kept of a decision once its answer is on its way: the best candidates, a number for each other, and words for people.
+
+use super::{Asked, Decider, Worked};
+use crate::decision::{BEST, Brief, Decision, Line, hash_of};
+use crate::scoring::pod_ask;
+use crate::wire::Ask;
+use serde_json::Value;
+use serving::score::ScoreRequest;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Decisions a second that are worked out in words, so that a burst of pods does not cost twice.
+const DETAILS_A_SECOND: u32 = 5;
+/// Candidates that are compared for the words: what sets a node apart is told against these.
+const DETAIL_NODES: usize = 100;
+/// Nodes whose words are kept.
+const DETAILED: usize = 3;
+
+impl Decider {
+    /// Keeps a decision whose answer is on its way: nobody waits for that.
+    pub(super) fn keep(self: &Arc<Self>, mut decision: Decision, ask: &Ask<'_>, worked: Worked, began: Instant) {
+        self.metrics.decided(decision.mode, None);
+        decision.took = began.elapsed();
+        let Ok(pod) = ask.pod.clone() else { return };
+        let (this, names) = (Arc::clone(self), ask.candidates.names.clone());
+        let Ok(place) = Arc::clone(&self.watched).try_acquire_owned() else {
+            return self.keep_of(decision, &Asked { pod: &pod }, &names, worked);
+        };
+        tokio::spawn(async move {
+            this.keep_of(decision, &Asked { pod: &pod }, &names, worked);
+            drop(place);
+        });
+    }
+
+    pub(super) fn keep_of(self: &Arc<Self>, mut decision: Decision, ask: &Asked<'_>, names: &[String], worked: Worked) {
+        let mut order: Vec<usize> = (0..names.len()).collect();
+        let rank = |place: &usize| (worked.totals[*place].unwrap_or(f64::NEG_INFINITY), worked.points[*place]);
+        order.sort_by(|left, right| {
+            let ((left, left_points), (right, right_points)) = (rank(left), rank(right));
+            right.total_cmp(&left).then(right_points.cmp(&left_points))
+        });
+        let line = |place: &usize| {
+            let node = &worked.scores.nodes[*place];
+            Line {
+                node: names[*place].clone(),
+                score: worked.totals[*place],
+                parts: node.parts,
+                uncertainty: node.uncertainty,
+                points: worked.points[*place],
+                in_flight_cores: worked.in_flight.get(&names[*place]).map_or(0.0, |flight| flight.cpu_cores),
+            }
+        };
+        decision.best = order.iter().take(BEST).map(line).collect();
+        decision.briefs = (0..names.len())
+            .map(|place| Brief {
+                name: hash_of(&names[place]),
+                score: worked.totals[place].map_or(f32::NAN, |score| score as f32),
+                load: worked.scores.nodes[place].parts.load.map_or(f32::NAN, |load| load as f32),
+                points: worked.points[place],
+            })
+            .collect();
+        decision.versions = worked.scores.versions;
+        decision.data_age_seconds = worked.scores.data_age_seconds;
+        decision.expected_cores = Some(worked.scores.expected.cpu_cores);
+        let (key, id) = (decision.key(), decision.id);
+        self.memory.decided(decision);
+        if self.may_detail() {
+            let nodes = sample(&order).map(|place| names[place].clone()).collect();
+            let request =
+                ScoreRequest { pods: vec![pod_ask(ask.pod)], nodes, in_flight: worked.in_flight, explain: Some(true) };
+            let (this, weights) = (Arc::clone(self), self.book.rules().weights);
+            tokio::spawn(async move {
+                match this.scoring.explain(request, weights).await {
+                    Ok(answer) => this.memory.detailed(&key, id, first_nodes(answer)),
+                    Err(error) => tracing::debug!(%error, "a decision could not be put into words"),
+                }
+            });
+        }
+    }
+
+    fn may_detail(&self) -> bool {
+        let mut allowance = self.details.lock().unwrap_or_else(PoisonError::into_inner);
+        if allowance.0.elapsed() >= Duration::from_secs(1) {
+            *allowance = (Instant::now(), DETAILS_A_SECOND);
+        }
+        let may = allowance.1 > 0;
+        allowance.1 = allowance.1.saturating_sub(1);
+        may
+    }
+}
+
+/// The best, and others at even distances.
+fn sample(order: &[usize]) -> impl Iterator<Item = usize> + '_ {
+    let step = order.len().div_ceil(DETAIL_NODES).max(1);
+    let best = order.iter().take(DETAILED);
+    best.chain(order.iter().skip(DETAILED).step_by(step)).copied()
+}
+
+/// What is said of the best nodes; the others were only there to compare with.
+fn first_nodes(mut answer: Value) -> Value {
+    let nodes = answer["pods"][0]["nodes"].take();
+    let Value::Array(mut nodes) = nodes else { return Value::Null };
+    nodes.truncate(DETAILED);
+    Value::Array(nodes)
+}

@@ -1,0 +1,201 @@
+//! kube-scheduler's configuration: the traps that make a webhook dangerous or useless.
+
+use super::Finding;
+use crate::settings::LimitArgs;
+use anyhow::Context;
+use serde_yaml_ng::Value;
+use std::path::Path;
+use std::time::Duration;
+
+const CHECK: &str = "kube-scheduler";
+/// Default of `httpTimeout`: what a hung webhook costs each pod.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+/// From here on a webhook that hangs is felt as an outage.
+const LONG_TIMEOUT: Duration = Duration::from_secs(1);
+/// The default plugins' weights sum to 12: below this a webhook is drowned, above it leads.
+const WEIGHTS: std::ops::RangeInclusive<i64> = 2..=12;
+
+/// Looks at a `KubeSchedulerConfiguration`.
+pub fn scheduler_config(path: &Path, limits: &LimitArgs) -> Vec<Finding> {
+    let read = || -> anyhow::Result<Value> {
+        let text = runtime::files::read_text(path)?;
+        serde_yaml_ng::from_str(&text).with_context(|| format!("`{}` is no YAML", path.display()))
+    };
+    match read() {
+        Ok(config) => judged(&config, limits),
+        Err(error) => {
+            vec![Finding::failed(CHECK, format!("{error:#}"), "name the file that kube-scheduler gets by --config")]
+        }
+    }
+}
+
+fn judged(config: &Value, limits: &LimitArgs) -> Vec<Finding> {
+    let all = config.get("extenders").and_then(Value::as_sequence);
+    let extenders: Vec<&Value> =
+        all.into_iter().flatten().filter(|it| text(it, "prioritizeVerb") == "prioritize").collect();
+    let [extender] = extenders.as_slice() else {
+        let said = format!("{} extenders have `prioritizeVerb: prioritize`, want one", extenders.len());
+        return vec![Finding::failed(CHECK, said, "add the stanza of deploy/kube-scheduler")];
+    };
+    let mut findings = Vec::new();
+    let mut say = |finding| findings.push(finding);
+    let flag = |key: &str| extender.get(key).and_then(Value::as_bool).unwrap_or(false);
+    let timeout = match text(extender, "httpTimeout") {
+        "" => DEFAULT_TIMEOUT,
+        given => go_duration(given).unwrap_or(DEFAULT_TIMEOUT),
+    };
+    if timeout <= limits.deadline.0 {
+        say(Finding::failed(
+            CHECK,
+            format!("httpTimeout {timeout:?} is not above the deadline {}", limits.deadline),
+            "set httpTimeout: 200ms, or a shorter --deadline",
+        ));
+    } else if timeout > LONG_TIMEOUT {
+        say(Finding::failed(
+            CHECK,
+            format!("httpTimeout is {timeout:?}: an extender that hangs costs each pod that long"),
+            "set httpTimeout: 200ms",
+        ));
+    }
+    if !flag("ignorable") {
+        let said =
+            "ignorable is not true: where a filter verb is set, an outage of the extender makes every pod pending";
+        say(Finding::failed(CHECK, said, "set ignorable: true"));
+    }
+    if !text(extender, "filterVerb").is_empty() {
+        let said = "a filter verb is set: what it rejects is invisible to Cluster Autoscaler";
+        say(Finding::warning(CHECK, said, "leave it out unless it is wanted; docs/operations.md tells what it costs"));
+    }
+    if !text(extender, "bindVerb").is_empty() || !text(extender, "preemptVerb").is_empty() {
+        say(Finding::failed(CHECK, "bindVerb or preemptVerb is set, which Berth does not answer", "leave both out"));
+    }
+    if !flag("nodeCacheCapable") {
+        let said = "nodeCacheCapable is not true: whole nodes are sent, some megabytes for each pod";
+        say(Finding::warning(CHECK, said, "set nodeCacheCapable: true"));
+    }
+    if flag("enableHTTPS") {
+        let tls = extender.get("tlsConfig");
+        let has = |key: &str| tls.is_some_and(|tls| !text(tls, key).is_empty());
+        if !has("caData") && !has("caFile") {
+            let said = "enableHTTPS without caData or caFile: kube-scheduler does not check the certificate at all";
+            say(Finding::failed(CHECK, said, "set tlsConfig.caData"));
+        }
+    } else {
+        say(Finding::warning(
+            CHECK,
+            "enableHTTPS is not true: pods are sent in the clear",
+            "set enableHTTPS and tlsConfig.caData",
+        ));
+    }
+    let weight = extender.get("weight").and_then(Value::as_i64).unwrap_or_default();
+    if !WEIGHTS.contains(&weight) {
+        let said = format!("weight is {weight}: the default plugins have 12 together");
+        say(Finding::warning(CHECK, said, "set weight: 5; scheduler-extender/README.md tells why"));
+    }
+    if findings.is_empty() {
+        findings
+            .push(Finding::ok(CHECK, format!("prioritize only, weight {weight}, httpTimeout {timeout:?}, ignorable")));
+    }
+    findings
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Go writes durations as `200ms`, `1.5s` or `1m0s`.
+fn go_duration(text: &str) -> Option<Duration> {
+    let mut total = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|it: char| !it.is_ascii_digit() && it != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let end = rest.find(|it: char| it.is_ascii_digit()).unwrap_or(rest.len());
+        total += number
+            * match &rest[..end] {
+                "h" => 3_600.0,
+                "m" => 60.0,
+                "s" => 1.0,
+                "ms" => 1e-3,
+                "us" | "µs" => 1e-6,
+                "ns" => 1e-9,
+                _ => return None,
+            };
+        rest = &rest[end..];
+    }
+    Duration::try_from_secs_f64(total).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Verdict;
+    use runtime::settings::Span;
+
+    const GOOD: &str = "
+apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+extenders:
+  - urlPrefix: https://berth:8888
+    prioritizeVerb: prioritize
+    weight: 5
+    nodeCacheCapable: true
+    ignorable: true
+    httpTimeout: 200ms
+    enableHTTPS: true
+    tlsConfig: { caData: QUJD }
+";
+
+    fn limits() -> LimitArgs {
+        let span = |millis| Span(Duration::from_millis(millis));
+        LimitArgs {
+            deadline: span(20),
+            max_body_bytes: 1,
+            body_timeout: span(1),
+            max_concurrent: 1,
+            drain: span(1),
+            linger: span(1),
+        }
+    }
+
+    fn judge(text: &str) -> Vec<Finding> {
+        judged(&serde_yaml_ng::from_str(text).expect("YAML"), &limits())
+    }
+
+    #[test]
+    fn the_stanza_that_we_ship_is_good_and_each_trap_is_named() {
+        let good = judge(GOOD);
+        assert_eq!((good.len(), good[0].verdict), (1, Verdict::Ok), "{good:?}");
+        for (from, to, verdict, said) in [
+            ("httpTimeout: 200ms", "httpTimeout: 20ms", Verdict::Failed, "not above the deadline"),
+            ("httpTimeout: 200ms", "", Verdict::Failed, "costs each pod"),
+            ("ignorable: true", "", Verdict::Failed, "every pod pending"),
+            ("weight: 5", "weight: 5\n    filterVerb: filter", Verdict::Warning, "Autoscaler"),
+            ("weight: 5", "weight: 5\n    bindVerb: bind", Verdict::Failed, "bindVerb"),
+            ("weight: 5", "weight: 1", Verdict::Warning, "weight is 1"),
+            ("nodeCacheCapable: true", "", Verdict::Warning, "whole nodes"),
+            ("{ caData: QUJD }", "{}", Verdict::Failed, "does not check the certificate"),
+            ("enableHTTPS: true", "", Verdict::Warning, "in the clear"),
+            ("prioritizeVerb: prioritize", "", Verdict::Failed, "0 extenders"),
+        ] {
+            let findings = judge(&GOOD.replace(from, to));
+            assert!(findings.iter().any(|it| it.verdict == verdict && it.said.contains(said)), "{to}: {findings:?}");
+        }
+        assert_eq!(judge("{}")[0].verdict, Verdict::Failed);
+    }
+
+    #[test]
+    fn durations_as_go_writes_them() {
+        for (text, wanted) in [
+            ("200ms", Some(200)),
+            ("1.5s", Some(1_500)),
+            ("1m0.25s", Some(60_250)),
+            ("5", None),
+            ("5 s", None),
+            ("x", None),
+        ] {
+            assert_eq!(go_duration(text), wanted.map(Duration::from_millis), "{text}");
+        }
+    }
+}

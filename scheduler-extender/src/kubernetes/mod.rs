@@ -1,0 +1,9 @@
+//! The Kubernetes API: who we are to it, watches that come back by themselves, and the objects.
+
+mod connect;
+mod objects;
+mod watch;
+
+pub use connect::{Api, KubeError};
+pub use objects::{Condition, Container, Metadata, Node, Owner, Pod, PodSpec, PodStatus, Quantity, Resources};
+pub use watch::{Happened, Resource, watch};

@@ -1,0 +1,222 @@
+//! Follows a list of objects: reads it whole, then what changes, for as long as the process lives. A watch that ends is begun again
+//! where it ended; when the API server has forgotten that place, the list is read anew.
+
+use super::{Api, KubeError, Metadata};
+use backon::{BackoffBuilder, ExponentialBuilder};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use std::time::Duration;
+
+/// A list is read in pieces of so many objects, so that a large cluster is never in memory whole.
+const PIECE: usize = 500;
+/// The API server ends a watch after this; it is begun again at once.
+const WATCH_SECONDS: u32 = 300;
+/// Between attempts, growing, with jitter so that replicas do not come back all at once.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What is watched.
+#[derive(Debug, Clone, Copy)]
+pub struct Resource {
+    /// Such as `/api/v1/pods`.
+    pub path: &'static str,
+    /// What limits it, as part of a query; may be empty.
+    pub fields: &'static str,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Happened<T> {
+    /// A list begins: whatever is not in it is gone.
+    ListBegins,
+    /// It is there, or has changed.
+    Is(T),
+    /// The list is whole; from here on changes are told.
+    ListEnds,
+    /// It is gone, or left what is watched.
+    Gone(T),
+    /// Nothing is heard any more; attempts go on.
+    Lost,
+    /// Changes are heard again.
+    Heard,
+}
+
+#[derive(Deserialize)]
+struct List {
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    items: Vec<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    #[serde(default)]
+    code: u16,
+    #[serde(default)]
+    message: String,
+}
+
+/// Tells all that happens to a resource; ends only with the task that it runs in.
+pub async fn watch<T: DeserializeOwned>(api: &Api, resource: Resource, mut tell: impl FnMut(Happened<T>) + Send) {
+    let pauses = || {
+        ExponentialBuilder::default()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_delay(LONGEST_PAUSE)
+            .with_jitter()
+            .without_max_times()
+            .build()
+    };
+    let mut pause = pauses();
+    let mut version: Option<String> = None;
+    let (mut is_heard, mut has_said) = (false, false);
+    loop {
+        let mut heard = |tell: &mut dyn FnMut(Happened<T>)| {
+            if !std::mem::replace(&mut is_heard, true) {
+                has_said = false;
+                tell(Happened::Heard);
+            }
+        };
+        let step = async {
+            let from = match version.take() {
+                Some(version) => version,
+                None => list(api, resource, &mut tell).await?,
+            };
+            version = Some(from);
+            changes(api, resource, &mut version, &mut tell, &mut heard).await
+        };
+        match step.await {
+            Ok(()) => {
+                pause = pauses();
+                // A server that ends every watch at once is not asked in a tight loop.
+                tokio::time::sleep(FIRST_PAUSE).await;
+            }
+            Err(error) => {
+                if error.is_gone() {
+                    tracing::info!(path = resource.path, "the watch has fallen behind, the list is read again");
+                    version = None;
+                }
+                if std::mem::take(&mut is_heard) {
+                    tell(Happened::Lost);
+                }
+                // The same word every ten seconds is no news.
+                if !std::mem::replace(&mut has_said, true) {
+                    let error = format!("{:#}", anyhow::Error::new(error));
+                    tracing::warn!(path = resource.path, error, "nothing is heard from the API server, trying again");
+                }
+                tokio::time::sleep(pause.next().unwrap_or(LONGEST_PAUSE)).await;
+            }
+        }
+    }
+}
+
+/// Reads the list; returns its version.
+async fn list<T: DeserializeOwned>(
+    api: &Api,
+    resource: Resource,
+    tell: &mut (impl FnMut(Happened<T>) + Send),
+) -> Result<String, KubeError> {
+    let mut continues = String::new();
+    let mut begins = true;
+    loop {
+        let mut path = format!("{}?limit={PIECE}{}", resource.path, resource.fields);
+        if !continues.is_empty() {
+            // Kubernetes makes them of base64url, which needs no escaping.
+            path.push_str(&format!("&continue={continues}"));
+        }
+        let piece: List = api.get(&path).await?;
+        if std::mem::take(&mut begins) {
+            tell(Happened::ListBegins);
+        }
+        piece
+            .items
+            .iter()
+            .filter_map(|object| object_of(resource, object))
+            .for_each(|object| tell(Happened::Is(object)));
+        continues = piece.metadata.continues;
+        if continues.is_empty() {
+            tell(Happened::ListEnds);
+            return Ok(piece.metadata.resource_version);
+        }
+    }
+}
+
+/// Reads changes until the watch ends.
+async fn changes<T: DeserializeOwned>(
+    api: &Api,
+    resource: Resource,
+    version: &mut Option<String>,
+    tell: &mut (impl FnMut(Happened<T>) + Send),
+    heard: &mut (impl FnMut(&mut dyn FnMut(Happened<T>)) + Send),
+) -> Result<(), KubeError> {
+    let from = version.clone().unwrap_or_default();
+    let path = format!(
+        "{}?watch=1&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={from}{}",
+        resource.path, resource.fields
+    );
+    let mut response = api.stream(&path).await?;
+    heard(tell);
+    let mut buffer: Vec<u8> = Vec::new();
+    while let Some(chunk) =
+        response.chunk().await.map_err(|source| KubeError::Unreachable { path: resource.path.to_owned(), source })?
+    {
+        buffer.extend_from_slice(&chunk);
+        let mut done = 0;
+        while let Some(length) = buffer[done..].iter().position(|byte| *byte == b'\n') {
+            change(&buffer[done..done + length], resource, version, tell)?;
+            done += length + 1;
+        }
+        buffer.drain(..done);
+    }
+    Ok(())
+}
+
+fn change<T: DeserializeOwned>(
+    line: &[u8],
+    resource: Resource,
+    version: &mut Option<String>,
+    tell: &mut (impl FnMut(Happened<T>) + Send),
+) -> Result<(), KubeError> {
+    let unreadable = |source: serde_json::Error| KubeError::Unreadable {
+        what: format!("a change of {}", resource.path),
+        source: source.into(),
+    };
+    let line: Line<'_> = serde_json::from_slice(line).map_err(unreadable)?;
+    let object = line.object.get();
+    if line.kind == "ERROR" {
+        let status: Status = serde_json::from_str(object).map_err(unreadable)?;
+        let code = reqwest::StatusCode::from_u16(status.code).unwrap_or(reqwest::StatusCode::INTERNAL_SERVER_ERROR);
+        return Err(KubeError::Refused { path: resource.path.to_owned(), status: code, message: status.message });
+    }
+    let at: Versioned = serde_json::from_str(object).map_err(unreadable)?;
+    match line.kind {
+        "ADDED" | "MODIFIED" => object_of(resource, line.object).into_iter().for_each(|it| tell(Happened::Is(it))),
+        "DELETED" => object_of(resource, line.object).into_iter().for_each(|it| tell(Happened::Gone(it))),
+        // A bookmark tells how far we are, and nothing else.
+        _ => {}
+    }
+    *version = Some(at.metadata.resource_version);
+    Ok(())
+}
+
+/// One object that nobody can read must not keep us from the others.
+fn object_of<T: DeserializeOwned>(resource: Resource, object: &RawValue) -> Option<T> {
+    let read = serde_json::from_str(object.get());
+    read.inspect_err(|error| tracing::warn!(path = resource.path, %error, "an object cannot be read, it is left out"))
+        .ok()
+}

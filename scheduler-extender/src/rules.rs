@@ -1,0 +1,358 @@
+//! What may change while the process runs: mode, share, weights, limits. They come from one TOML file that is looked at several times
+//! a second; a file that cannot be used is refused, and what was in force stays.
+
+use crate::metrics::Metrics;
+use anyhow::Context;
+use cluster::score::PartWeights;
+use runtime::settings::Span;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// Both files are looked at this often: a kill has to work in under a second.
+pub const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Who is answered with scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Nobody: scores are computed and kept, the answer is neutral.
+    #[default]
+    Shadow,
+    /// A share of the workloads.
+    Canary,
+    /// All pods in scope.
+    Active,
+}
+
+impl Mode {
+    /// All modes.
+    pub const ALL: [Self; 3] = [Self::Shadow, Self::Canary, Self::Active];
+
+    /// As in files and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shadow => "shadow",
+            Self::Canary => "canary",
+            Self::Active => "active",
+        }
+    }
+}
+
+/// The rules in force.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rules {
+    /// Who is answered with scores.
+    pub mode: Mode,
+    /// In canary: the share of workloads, in percent.
+    pub percent: f64,
+    /// Stops all influence and all work at once.
+    pub kill: bool,
+    /// Whether the filter verb rejects anything.
+    pub filter: bool,
+    /// Whether pods that were placed by a score get an annotation and an event.
+    pub annotate: bool,
+    /// How much each part of a score counts.
+    pub weights: PartWeights,
+    /// Which pods.
+    pub scope: Scope,
+    /// From scores to points.
+    pub spread: Spread,
+    /// When influence ends by itself.
+    pub guard: Guard,
+}
+
+/// Which pods are in scope. An empty list limits nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scope {
+    /// These namespaces only.
+    pub namespaces: Vec<String>,
+    /// Not these.
+    pub exclude_namespaces: Vec<String>,
+    /// Pods with all of these labels only.
+    pub labels: BTreeMap<String, String>,
+    /// Not those with any of these.
+    pub exclude_labels: BTreeMap<String, String>,
+    /// Pods of these profiles of the scheduler only.
+    pub scheduler_names: Vec<String>,
+}
+
+/// From scores in 0..1 to points 0..10.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Spread {
+    /// Best and worst that are so far apart get all ten points between them; closer ones get fewer.
+    pub full_at: f64,
+    /// Scores that are closer than this are as good as equal, also where the forecast seems sure.
+    pub epsilon: f64,
+    /// The filter rejects a node whose forecast with the pod is over this utilization, 0.75 to 0.95.
+    pub filter_over: f64,
+}
+
+/// Beyond one of these the answers are neutral until things are well again.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Guard {
+    /// Share of decisions of the last minute that missed the deadline.
+    pub miss_rate: f64,
+    /// Share that failed.
+    pub error_rate: f64,
+    /// 99th percentile of the time that a decision takes.
+    pub latency: Span,
+    /// Share of nodes whose samples are stale.
+    pub stale_nodes: f64,
+    /// Least share of the cluster's nodes that the metrics know.
+    pub matched_nodes: f64,
+    /// Fewer decisions in a minute than this tell nothing.
+    pub least_decisions: u64,
+    /// How long all must be well before influence begins again.
+    pub recover_after: Span,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Shadow,
+            percent: 0.0,
+            kill: false,
+            filter: false,
+            annotate: true,
+            weights: PartWeights::DESIGN,
+            scope: Scope::default(),
+            spread: Spread::default(),
+            guard: Guard::default(),
+        }
+    }
+}
+
+impl Default for Spread {
+    fn default() -> Self {
+        Self { full_at: 0.2, epsilon: 0.02, filter_over: 0.95 }
+    }
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self {
+            miss_rate: 0.1,
+            error_rate: 0.05,
+            // Between the deadline's default and the 100 ms at which kube-scheduler begins to log a pod as slow.
+            latency: Span(Duration::from_millis(50)),
+            stale_nodes: 0.5,
+            matched_nodes: 0.9,
+            least_decisions: 20,
+            recover_after: Span(Duration::from_secs(15)),
+        }
+    }
+}
+
+impl Rules {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it is absent, no TOML, or holds an unknown key or a value out of range.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        Self::parse(&runtime::files::read_text(path)?, path)
+    }
+
+    fn parse(text: &str, path: &Path) -> anyhow::Result<Self> {
+        let rules: Self = toml::from_str(text).with_context(|| format!("rules file `{}`", path.display()))?;
+        rules.check().with_context(|| format!("rules file `{}`", path.display()))?;
+        Ok(rules)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        self.weights.check()?;
+        let within = |key: &str, value: f64, low: f64, high: f64| {
+            anyhow::ensure!((low..=high).contains(&value), "`{key}` is {value}, want {low} to {high}");
+            Ok(())
+        };
+        within("percent", self.percent, 0.0, 100.0)?;
+        within("spread.full_at", self.spread.full_at, 0.01, 1.0)?;
+        within("spread.epsilon", self.spread.epsilon, 0.0, 0.5)?;
+        within("spread.filter_over", self.spread.filter_over, 0.75, 0.95)?;
+        within("guard.miss_rate", self.guard.miss_rate, 0.0, 1.0)?;
+        within("guard.error_rate", self.guard.error_rate, 0.0, 1.0)?;
+        within("guard.stale_nodes", self.guard.stale_nodes, 0.0, 1.0)?;
+        within("guard.matched_nodes", self.guard.matched_nodes, 0.0, 1.0)?;
+        anyhow::ensure!(
+            self.guard.latency.millis() >= 1,
+            "`guard.latency` is {}, want at least 1ms",
+            self.guard.latency
+        );
+        Ok(())
+    }
+}
+
+/// The rules of a process, and whether it is stopped by the kill file.
+#[derive(Debug)]
+pub struct Book {
+    file: Option<PathBuf>,
+    kill_file: Option<PathBuf>,
+    inner: RwLock<Inner>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    rules: Arc<Rules>,
+    seen: Option<String>,
+    refused: Option<String>,
+    killed: bool,
+}
+
+impl Book {
+    /// The rules of the file, or the defaults without one.
+    ///
+    /// # Errors
+    /// A file that cannot be used at the start is refused: a process that begins with other rules than those that were written would
+    /// surprise everyone.
+    pub fn open(file: Option<PathBuf>, kill_file: Option<PathBuf>, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        let rules = file.as_deref().map(Rules::read).transpose()?.unwrap_or_default();
+        let seen = file.as_deref().and_then(|path| std::fs::read_to_string(path).ok());
+        let killed = kill_file.as_deref().is_some_and(Path::exists);
+        metrics.rules(&rules, killed, false);
+        let inner = Inner { rules: Arc::new(rules), seen, refused: None, killed };
+        Ok(Self { file, kill_file, inner: RwLock::new(inner), metrics })
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.read().rules)
+    }
+
+    /// Whether all influence is stopped.
+    pub fn is_killed(&self) -> bool {
+        let inner = self.read();
+        inner.killed || inner.rules.kill
+    }
+
+    /// Why the file as it is now is not in force.
+    pub fn refused(&self) -> Option<String> {
+        self.read().refused.clone()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at both files once.
+    pub fn look(&self) {
+        let killed = self.kill_file.as_deref().is_some_and(Path::exists);
+        // Rules are a few hundred bytes: reading them is as cheap as asking for their age, and sees what a ConfigMap's symbolic links hide.
+        // A file that cannot be read for a moment (it is being replaced) changes nothing.
+        let text = self.file.as_deref().and_then(|path| std::fs::read_to_string(path).ok());
+        let (is_news, was_killed) = {
+            let inner = self.read();
+            (text.is_some() && text != inner.seen, inner.killed)
+        };
+        if !is_news && killed == was_killed {
+            return;
+        }
+        let news = text.as_deref().zip(self.file.as_deref()).filter(|_| is_news);
+        let read = news.map(|(text, path)| Rules::parse(text, path));
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        if killed != std::mem::replace(&mut inner.killed, killed) {
+            tracing::warn!(killed, "the kill file has changed the answers: neutral while it exists");
+        }
+        match read {
+            Some(Ok(rules)) => {
+                tracing::info!(
+                    mode = rules.mode.as_str(),
+                    percent = rules.percent,
+                    kill = rules.kill,
+                    "new rules are in force"
+                );
+                inner.rules = Arc::new(rules);
+                inner.refused = None;
+                inner.seen = text;
+                self.metrics.reloaded(true);
+            }
+            Some(Err(error)) => {
+                let reason = format!("{error:#}");
+                tracing::warn!(error = reason, "the rules file is refused, the old rules stay");
+                inner.refused = Some(reason);
+                inner.seen = text;
+                self.metrics.reloaded(false);
+            }
+            None => {}
+        }
+        self.metrics.rules(&inner.rules, inner.killed || inner.rules.kill, inner.refused.is_some());
+    }
+
+    /// Looks for as long as the process lives.
+    pub async fn keep_looking(&self) {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.look();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_file_is_refused_and_what_was_in_force_stays() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let (file, kill) = (folder.path().join("rules.toml"), folder.path().join("kill"));
+        std::fs::write(&file, "mode = \"canary\"\npercent = 25.0\n").expect("written");
+        let book = Book::open(Some(file.clone()), Some(kill.clone()), Arc::default()).expect("rules");
+        assert_eq!((book.rules().mode, book.rules().percent), (Mode::Canary, 25.0));
+        for (text, said) in [
+            ("mode = \"canry\"", "canry"),
+            ("modus = \"active\"", "modus"),
+            ("percent = 101.0", "`percent` is 101"),
+            ("[weights]\nload = 1.0\nplacement = 1.0\nanomaly = 0.0", "sum to 1"),
+            ("[spread]\nfull_at = 0.0", "spread.full_at"),
+            ("[guard]\nlatency = \"soon\"", "soon"),
+            ("mode = ", "rules.toml"),
+        ] {
+            std::fs::write(&file, text).expect("written");
+            book.look();
+            let refused = book.refused().expect(text);
+            assert!(refused.contains(said), "{refused}");
+            assert_eq!((book.rules().mode, book.rules().percent), (Mode::Canary, 25.0));
+        }
+        std::fs::remove_file(&file).expect("removed");
+        book.look();
+        assert_eq!(book.rules().mode, Mode::Canary);
+        std::fs::write(&file, "mode = \"active\"").expect("written");
+        book.look();
+        assert_eq!((book.rules().mode, book.refused(), book.is_killed()), (Mode::Active, None, false));
+        std::fs::write(&kill, "").expect("written");
+        book.look();
+        assert!(book.is_killed());
+        std::fs::remove_file(&kill).expect("removed");
+        book.look();
+        assert!(!book.is_killed());
+        std::fs::write(&file, "kill = true").expect("written");
+        book.look();
+        assert!(book.is_killed());
+        assert!(Book::open(Some(folder.path().join("absent.toml")), None, Arc::default()).is_err());
+    }
+
+    #[test]
+    fn rules_that_say_nothing_are_the_defaults_and_those_hold() {
+        let rules: Rules = toml::from_str("").expect("rules");
+        assert_eq!((rules.clone(), rules.mode), (Rules::default(), Mode::Shadow));
+        rules.check().expect("they hold");
+        // What is written comes back.
+        let text = toml::to_string(&rules).expect("TOML");
+        assert_eq!(toml::from_str::<Rules>(&text).expect("rules"), rules);
+    }
+
+    #[test]
+    fn the_readme_tells_the_defaults() {
+        let readme = include_str!("../README.md");
+        let block = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+        assert_eq!(toml::from_str::<Rules>(block).expect("rules"), Rules::default());
+    }
+}

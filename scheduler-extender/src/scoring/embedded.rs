@@ -1,0 +1,229 @@
+//! Scores by the same code as `serving`, in this process: models from the registry, nodes kept fresh from Prometheus. All of that
+//! runs in threads of its own, so that a refresh of all nodes never keeps an answer waiting for a thread.
+
+use super::{Condition, NodeScore, Scores, ScoringError};
+use crate::ledger::Usage;
+use anyhow::Context;
+use cluster::NodeName;
+use cluster::score::PartWeights;
+use collector::prometheus::Source;
+use features::cluster_state::Amount;
+use features::habit::Expected;
+use serde_json::Value;
+use serving::metrics::Metrics;
+use serving::nodes::{Feed, Fresh, KeepArgs, Tables, keep};
+use serving::registry::{ModelName, Origin, Registry};
+use serving::score::{ScoreAnswer, ScoreRequest, ScoreRules, score};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use store::Store;
+use tokio::sync::{oneshot, watch};
+use tracking::{Tracker, TrackingArgs};
+
+/// A registry that cannot be opened is tried again after this.
+const REGISTRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// All that is settled before the first score.
+#[derive(Debug)]
+pub struct EmbeddedSetup {
+    /// The data root.
+    pub store: Store,
+    /// The registry.
+    pub tracking: TrackingArgs,
+    /// Which versions serve.
+    pub alias: String,
+    /// Models from folders instead.
+    pub folders: Vec<(ModelName, PathBuf)>,
+    /// How often the registry is looked at.
+    pub reload_every: Duration,
+    /// How nodes are kept.
+    pub nodes: KeepArgs,
+    /// Where samples come from.
+    pub source: Source,
+    /// The age from which on samples are stale, milliseconds.
+    pub stale_after: i64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    fresh: Arc<Fresh>,
+    registry: OnceLock<Arc<Registry>>,
+    metrics: Arc<Metrics>,
+    stale_after: i64,
+}
+
+/// The scorer in this process. Dropping it ends its threads, after what is known was written to disk.
+#[derive(Debug)]
+pub struct Embedded {
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+}
+
+impl Embedded {
+    /// Begins to load models and to read history. `ended` resolves when that has come to an end, which it does by itself only when it
+    /// fails for good.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(setup: EmbeddedSetup) -> anyhow::Result<(Self, oneshot::Receiver<anyhow::Result<()>>)> {
+        let shared = Arc::new(Shared {
+            fresh: Arc::default(),
+            registry: OnceLock::new(),
+            metrics: Arc::default(),
+            stale_after: setup.stale_after,
+        });
+        let (stop, stopped) = watch::channel(false);
+        let (ended, has_ended) = oneshot::channel();
+        let of_thread = Arc::clone(&shared);
+        std::thread::Builder::new().name("nodes".to_owned()).spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("nodes").enable_all().build();
+            let result = runtime
+                .context("failed to start the threads that keep nodes")
+                .and_then(|runtime| runtime.block_on(work(setup, of_thread, stopped)));
+            // Nobody listens any more when the process ends.
+            let _ = ended.send(result);
+        })?;
+        Ok((Self { shared, stop }, has_ended))
+    }
+
+    /// Ends the threads; the receiver of [`Embedded::start`] tells when.
+    pub fn stop(&self) {
+        // Nobody listening means that they have ended already.
+        let _ = self.stop.send(true);
+    }
+
+    /// What `serving` counts of the models and refreshes in this process.
+    pub fn metrics_text(&self) -> String {
+        self.shared.metrics.text()
+    }
+
+    pub(super) async fn score(&self, request: ScoreRequest, weights: PartWeights) -> Result<Scores, ScoringError> {
+        let answer = self.answer(request, weights).await?;
+        let Some(pod) = answer.pods.into_iter().next() else { return Ok(Scores::default()) };
+        let nodes = pod.nodes.into_iter().map(|node| NodeScore {
+            parts: node.parts,
+            uncertainty: node.uncertainty,
+            severity: node.severity,
+            data_age_seconds: node.data_age_seconds,
+        });
+        Ok(Scores {
+            nodes: nodes.collect(),
+            versions: answer.models.into_iter().map(|(name, version)| (name.as_str().to_owned(), version)).collect(),
+            data_age_seconds: answer.data_age_seconds,
+            expected: Usage {
+                cpu_cores: f64::from(pod.expected.cpu_cores),
+                memory_bytes: f64::from(pod.expected.memory_bytes),
+            },
+        })
+    }
+
+    pub(super) async fn explain(&self, request: ScoreRequest, weights: PartWeights) -> Result<Value, ScoringError> {
+        let answer = self.answer(request, weights).await?;
+        Ok(serde_json::to_value(&answer).unwrap_or_default())
+    }
+
+    async fn answer(&self, request: ScoreRequest, weights: PartWeights) -> Result<ScoreAnswer, ScoringError> {
+        let registry = self.shared.registry.get().ok_or(ScoringError::NotReady)?;
+        let (shared, registry) = (Arc::clone(&self.shared), Arc::clone(registry));
+        // Work for the processor: it leaves the threads that answer others. A panic ends there.
+        let work = tokio::task::spawn_blocking(move || {
+            let rules = ScoreRules { weights, stale_after: shared.stale_after };
+            score(&request, &shared.fresh.view(), &registry, None, &rules, shared.fresh.now())
+        });
+        work.await.map_err(|_| ScoringError::Panicked)
+    }
+
+    pub(super) fn condition(&self) -> Condition {
+        let (view, now) = (self.shared.fresh.view(), self.shared.fresh.now());
+        let rules = ScoreRules { weights: PartWeights::DESIGN, stale_after: self.shared.stale_after };
+        let limit = rules.limit(&view);
+        let (mut models, mut lacking) = (BTreeMap::new(), Vec::new());
+        if let Some(registry) = self.shared.registry.get() {
+            for (name, slot) in registry.slots() {
+                match (slot.current, slot.refused) {
+                    (Some(model), _) => drop(models.insert(name.as_str().to_owned(), model.version.clone())),
+                    (None, Some(refused)) => lacking.push(format!("{}: {}", name.as_str(), refused.reason)),
+                    (None, None) => lacking.push(format!("{}: not loaded yet", name.as_str())),
+                }
+            }
+        }
+        Condition {
+            models,
+            lacking,
+            nodes: view.nodes.len(),
+            stale: view.nodes.values().filter(|node| now - node.sampled_at > limit).count(),
+            data_age_seconds: (view.at > 0).then(|| (now - view.at).max(0) as f64 / 1e3),
+            away: false,
+        }
+    }
+
+    pub(super) fn sampled_at(&self, node: &str) -> Option<i64> {
+        self.shared.fresh.view().nodes.get(&NodeName::new(node)).map(|node| node.sampled_at)
+    }
+
+    pub(super) fn expected(&self, workload: Option<&str>, request: Amount) -> Expected {
+        self.shared.fresh.view().workloads.expected(workload, request)
+    }
+}
+
+async fn work(setup: EmbeddedSetup, shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let until = |mut stopped: watch::Receiver<bool>| async move {
+        // A sender that is gone is an end as well.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    let loading = async {
+        let registry = Arc::new(Registry::new(origins(&setup).await, Arc::clone(&shared.metrics)));
+        registry.refresh().await;
+        Arc::clone(shared.registry.get_or_init(|| registry))
+    };
+    let registry = tokio::select! {
+        registry = loading => registry,
+        () = until(stopped.clone()) => return Ok(()),
+    };
+    let reloading = async {
+        let mut ticks = tokio::time::interval(setup.reload_every);
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            registry.refresh().await;
+        }
+    };
+    let feed = match &setup.source.args.prometheus {
+        Some(_) => Feed::prometheus(&setup.source)?,
+        None => Feed::Tables(Tables::new(setup.store.clone())),
+    };
+    // Not the file of a `serving` on the same data root.
+    let snapshot = setup.store.root().join("scheduler-extender/windows.snapshot");
+    let keeping =
+        keep(feed, &setup.nodes, &registry, &shared.fresh, None, &snapshot, &shared.metrics, until(stopped.clone()));
+    tokio::select! {
+        kept = keeping => kept.context("nodes are kept fresh no more"),
+        () = reloading => Ok(()),
+    }
+}
+
+/// A registry that is away is waited for: until then there are no scores, and the answers are neutral.
+async fn origins(setup: &EmbeddedSetup) -> BTreeMap<ModelName, Origin> {
+    let mut was_away = false;
+    loop {
+        match tracking::open(&setup.tracking, setup.store.root()).await {
+            Ok(tracker) => {
+                let tracker: Arc<dyn Tracker> = Arc::from(tracker);
+                let of = |name| (name, Origin::Alias { tracker: Arc::clone(&tracker), alias: setup.alias.clone() });
+                let mut origins: BTreeMap<ModelName, Origin> = ModelName::TRAINED.into_iter().map(of).collect();
+                let folders = setup.folders.iter();
+                origins.extend(folders.map(|(name, folder)| (*name, Origin::Folder(folder.clone()))));
+                return origins;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut was_away, true) {
+                    tracing::warn!(error = format!("{error:#}"), "the registry cannot be opened, trying again");
+                }
+                tokio::time::sleep(REGISTRY_AGAIN).await;
+            }
+        }
+    }
+}

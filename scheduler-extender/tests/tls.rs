@@ -1,0 +1,101 @@
+//! The listener as kube-scheduler reaches it: over TLS, with a client certificate, before and after the server's own is rotated.
+
+mod support;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use serde_json::Value;
+use std::path::Path;
+use support::{FakeScorer, ask, names, pod};
+
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+fn authority(name: &str) -> Authority {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, name);
+    let key = KeyPair::generate().expect("a key");
+    let pem = params.self_signed(&key).expect("signed").pem();
+    Authority { pem, issuer: Issuer::new(params, key) }
+}
+
+/// A certificate for this machine and its key, as PEM.
+fn signed(by: &Authority) -> (String, String) {
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
+    (params.signed_by(&key, &by.issuer).expect("signed").pem(), key.serialize_pem())
+}
+
+fn write(folder: &Path, by: &Authority) {
+    let (certificate, key) = signed(by);
+    std::fs::write(folder.join("tls.key"), key).expect("written");
+    std::fs::write(folder.join("tls.crt"), certificate).expect("written");
+}
+
+/// A client that trusts one authority and shows a certificate of another, if any.
+fn client(trusts: &Authority, shows: Option<&Authority>) -> reqwest::Client {
+    let trusted = reqwest::Certificate::from_pem(trusts.pem.as_bytes()).expect("a certificate");
+    let builder = reqwest::Client::builder().add_root_certificate(trusted).pool_max_idle_per_host(0);
+    let builder = match shows {
+        Some(authority) => {
+            let (certificate, key) = signed(authority);
+            builder
+                .identity(reqwest::Identity::from_pem(format!("{certificate}\n{key}").as_bytes()).expect("an identity"))
+        }
+        None => builder,
+    };
+    builder.build().expect("a client")
+}
+
+async fn points(client: &reqwest::Client, port: u16) -> Result<usize, reqwest::Error> {
+    let body = ask(&pod("web-1", "web"), &names(3)).to_string();
+    let response = client.post(format!("https://127.0.0.1:{port}/prioritize")).body(body).send().await?;
+    Ok(response.json::<Value>().await?.as_array().map_or(0, Vec::len))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_clients_with_a_certificate_are_answered_and_a_rotation_drops_nobody() {
+    runtime::http::install_crypto_provider();
+    let (old, new, clients) = (authority("old"), authority("new"), authority("clients"));
+    let folder = tempfile::tempdir().expect("temporary folder");
+    write(folder.path(), &old);
+    std::fs::write(folder.path().join("clients.crt"), &clients.pem).expect("written");
+    let scorer = FakeScorer::start(10).await;
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let port = collector::testing::free_port().expect("a port");
+    let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_scheduler-extender"))
+        .arg("--data")
+        .arg(folder.path())
+        .args(["run", "--listen", &format!("127.0.0.1:{port}"), "--scoring", &scorer.url])
+        .args([
+            "--tls-cert-file",
+            &path("tls.crt"),
+            "--tls-key-file",
+            &path("tls.key"),
+            "--tls-client-ca-file",
+            &path("clients.crt"),
+        ])
+        .env_remove("KUBERNETES_SERVICE_HOST")
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("started");
+    let known = client(&old, Some(&clients));
+    let began = std::time::Instant::now();
+    while points(&known, port).await.is_err() {
+        assert!(began.elapsed().as_secs() < 60, "it never answered");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(points(&known, port).await.expect("an answer"), 3);
+    assert!(points(&client(&old, None), port).await.is_err(), "without a certificate");
+    assert!(points(&client(&old, Some(&old)), port).await.is_err(), "with one of somebody else");
+    write(folder.path(), &new);
+    let rotated = client(&new, Some(&clients));
+    while points(&rotated, port).await.is_err() {
+        assert!(began.elapsed().as_secs() < 60, "the new certificate is never used");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    process.kill().expect("killed");
+    process.wait().expect("it ends");
+}

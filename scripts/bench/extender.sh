@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# The scheduler extender's webhook
+#
+# Needs the models that `make cycle` registered (BERTH_DATA, default .berth). Calls come one at a time over one connection, as
+# kube-scheduler sends them; scores are embedded, the deadline is out of the way so that each call is measured.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+data=${BERTH_DATA:-.berth}
+pods=${PODS_EACH:-2000}
+target=${CARGO_TARGET_DIR:-target}/debug
+[ -f "$data/tracking/berth.db" ] || { echo "no registered models below \`$data\`: run \`make cycle\` first" >&2; exit 1; }
+cargo build --quiet --workspace --bins --example webhook >&2
+work=$(mktemp -d)
+server=
+stop() { [ -z "$server" ] || { kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; server=; }; }
+trap 'stop; rm -rf "$work"' EXIT
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+url=http://127.0.0.1:$port
+
+# start PATH COMMAND...: runs a server and waits until PATH is answered.
+start() {
+  local path=$1
+  shift
+  "$@" >"$work/server.log" 2>&1 &
+  server=$!
+  until curl -sf "$url$path" >/dev/null; do
+    kill -0 "$server" || { cat "$work/server.log" >&2; exit 1; }
+    sleep 0.05
+  done
+}
+
+echo 'mode = "active"' >"$work/active.toml"
+printf 'mode = "active"\nkill = true\n' >"$work/killed.toml"
+echo "| nodes known | candidates | answer | P50 ms | P99 ms | longest ms | neutral |"
+echo "|---|---|---|---|---|---|---|"
+for nodes in 500 5000; do
+  root=$work/$nodes
+  mkdir -p "$root"
+  cp -r "$data/tracking" "$root/"
+  "$target/collector" --data "$root" synthesize --nodes "$nodes" --days 2 --step 5m --seed 5 --end 2026-11-20 >"$work/synthesize.log" 2>&1
+  start /v2/health/ready "$target/serving" --data "$root" run --listen "127.0.0.1:$port"
+  curl -sf "$url/v1/nodes" | python3 -c 'import json, sys; print("\n".join(node["node"] for node in json.load(sys.stdin)["nodes"]))' >"$work/names"
+  stop
+  for rules in active killed; do
+    start /readyz "$target/scheduler-extender" --data "$root" run --listen "127.0.0.1:$port" --rules "$work/$rules.toml" --deadline 2s --follow never
+    for candidates in 10 100 500 5000; do
+      [ "$candidates" -le "$nodes" ] || continue
+      "$target/examples/webhook" --url "$url" --names "$work/names" --nodes "$candidates" --pods "$pods" --json | python3 -c '
+import json, sys
+nodes, rules, got = sys.argv[1], sys.argv[2], json.load(sys.stdin)
+print("| {} | {} | {} | {:.2f} | {:.2f} | {:.2f} | {} |".format(nodes, got["nodes"], {"active": "scores", "killed": "neutral"}[rules],
+    got["p50_ms"], got["p99_ms"], got["max_ms"], got["neutral"]))' "$nodes" "$rules"
+    done
+    [ "$rules" = killed ] || resident="${resident:-}$(awk '/^VmRSS/ { printf "%.0f", $2 / 1024 }' "/proc/$server/status") MiB at $nodes nodes; "
+    stop
+  done
+done
+echo
+echo "- In memory after the load, windows and models included: ${resident%; }."
