@@ -6,7 +6,7 @@
 //! - [`rules`]: what may change while the process runs. [`rollout`]: whose pods are in. [`health`]: whether scores may be trusted.
 //! - [`kubernetes`]: watches. [`ledger`]: load on its way to nodes.
 //! - [`decision`], [`memory`], [`record`]: what was decided, how it turned out, and how it is kept. [`explain`], [`shadow`], [`notes`]:
-//!   how people hear of it. [`doctor`]: what may be wrong around it.
+//!   how people hear of it. [`doctor`]: what may be wrong around it. [`quarantine`]: taints, by explicit rule.
 //!
 //! No feature formula and no model format is known here.
 
@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod memory;
 pub mod metrics;
 pub mod notes;
+pub mod quarantine;
 pub mod record;
 pub mod reject;
 pub mod rollout;

@@ -60,6 +60,8 @@ pub struct Metrics {
     logged: Counter,
     log_dropped: Family<Label, Counter>,
     notes: Family<Label, Counter>,
+    quarantined: Gauge,
+    quarantines: Family<Labels, Counter>,
     /// Connections of the listener.
     pub connections: ConnectionCounters,
 }
@@ -115,6 +117,8 @@ impl Default for Metrics {
             logged: Counter::default(),
             log_dropped: Family::default(),
             notes: Family::default(),
+            quarantined: Gauge::default(),
+            quarantines: Family::default(),
             connections: ConnectionCounters::default(),
         };
         metrics.register();
@@ -161,6 +165,8 @@ impl Metrics {
             gain "expected_gain_score" "Mean score of the best candidate less that of the pod's node, by answer";
             logged "decisions_logged" "Decisions written to the log";
             log_dropped "decisions_dropped" "Decisions that the log lost, by reason (queue_full, disk, closed)";
+            quarantined "quarantined_nodes" "Nodes that carry our taint";
+            quarantines "quarantine_changes" "Taints that came or went, by change (taint, free) and outcome (ok, failed)";
             notes "notes" "Annotations and events for pods, by outcome (ok, failed, limited)";
         }
         self.connections.register(&mut self.registry);
@@ -269,6 +275,16 @@ impl Metrics {
     /// A pod's annotation or event.
     pub fn noted(&self, outcome: &'static str) {
         self.notes.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Nodes that carry our taint.
+    pub fn quarantined(&self, nodes: usize) {
+        self.quarantined.set(nodes as i64);
+    }
+
+    /// A taint that came or went, or should have.
+    pub fn quarantine(&self, change: &'static str, outcome: &'static str) {
+        self.quarantines.get_or_create(&[("change", change), ("outcome", outcome)]).inc();
     }
 
     /// The text that Prometheus scrapes.

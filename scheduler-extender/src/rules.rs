@@ -63,6 +63,8 @@ pub struct Rules {
     pub spread: Spread,
     /// When influence ends by itself.
     pub guard: Guard,
+    /// Taints on nodes that are critical.
+    pub quarantine: Quarantine,
 }
 
 /// Which pods are in scope. An empty list limits nothing.
@@ -113,6 +115,55 @@ pub struct Guard {
     pub recover_after: Span,
 }
 
+/// Taints on nodes with a standing critical anomaly.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quarantine {
+    /// Whether nodes are tainted at all.
+    pub taint: bool,
+    /// What the taint does.
+    pub effect: Effect,
+    /// How long a node must have been critical.
+    pub after: Span,
+    /// How long it must have been well before it is free again.
+    pub recover: Span,
+    /// Largest share of the nodes that carries the taint at once.
+    pub most: f64,
+}
+
+/// Effect of a taint, in Kubernetes' words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Effect {
+    /// New pods that do not tolerate it go elsewhere.
+    #[default]
+    NoSchedule,
+    /// New pods go elsewhere where they can.
+    PreferNoSchedule,
+}
+
+impl Effect {
+    /// As in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoSchedule => "NoSchedule",
+            Self::PreferNoSchedule => "PreferNoSchedule",
+        }
+    }
+}
+
+impl Default for Quarantine {
+    fn default() -> Self {
+        Self {
+            taint: false,
+            effect: Effect::default(),
+            // Four looks at samples that come every half a minute; a calm of two.
+            after: Span(Duration::from_secs(120)),
+            recover: Span(Duration::from_secs(600)),
+            most: 0.1,
+        }
+    }
+}
+
 impl Default for Rules {
     fn default() -> Self {
         Self {
@@ -125,6 +176,7 @@ impl Default for Rules {
             scope: Scope::default(),
             spread: Spread::default(),
             guard: Guard::default(),
+            quarantine: Quarantine::default(),
         }
     }
 }
@@ -179,6 +231,7 @@ impl Rules {
         within("guard.error_rate", self.guard.error_rate, 0.0, 1.0)?;
         within("guard.stale_nodes", self.guard.stale_nodes, 0.0, 1.0)?;
         within("guard.matched_nodes", self.guard.matched_nodes, 0.0, 1.0)?;
+        within("quarantine.most", self.quarantine.most, 0.0, 0.5)?;
         anyhow::ensure!(
             self.guard.latency.millis() >= 1,
             "`guard.latency` is {}, want at least 1ms",

@@ -8,6 +8,7 @@ use crate::ledger::{Hold, Ledger};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::notes::{Notes, write};
+use crate::quarantine;
 use crate::rules::Book;
 use crate::scoring::{Embedded, EmbeddedSetup, Remote, Scoring};
 use crate::settings::{ClusterArgs, Follow, LimitArgs, ScoringFrom, ServerArgs};
@@ -129,6 +130,7 @@ impl Setup {
             let (notes, waiting) = Notes::new(Arc::clone(&metrics));
             tasks.spawn(write(api.clone(), waiting, self.cluster.notes_a_second, Arc::clone(&metrics)));
             tasks.spawn(follow_pods(api.clone(), Arc::clone(&decider), notes));
+            tasks.spawn(quarantine::keep(api.clone(), Arc::clone(&decider)));
             tasks.spawn(follow_nodes(api, Arc::clone(&ledger)));
         }
         tracing::info!(address = %listener.local_addr()?, mode = book.rules().mode.as_str(), scoring = %self.server.scoring, "answering");

@@ -55,6 +55,11 @@ impl KubeError {
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Refused { status: StatusCode::GONE, .. })
     }
+
+    /// There is no such object.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, .. })
+    }
 }
 
 /// Who we are.

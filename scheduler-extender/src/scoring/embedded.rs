@@ -9,12 +9,13 @@ use cluster::score::PartWeights;
 use collector::prometheus::Source;
 use features::cluster_state::Amount;
 use features::habit::Expected;
+use models::anomaly::Severity;
 use serde_json::Value;
 use serving::metrics::Metrics;
-use serving::nodes::{Feed, Fresh, KeepArgs, Tables, keep};
+use serving::nodes::{Feed, Fresh, KeepArgs, NodeView, Tables, keep};
 use serving::registry::{ModelName, Origin, Registry};
 use serving::score::{ScoreAnswer, ScoreRequest, ScoreRules, score};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -158,6 +159,17 @@ impl Embedded {
             data_age_seconds: (view.at > 0).then(|| (now - view.at).max(0) as f64 / 1e3),
             away: false,
         }
+    }
+
+    pub(super) fn critical_nodes(&self) -> (BTreeSet<String>, usize) {
+        let (view, now) = (self.shared.fresh.view(), self.shared.fresh.now());
+        let limit = ScoreRules { weights: PartWeights::DESIGN, stale_after: self.shared.stale_after }.limit(&view);
+        let is_critical = |node: &NodeView| {
+            now - node.sampled_at <= limit
+                && node.anomaly.as_ref().is_some_and(|anomaly| anomaly.severity == Some(Severity::Critical))
+        };
+        let critical = view.nodes.iter().filter(|(_, node)| is_critical(node));
+        (critical.map(|(name, _)| name.as_str().to_owned()).collect(), view.nodes.len())
     }
 
     pub(super) fn sampled_at(&self, node: &str) -> Option<i64> {

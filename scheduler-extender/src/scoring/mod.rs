@@ -15,7 +15,7 @@ use models::anomaly::Severity;
 use serde::Deserialize;
 use serde_json::Value;
 use serving::score::{MOST, PodAsk, ScoreRequest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of a candidate.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -161,6 +161,14 @@ impl Scoring {
         match self {
             Self::Embedded(embedded) => embedded.condition(),
             Self::Remote(remote) => remote.condition(),
+        }
+    }
+
+    /// Nodes whose newest reading is a critical anomaly, and how many nodes there are. What is stale is not critical.
+    pub fn critical_nodes(&self) -> (BTreeSet<String>, usize) {
+        match self {
+            Self::Embedded(embedded) => embedded.critical_nodes(),
+            Self::Remote(remote) => remote.critical_nodes(),
         }
     }
 

@@ -3,12 +3,13 @@
 
 use super::{Condition, NodeScore, Scores, ScoringError};
 use crate::ledger::Usage;
+use models::anomaly::Severity;
 use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serving::score::ScoreRequest;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -28,6 +29,8 @@ struct Seen {
     condition: Condition,
     /// Newest sample by node, UTC milliseconds.
     sampled: HashMap<String, i64>,
+    /// Nodes whose newest reading is a critical anomaly.
+    critical: BTreeSet<String>,
 }
 
 /// A `serving` elsewhere.
@@ -76,6 +79,13 @@ struct Node {
     node: String,
     data_age_seconds: f64,
     stale: bool,
+    #[serde(default)]
+    anomaly: Option<Anomaly>,
+}
+
+#[derive(Deserialize)]
+struct Anomaly {
+    severity: Option<Severity>,
 }
 
 fn now() -> i64 {
@@ -191,6 +201,12 @@ impl Remote {
         Condition { away: seen.condition.away || self.is_open(), ..seen.condition.clone() }
     }
 
+    pub(super) fn critical_nodes(&self) -> (BTreeSet<String>, usize) {
+        let seen = self.seen();
+        let critical = if seen.condition.away { BTreeSet::new() } else { seen.critical.clone() };
+        (critical, seen.condition.nodes)
+    }
+
     pub(super) fn sampled_at(&self, node: &str) -> Option<i64> {
         self.seen().sampled.get(node).copied()
     }
@@ -246,7 +262,11 @@ impl Seen {
             models: nodes.models,
             away: false,
         };
+        let is_critical = |node: &&Node| {
+            !node.stale && node.anomaly.as_ref().is_some_and(|anomaly| anomaly.severity == Some(Severity::Critical))
+        };
+        let critical = nodes.nodes.iter().filter(is_critical).map(|node| node.node.clone()).collect();
         let sampled = nodes.nodes.into_iter().map(|node| (node.node, now - (node.data_age_seconds * 1e3) as i64));
-        Self { condition, sampled: sampled.collect() }
+        Self { condition, sampled: sampled.collect(), critical }
     }
 }

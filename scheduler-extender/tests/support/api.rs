@@ -49,6 +49,7 @@ impl FakeApi {
         });
         let app = Router::new()
             .route("/api/v1/{kind}", get(read))
+            .route("/api/v1/nodes/{name}", get(read_node).patch(write_node))
             .route("/api/v1/namespaces/{namespace}/pods/{name}", patch(write))
             .route("/api/v1/namespaces/{namespace}/events", post(write_event))
             .with_state(Arc::clone(&inner));
@@ -101,6 +102,18 @@ impl FakeApi {
         }
     }
 
+    /// A node's taints.
+    pub fn taints(&self, node: &str) -> Vec<Value> {
+        let nodes = self.inner.nodes.lock().expect("a lock");
+        nodes[node]["spec"]["taints"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Somebody else taints a node.
+    pub fn taint(&self, node: &str, taint: Value) {
+        let mut nodes = self.inner.nodes.lock().expect("a lock");
+        nodes.get_mut(node).expect("a node")["spec"]["taints"] = json!([taint]);
+    }
+
     pub fn written(&self) -> Vec<(String, Value)> {
         self.inner.written.lock().expect("a lock").clone()
     }
@@ -121,6 +134,11 @@ async fn read(State(inner): State<Arc<Inner>>, Path(kind): Path<String>, RawQuer
         return (StatusCode::SERVICE_UNAVAILABLE, "no").into_response();
     }
     let query = query.unwrap_or_default();
+    if query.contains("labelSelector=") {
+        let nodes = inner.nodes.lock().expect("a lock");
+        let labelled: Vec<&Value> = nodes.values().filter(|node| node["metadata"]["labels"].is_object()).collect();
+        return axum::Json(json!({ "kind": "List", "metadata": {}, "items": labelled })).into_response();
+    }
     if !query.contains("watch=1") {
         inner.lists.lock().expect("a lock").push(format!("{kind}?{query}"));
         let map = if kind == "pods" { &inner.pods } else { &inner.nodes };
@@ -152,6 +170,29 @@ async fn write(State(inner): State<Arc<Inner>>, Path((_, name)): Path<(String, S
     let change: Value = serde_json::from_slice(&body).expect("a patch");
     inner.written.lock().expect("a lock").push((name, change));
     axum::Json(json!({})).into_response()
+}
+
+async fn read_node(State(inner): State<Arc<Inner>>, Path(name): Path<String>) -> Response {
+    match inner.nodes.lock().expect("a lock").get(&name) {
+        Some(node) => axum::Json(node.clone()).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// As much of a merge patch as nodes get: labels and taints; another version is a conflict.
+async fn write_node(State(inner): State<Arc<Inner>>, Path(name): Path<String>, body: Bytes) -> Response {
+    let change: Value = serde_json::from_slice(&body).expect("a patch");
+    let mut nodes = inner.nodes.lock().expect("a lock");
+    let node = nodes.get_mut(&name).expect("a node");
+    if change["metadata"]["resourceVersion"] != node["metadata"]["resourceVersion"] {
+        return StatusCode::CONFLICT.into_response();
+    }
+    node["spec"]["taints"] = change["spec"]["taints"].clone();
+    let labels = change["metadata"]["labels"].as_object().expect("labels").iter();
+    let kept: serde_json::Map<String, Value> =
+        labels.filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value.clone())).collect();
+    node["metadata"]["labels"] = if kept.is_empty() { Value::Null } else { Value::Object(kept) };
+    axum::Json(node.clone()).into_response()
 }
 
 async fn write_event(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {

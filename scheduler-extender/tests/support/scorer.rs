@@ -26,24 +26,30 @@ pub struct FakeScorer {
     pub behaviour: Arc<Mutex<Behaviour>>,
     /// How it describes its nodes: count, and how many are stale.
     pub nodes: Arc<Mutex<(usize, usize)>>,
+    /// Nodes that it calls critical.
+    pub critical: Arc<Mutex<Vec<usize>>>,
     /// Requests for scores.
     pub asked: Arc<Mutex<Vec<Value>>>,
     pub url: String,
     task: tokio::task::JoinHandle<()>,
 }
 
-type Shared = (Arc<Mutex<Behaviour>>, Arc<Mutex<(usize, usize)>>, Arc<Mutex<Vec<Value>>>);
+type Shared = (Arc<Mutex<Behaviour>>, Arc<Mutex<(usize, usize)>>, Arc<Mutex<Vec<Value>>>, Arc<Mutex<Vec<usize>>>);
 
 impl FakeScorer {
     pub async fn start(nodes: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let shared: Shared =
-            (Arc::new(Mutex::new(Behaviour::After(Duration::ZERO))), Arc::new(Mutex::new((nodes, 0))), Arc::default());
+        let shared: Shared = (
+            Arc::new(Mutex::new(Behaviour::After(Duration::ZERO))),
+            Arc::new(Mutex::new((nodes, 0))),
+            Arc::default(),
+            Arc::default(),
+        );
         let app =
             Router::new().route("/v1/score", post(score)).route("/v1/nodes", get(list)).with_state(shared.clone());
         let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves") });
-        Self { behaviour: shared.0, nodes: shared.1, asked: shared.2, url, task }
+        Self { behaviour: shared.0, nodes: shared.1, asked: shared.2, critical: shared.3, url, task }
     }
 
     pub fn behave(&self, behaviour: Behaviour) {
@@ -66,7 +72,7 @@ impl Drop for FakeScorer {
     }
 }
 
-async fn score(State((behaviour, _, asked)): State<Shared>, body: Bytes) -> Response {
+async fn score(State((behaviour, _, asked, _)): State<Shared>, body: Bytes) -> Response {
     let request: Value = serde_json::from_slice(&body).expect("a score request");
     asked.lock().expect("a lock").push(request.clone());
     let behaviour = behaviour.lock().expect("a lock").clone();
@@ -93,10 +99,16 @@ async fn score(State((behaviour, _, asked)): State<Shared>, body: Bytes) -> Resp
     .into_response()
 }
 
-async fn list(State((_, nodes, _)): State<Shared>) -> Response {
+async fn list(State((_, nodes, _, critical)): State<Shared>) -> Response {
     let (count, stale) = *nodes.lock().expect("a lock");
     let now = chrono::Utc::now().timestamp_millis();
-    let node = |place| json!({ "node": format!("node-{place}"), "data_age_seconds": 5.0, "stale": place < stale });
+    let critical = critical.lock().expect("a lock").clone();
+    let node = |place: usize| {
+        let severity = critical.contains(&place).then_some("critical");
+        json!({
+            "node": format!("node-{place}"), "data_age_seconds": 5.0, "stale": place < stale, "anomaly": { "severity": severity },
+        })
+    };
     axum::Json(
         json!({ "at": now, "models": { "load-predictor": "1" }, "nodes": (0..count).map(node).collect::<Vec<_>>() }),
     )
