@@ -5,7 +5,7 @@
 //! - [`scoring`]: scores, here or of a `serving` elsewhere. [`spread`]: scores to points. [`reject`]: the filter.
 //! - [`rules`]: what may change while the process runs. [`rollout`]: whose pods are in. [`health`]: whether scores may be trusted.
 //! - [`kubernetes`]: watches. [`ledger`]: load on its way to nodes.
-//! - [`decision`], [`memory`], [`record`]: what was decided, how it turned out, and how it is kept. [`explain`], [`shadow`], [`notes`]:
+//! - [`decision`], [`memory`], [`record`]: what was decided, how it turned out, and how it is kept. [`explain`], [`shadow`], [`history`], [`notes`]:
 //!   how people hear of it. [`doctor`]: what may be wrong around it.
 //!
 //! No feature formula and no model format is known here.
@@ -16,6 +16,7 @@ pub mod decision;
 pub mod doctor;
 pub mod explain;
 pub mod health;
+pub mod history;
 pub mod http;
 pub mod kubernetes;
 pub mod ledger;
