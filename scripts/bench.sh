@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures speed and memory and writes the tables into docs/benchmarks.md.
 #
-#   scripts/bench.sh [SECTION...]  which to measure: features, training, anomaly, simulator, serving, criterion [default: all of them]
+#   scripts/bench.sh [SECTION...]  which to measure: features, training, anomaly, simulator, serving, extender, criterion [default: all of them]
 #
 # A section that is not measured keeps its last table, which names the day and the commit that it was measured on. The
 # scripts of scripts/bench run our commands beside their peers and print a Markdown table each; `criterion` measures single
@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 kept=${BERTH_BENCH:-.berth/bench}
 file=docs/benchmarks.md
-[ $# -gt 0 ] || set -- features training anomaly simulator serving criterion
+[ $# -gt 0 ] || set -- features training anomaly simulator serving extender criterion
 mkdir -p "$kept"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -26,8 +26,8 @@ for section in "$@"; do
   echo "bench: $section" >&2
   case "$section" in
     criterion) title="Single operations: median and 95 % interval" command="POLARS_MAX_THREADS=1 cargo bench --workspace --bench '*' --profile dev" ;;
-    features | training | anomaly | simulator | serving) title=$(sed -n '2s/^# *//p' "scripts/bench/$section.sh") command=scripts/bench/$section.sh ;;
-    *) echo "no section \`$section\`; there are features, training, anomaly, simulator, serving and criterion" >&2; exit 2 ;;
+    features | training | anomaly | simulator | serving | extender) title=$(sed -n '2s/^# *//p' "scripts/bench/$section.sh") command=scripts/bench/$section.sh ;;
+    *) echo "no section \`$section\`; there are features, training, anomaly, simulator, serving, extender and criterion" >&2; exit 2 ;;
   esac
   {
     echo "## $title"
@@ -45,7 +45,7 @@ done
   echo "Written by \`make bench\` on $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores,"
   echo "$(rustc --version | cut -d ' ' -f 1,2), Linux $(uname -r). CPU seconds are compared rather than wall clocks, since other"
   echo "programs may run on the machine."
-  for section in features training anomaly simulator serving criterion; do
+  for section in features training anomaly simulator serving extender criterion; do
     [ -f "$kept/$section.md" ] && { echo; cat "$kept/$section.md"; }
   done
   echo

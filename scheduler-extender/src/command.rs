@@ -2,6 +2,7 @@
 
 use crate::doctor::Patient;
 use crate::explain::Explanation;
+use crate::history::compared;
 use crate::run::Setup;
 use crate::settings::{ClusterArgs, LimitArgs, ServerArgs};
 use crate::shadow::Comparison;
@@ -63,7 +64,9 @@ enum Command {
     )]
     Explain(ExplainArgs),
     /// Tell how kube-scheduler's choices compare with the best candidates
-    #[command(after_help = "Example:\n  scheduler-extender report --server http://127.0.0.1:8888")]
+    #[command(
+        after_help = "Example:\n  scheduler-extender report --server http://127.0.0.1:8888     since it began\n  scheduler-extender --data DIR report --days 7                of all that were kept"
+    )]
     Report(ReportArgs),
     /// Check Prometheus, models, node mapping, RBAC, certificates, clocks and kube-scheduler's configuration
     #[command(
@@ -128,6 +131,9 @@ struct ExplainArgs {
 
 #[derive(Debug, Args)]
 struct ReportArgs {
+    /// Read the table `raw/decisions` below --data instead: the last so many days that have decisions
+    #[arg(long, value_name = "DAYS")]
+    days: Option<usize>,
     #[command(flatten)]
     of: ServerOf,
 }
@@ -177,7 +183,14 @@ pub fn run(cli: &Cli, matches: &ArgMatches) -> anyhow::Result<()> {
             crate::doctor::print(&runtime.block_on(patient.look()), args.json)
         }
         Some(Command::Explain(args)) => runtime.block_on(explain(&config, args, inner)),
-        Some(Command::Report(args)) => runtime.block_on(report(&config, args, inner)),
+        Some(Command::Report(args)) => match args.days {
+            Some(days) => {
+                let store: StoreArgs = config.resolve("store", &cli.store, matches)?;
+                let (comparison, count) = compared(&Store::new(store.data), days)?;
+                told(&comparison, args.of.json, &format!("{count} decisions"))
+            }
+            None => runtime.block_on(report(&config, args, inner)),
+        },
         None => Ok(()),
     }
 }
@@ -257,10 +270,15 @@ async fn report(config: &ConfigFile, args: &ReportArgs, matches: &ArgMatches) ->
         comparison: Comparison,
     }
     let shadow: Shadow = args.of.get(config, matches, &["v1", "shadow"]).await?.json().await?;
-    if args.of.json {
-        println!("{}", serde_json::to_string_pretty(&shadow.comparison)?);
+    told(&shadow.comparison, args.of.json, "since the extender began")
+}
+
+fn told(comparison: &Comparison, as_json: bool, what: &str) -> anyhow::Result<()> {
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(comparison)?);
     } else {
-        shadow.comparison.sentences().iter().for_each(|sentence| println!("{sentence}"));
+        println!("{what}:");
+        comparison.sentences().iter().for_each(|sentence| println!("- {sentence}"));
     }
     Ok(())
 }

@@ -159,7 +159,7 @@ impl Decision {
 }
 
 /// A load part below this is a forecast over 80 % with the pod: `load_score(0.8)` is one half, and no node below the target has less than 0.7.
-const HOT: f32 = 0.5;
+pub const HOT: f32 = 0.5;
 
 /// Where a pod went, against where it would have done best.
 #[derive(Debug, Clone, Copy, PartialEq)]

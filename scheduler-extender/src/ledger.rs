@@ -280,7 +280,8 @@ impl Ledger {
     /// All reservations together.
     pub fn totals(&self) -> Totals {
         let inner = self.inner();
-        let sum = |of: fn(&InFlight) -> f64| inner.sums.values().map(|(sum, _)| of(sum)).sum();
+        // From +0: an empty sum of floats is -0, which reads odd.
+        let sum = |of: fn(&InFlight) -> f64| inner.sums.values().fold(0.0, |all, (sum, _)| all + of(sum));
         Totals {
             pods: inner.reserved.len(),
             nodes: inner.sums.len(),

@@ -30,6 +30,8 @@ struct Inner {
     entries: HashMap<String, Entry>,
     /// Oldest first; the id tells an entry from one that took its place.
     order: VecDeque<(String, uuid::Uuid)>,
+    /// The same with their times, for those that have not waited long enough.
+    waiting: VecDeque<(i64, String, uuid::Uuid)>,
     briefs: usize,
     bindings: HashMap<String, Binding>,
     bindings_order: VecDeque<String>,
@@ -78,6 +80,7 @@ impl Memory {
         let key = decision.key();
         let mut inner = self.inner();
         inner.order.push_back((key.clone(), decision.id));
+        inner.waiting.push_back((decision.ts, key.clone(), decision.id));
         inner.briefs += decision.briefs.len();
         if let Some(mut before) = inner.entries.insert(key.clone(), Entry { decision, is_written: false }) {
             inner.briefs -= before.decision.briefs.len();
@@ -161,12 +164,9 @@ impl Memory {
     pub fn sweep(&self, now: i64) {
         let mut inner = self.inner();
         let inner = &mut *inner;
-        for (key, id) in &inner.order {
-            let Some(entry) = inner.entries.get_mut(key).filter(|entry| entry.decision.id == *id) else { continue };
-            if now - entry.decision.ts < self.wait {
-                break;
-            }
-            if !entry.is_written {
+        while inner.waiting.front().is_some_and(|(ts, ..)| now - ts >= self.wait) {
+            let Some((_, key, id)) = inner.waiting.pop_front() else { break };
+            if let Some(entry) = inner.entries.get_mut(&key).filter(|entry| entry.decision.id == id) {
                 inner.briefs -= self.write(entry);
             }
         }

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own share")]
 
 use cluster::Resource;
-use collector::testing::{PrometheusServer, free_port, load_openmetrics, program};
+use collector::testing::{PrometheusServer, load_openmetrics, program};
 use models::anomaly::{
     AlarmSettings, AnomalyKind, Detector, DetectorSettings, ForestSettings, LabelledRows, MemberSettings, Rule, Side,
     fit_detector,

@@ -1,0 +1,140 @@
+//! Decisions of past days, from the table `raw/decisions` and from the lines that have not been rolled into it yet.
+
+use crate::decision::{HOT, Outcome};
+use crate::record::Record;
+use crate::shadow::Comparison;
+use anyhow::Context;
+use cluster::DECISIONS;
+use polars::prelude::{DataFrame, PolarsResult};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use store::Store;
+
+/// The table does not keep how sure the forecasts were: scores that are closer than this count as equal.
+const AS_GOOD: f64 = 0.02;
+
+/// What a comparison needs of a decision.
+struct Row {
+    answer: String,
+    best: Option<String>,
+    best_score: Option<f64>,
+    bound: Option<String>,
+    bound_score: Option<f64>,
+    scores: Value,
+}
+
+/// Compares kube-scheduler's choices with the best candidates over the last `days` that have decisions. Returns how many decisions
+/// there are as well.
+///
+/// # Errors
+/// When a part of the table is damaged.
+pub fn compared(store: &Store, days: usize) -> anyhow::Result<(Comparison, u64)> {
+    let (mut comparison, mut count) = (Comparison::default(), 0);
+    let mut add = |row: &Row| {
+        count += 1;
+        if let Some(outcome) = row.outcome() {
+            let is_scored = row.answer == "scored";
+            if is_scored { &mut comparison.scored } else { &mut comparison.neutral }.add(outcome);
+        }
+    };
+    let all = store.days(&DECISIONS)?;
+    for day in all.iter().skip(all.len().saturating_sub(days)) {
+        let columns = ["ts", "id", "answer", "best", "best_score", "bound", "bound_score", "scores"];
+        let frame = store.read_day(&DECISIONS, *day, &columns)?;
+        rows(&frame).with_context(|| format!("failed to read decisions of {day}"))?.iter().for_each(&mut add);
+    }
+    let folder = store.root().join(DECISIONS.name);
+    for entry in std::fs::read_dir(&folder).with_context(|| format!("no decisions below `{}`", folder.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "jsonl") {
+            // The last line of a process that writes may be half of one.
+            let lines = BufReader::new(std::fs::File::open(&path)?).lines().map_while(Result::ok);
+            lines.filter_map(|line| serde_json::from_str::<Record>(&line).ok()).for_each(|record| add(&record.into()));
+        }
+    }
+    Ok((comparison, count))
+}
+
+fn rows(frame: &DataFrame) -> PolarsResult<Vec<Row>> {
+    let text = |name: &str, row: usize| -> PolarsResult<Option<String>> {
+        Ok(frame.column(name)?.str()?.get(row).map(str::to_owned))
+    };
+    let number = |name: &str, row: usize| -> PolarsResult<Option<f64>> { Ok(frame.column(name)?.f64()?.get(row)) };
+    (0..frame.height())
+        .map(|row| {
+            let scores = text("scores", row)?.and_then(|scores| serde_json::from_str(&scores).ok());
+            Ok(Row {
+                answer: text("answer", row)?.unwrap_or_default(),
+                best: text("best", row)?,
+                best_score: number("best_score", row)?,
+                bound: text("bound", row)?,
+                bound_score: number("bound_score", row)?,
+                scores: scores.unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+impl From<Record> for Row {
+    fn from(record: Record) -> Self {
+        Self {
+            answer: record.answer,
+            best: record.best,
+            best_score: record.best_score,
+            bound: record.bound,
+            bound_score: record.bound_score,
+            scores: record.scores,
+        }
+    }
+}
+
+impl Row {
+    fn outcome(&self) -> Option<Outcome> {
+        let (best, bound) = (self.best.as_ref()?, self.bound.as_ref()?);
+        let gain = self.best_score? - self.bound_score?;
+        let is_hot = |node: &str| {
+            let line = self.scores.as_array().into_iter().flatten().find(|line| line[0] == node);
+            line.and_then(|line| line[2].as_f64()).is_some_and(|load| load < f64::from(HOT))
+        };
+        Some(Outcome { gain, agrees: best == bound || gain <= AS_GOOD, hot: is_hot(bound), best_hot: is_hot(best) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use serving::journal::Kept;
+
+    fn record(id: &str, bound: Option<(&str, f64)>) -> Record {
+        let mut scores = vec![json!(["n1", 0.9, 0.9, 0.9, 0.9, 10])];
+        scores.extend(bound.map(|(node, score)| json!([node, score, score, null, null, 2])));
+        let mut value = json!({
+            "ts": 1_780_272_000_000_i64, "id": id, "verb": "prioritize", "namespace": "shop", "pod": id, "pod_uid": id, "workload": null,
+            "mode": "shadow", "answer": "neutral", "reason": "shadow", "state": "healthy", "candidates": 2, "best": "n1", "best_score": 0.9,
+            "bound": null, "bound_score": null, "bound_after_seconds": null, "took_seconds": 0.001, "data_age_seconds": 5.0,
+            "versions": {}, "scores": scores,
+        });
+        if let Some((node, score)) = bound {
+            (value["bound"], value["bound_score"]) = (json!(node), json!(score));
+        }
+        serde_json::from_value(value).expect("a record")
+    }
+
+    #[test]
+    fn days_and_lines_are_compared_together() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let store = Store::new(folder.path());
+        let rolled = [record("a", Some(("n2", 0.4))), record("b", None)];
+        let day = store::date_of(rolled[0].ts);
+        store.write_part(&DECISIONS, day, "1", &Record::frame(&rolled).expect("rows")).expect("written");
+        let line = serde_json::to_string(&record("c", Some(("n1", 0.9)))).expect("JSON");
+        std::fs::write(folder.path().join("raw/decisions/9-9.jsonl"), format!("{line}\n{}", &line[..30]))
+            .expect("written");
+        let (comparison, count) = compared(&store, 7).expect("a comparison");
+        let neutral = comparison.neutral;
+        assert_eq!((count, neutral.outcomes, neutral.agreed, neutral.hot, neutral.best_hot), (3, 2, 1, 1, 0));
+        assert!((neutral.gain - 0.5).abs() < 1e-9, "{}", neutral.gain);
+        assert!(compared(&Store::new(folder.path().join("none")), 7).is_err());
+    }
+}
