@@ -6,4 +6,32 @@
 //! - [`rules`]: what may change while the process runs. [`rollout`]: whose pods are in. [`health`]: whether scores may be trusted.
 //! - [`kubernetes`]: watches. [`ledger`]: load on its way to nodes.
 //! - [`decision`], [`memory`], [`record`]: what was decided, how it turned out, and how it is kept. [`explain`], [`shadow`], [`history`], [`notes`]:
-//!   how people hear of it. [`doctor`]: what may be wrong around it. [`quarantine`]: taints, by explicit rule.
+//!   how people hear of it. [`doctor`]: what may be wrong around it. [`quarantine`]: taints, by explicit
+//!   rule.
+//!
+//! No feature formula and no model format is known here.
+
+pub mod command;
+pub mod decide;
+pub mod decision;
+pub mod doctor;
+pub mod explain;
+pub mod health;
+pub mod history;
+pub mod http;
+pub mod kubernetes;
+pub mod ledger;
+pub mod memory;
+pub mod metrics;
+pub mod notes;
+pub mod quarantine;
+pub mod record;
+pub mod reject;
+pub mod rollout;
+pub mod rules;
+pub mod run;
+pub mod scoring;
+pub mod settings;
+pub mod shadow;
+pub mod spread;
+pub mod wire;
