@@ -18,7 +18,7 @@ use crate::{explain, list, recipe, validate as gate};
 use anyhow::Context as _;
 use clap::ArgMatches;
 use cluster::NodeName;
-use models::artifact::Artifact;
+use models::artifact::{ANOMALY_DETECTOR, Artifact};
 use models::load::HeadKey;
 use runtime::{GateRefused, WrongUse};
 use serde_json::json;
@@ -287,7 +287,12 @@ pub(super) fn export(context: &Context, args: &ExportArgs) -> anyhow::Result<()>
         })?,
         (None, None) => return Err(WrongUse("name a model, or a folder with --model".to_owned()).into()),
     };
-    let files = models::export::export(&Artifact::from_blobs(blobs)?)?;
+    let artifact = Artifact::from_blobs(blobs)?;
+    if artifact.metadata().name == ANOMALY_DETECTOR {
+        let why = "no interchange format has words for its calibrated vote. Its artifact is JSON and bytes that models/README.md describes";
+        return Err(WrongUse(format!("`{ANOMALY_DETECTOR}` cannot be exported: {why}")).into());
+    }
+    let files = models::export::export(&artifact)?;
     for (name, bytes) in &files {
         runtime::files::write_atomic(&args.out.join(name), |file| std::io::Write::write_all(file, bytes))?;
     }
