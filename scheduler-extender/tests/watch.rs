@@ -40,12 +40,12 @@ async fn in_flight(world: &World, node: &str) -> Option<f64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bound_pod_counts_until_it_is_gone_or_seen() {
     let mut world = world("mode = \"active\"", &["--settle", "1h", "--reserve-at-most", "2h"]).await;
-    // Its workload was scored with a quarter of a core; one that was never asked about counts by its requests, of which 0.6 are used.
+    // Its workload was scored with a quarter of a core; one that was never asked about counts with its requests.
     world.extender.prioritize(&ask(&pod("web-1", "web"), &names(10))).await;
     world.api.is(bound(pod("web-1", "web"), "node-3"));
     world.api.is(bound(pod("db-1", "db"), "node-3"));
     reserved(&mut world, 2.0).await;
-    assert!((in_flight(&world, "node-3").await.expect("cores") - 0.55).abs() < 1e-6);
+    assert!((in_flight(&world, "node-3").await.expect("cores") - 0.75).abs() < 1e-6);
     assert_eq!(in_flight(&world, "node-4").await, None);
     world.api.gone("web-1", true);
     reserved(&mut world, 1.0).await;

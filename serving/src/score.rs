@@ -97,6 +97,7 @@ impl Scorer<'_> {
         let course = expected.course(habit, (self.view.at / cluster::HOUR_MS) as usize);
         let facts = expected.facts(habit, asked, pod.priority < 0);
         let values = self.placement(pod, &facts, &course);
+        let counted = workloads.counted(workload, asked);
         let mut nodes: Vec<NodeScore> = Vec::with_capacity(self.candidates.len());
         // One buffer for all nodes.
         let mut after = Vec::new();
@@ -104,7 +105,7 @@ impl Scorer<'_> {
             let fresh = node.filter(|node| self.is_fresh(node));
             after.clear();
             if let Some(node) = fresh {
-                self.after(node, name, &expected, &mut after);
+                self.after(node, name, &counted, &mut after);
             }
             let anomaly = fresh.and_then(|node| node.anomaly.as_ref());
             let valued = values.as_ref().and_then(|values| values[place].as_ref());
@@ -124,14 +125,14 @@ impl Scorer<'_> {
                 parts,
                 data_age_seconds: node.map(|node| (self.now - node.sampled_at).max(0) as f64 / 1e3),
                 severity: anomaly.and_then(|anomaly| anomaly.severity),
-                detail: self.request.detail().then(|| reasons::detail(&after, &expected, fresh, valued)),
+                detail: self.request.detail().then(|| reasons::detail(&after, &counted, fresh, valued)),
             });
         }
         neutral(&mut nodes);
         PodScores {
             namespace: pod.namespace.clone(),
             name: pod.name.clone(),
-            expected: Expectation::of(&expected),
+            expected: Expectation::of(&counted),
             nodes,
         }
     }

@@ -8,7 +8,6 @@ use cluster::NodeName;
 use cluster::score::PartWeights;
 use collector::prometheus::Source;
 use features::cluster_state::Amount;
-use features::habit::Expected;
 use models::anomaly::Severity;
 use serde_json::Value;
 use serving::metrics::Metrics;
@@ -176,8 +175,10 @@ impl Embedded {
         self.shared.fresh.view().nodes.get(&NodeName::new(node)).map(|node| node.sampled_at)
     }
 
-    pub(super) fn expected(&self, workload: Option<&str>, request: Amount) -> Expected {
-        self.shared.fresh.view().workloads.expected(workload, request)
+    pub(super) fn expected(&self, workload: Option<&str>, request: Usage) -> Usage {
+        let request = Amount { cpu: request.cpu_cores as f32, memory: request.memory_bytes as f32 };
+        let counted = self.shared.fresh.view().workloads.counted(workload, request).amount;
+        Usage { cpu_cores: f64::from(counted.cpu), memory_bytes: f64::from(counted.memory) }
     }
 }
 

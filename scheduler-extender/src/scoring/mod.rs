@@ -9,8 +9,6 @@ pub use remote::Remote;
 use crate::kubernetes::Pod;
 use crate::ledger::Usage;
 use cluster::score::{PartWeights, Parts};
-use features::cluster_state::Amount;
-use features::habit::Expected;
 use models::anomaly::Severity;
 use serde::Deserialize;
 use serde_json::Value;
@@ -183,15 +181,14 @@ impl Scoring {
     /// What a pod will use: by its workload's history where that is known here, else by its requests.
     pub fn expected(&self, pod: &Pod) -> Usage {
         let ask = pod_ask(pod);
-        let request = Amount { cpu: ask.cpu_request_cores as f32, memory: ask.memory_request_bytes as f32 };
-        let expected = match self {
+        let request = Usage { cpu_cores: ask.cpu_request_cores, memory_bytes: ask.memory_request_bytes };
+        match self {
             Self::Embedded(embedded) => embedded.expected(ask.workload.as_deref(), request),
-            Self::Remote(remote) => match ask.workload.as_deref().and_then(|workload| remote.expected(workload)) {
-                Some(usage) => return usage,
-                None => Expected::of(None, request, None),
-            },
-        };
-        Usage { cpu_cores: f64::from(expected.amount.cpu), memory_bytes: f64::from(expected.amount.memory) }
+            Self::Remote(remote) => {
+                let known = ask.workload.as_deref().and_then(|workload| remote.expected(workload));
+                known.unwrap_or(request)
+            }
+        }
     }
 }
 

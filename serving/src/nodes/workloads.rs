@@ -118,6 +118,17 @@ impl Workloads {
         Expected::of(self.habit(workload), request, ratio)
     }
 
+    /// What a pod counts with on the node that it goes to: what it is expected to use, but all that it requests as long as
+    /// nothing is known of its workload. Pods use less than they request on average; a burst of those that do not would
+    /// fill a node before any metric tells.
+    pub fn counted(&self, workload: Option<&str>, request: Amount) -> Expected {
+        let expected = self.expected(workload, request);
+        if expected.known {
+            return expected;
+        }
+        Expected { amount: Amount { cpu: expected.amount.cpu.max(request.cpu), ..expected.amount }, ..expected }
+    }
+
     /// The pods of every node; `hour` counts from the epoch.
     pub fn by_node(&self, hour: usize) -> HashMap<NodeName, NodePods> {
         let mut nodes: HashMap<NodeName, NodePods> = HashMap::new();
@@ -191,6 +202,12 @@ mod tests {
         // Of an unknown workload's request, used over requested: 4 of 4 cores.
         let other = workloads.expected(Some("shop/Deployment/other"), Amount { cpu: 1.0, memory: 5.0 });
         assert_eq!((other.amount, other.known), (Amount { cpu: 1.0, memory: 5.0 }, false));
+        // Where pods use half of what they request, one that nothing is known of is expected to as well, and counts in full.
+        workloads.seen = (2_000.0, 4_000.0);
+        let request = Amount { cpu: 1.0, memory: 5.0 };
+        let cpu = |expected: Expected| expected.amount.cpu;
+        assert_eq!((cpu(workloads.expected(None, request)), cpu(workloads.counted(None, request))), (0.5, 1.0));
+        assert_eq!(cpu(workloads.counted(Some("shop/Deployment/cart"), request)), 2.0);
         let nodes = workloads.by_node(1);
         assert_eq!((nodes[&NodeName::new("n1")].count, nodes[&NodeName::new("n1")].hours[0]), (1, 2.0));
         assert_eq!(workloads.large(), Amount { cpu: 2.0, memory: 8.0 });
