@@ -15,13 +15,15 @@ SEEDS ?= 5
 SERVE_ARGS ?=
 # Further arguments for `pipelines run`, such as PIPELINE_ARGS="--from train-load".
 PIPELINE_ARGS ?=
+# Which end-to-end tests `make e2e` runs, as `go test -run` takes it.
+E2E_RUN ?= .
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 
-.PHONY: help build cycle serve load-serving test test-setup lint bench results anomaly-results simulate placement docs real-road clean
+.PHONY: help build cycle serve load-serving test test-setup e2e-setup e2e e2e-full lint bench results anomaly-results simulate placement docs real-road clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  DATA=DIR             data root of make cycle (default .berth)"
 	@echo "  TRACES=DIR SEEDS=N   make simulate on openb as well; how many seeds (default 5)"
@@ -48,6 +50,15 @@ test: test-setup ## Install what the tests need, then run every test, those agai
 
 test-setup: ## Install what the tests need: Prometheus, PostgreSQL, Python environments
 	@scripts/test-setup.sh
+
+e2e-setup: test-setup ## Build the control plane of the end-to-end tests into the cache: etcd, kube-apiserver, kube-scheduler, kwok
+	@scripts/e2e-setup.sh >/dev/null
+
+e2e: build e2e-setup ## Prove the extender against a real control plane, groups 1 to 4 (E2E_RUN=)
+	cd deploy/e2e && BERTH_DATA=$(abspath $(DATA)) CGO_ENABLED=0 go test -vet=off -count 1 -timeout 30m -run '$(E2E_RUN)' ./...
+
+e2e-full: build e2e-setup ## The same, all groups: 500 and 5,000 nodes, rolling restarts
+	cd deploy/e2e && BERTH_E2E_FULL=1 BERTH_DATA=$(abspath $(DATA)) CGO_ENABLED=0 go test -vet=off -count 1 -timeout 120m -v -run '$(E2E_RUN)' ./...
 
 lint: ## Check formatting and lints
 	cargo fmt --all --check

@@ -1,0 +1,131 @@
+package harness
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Scheduler is a running kube-scheduler.
+type Scheduler struct {
+	*Process
+	metrics string
+	client  *http.Client
+}
+
+// SchedulerOptions say how kube-scheduler is started. Without anything it runs as shipped by Kubernetes, alone.
+type SchedulerOptions struct {
+	// Extender is the address of the extender; empty for none.
+	Extender string
+	// Edit changes the shipped configuration further.
+	Edit func(config, extender map[string]any)
+	// Name of its log; tests with several schedulers tell them apart by it.
+	Name string
+}
+
+// StartScheduler starts kube-scheduler with the configuration that deploy/ ships; addresses, kubeconfig and certificates
+// are put in. It is stopped when the test ends.
+func (c *ControlPlane) StartScheduler(t testing.TB, options SchedulerOptions) *Scheduler {
+	t.Helper()
+	if options.Name == "" {
+		options.Name = "kube-scheduler"
+	}
+	scheduler, err := c.startScheduler(t.TempDir(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		scheduler.Stop()
+		if t.Failed() {
+			t.Logf("the end of kube-scheduler's log:\n%s", scheduler.Tail(30))
+		}
+	})
+	return scheduler
+}
+
+func (c *ControlPlane) startScheduler(folder string, options SchedulerOptions) (*Scheduler, error) {
+	if _, err := c.Kubeconfig("system:kube-scheduler", nil); err != nil {
+		return nil, err
+	}
+	config, err := c.schedulerConfig(options)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(folder, "config.yaml")
+	if err := os.WriteFile(path, config, 0o600); err != nil {
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	serving, err := c.Authority.Issue("kube-scheduler", nil, Tomorrow())
+	if err != nil {
+		return nil, err
+	}
+	certificate, key, err := serving.Write(folder, "kube-scheduler")
+	if err != nil {
+		return nil, err
+	}
+	process, err := launch(folder, options.Name, filepath.Join(c.binaries, "kube-scheduler"), nil,
+		"--config", path, "--leader-elect=false", "--bind-address", "127.0.0.1", "--secure-port", fmt.Sprint(port),
+		"--tls-cert-file", certificate, "--tls-private-key-file", key,
+		"--authorization-always-allow-paths", "/healthz,/readyz,/livez,/metrics", "-v", "5")
+	if err != nil {
+		return nil, err
+	}
+	scheduler := &Scheduler{Process: process, metrics: fmt.Sprintf("https://127.0.0.1:%d", port), client: c.HTTPS()}
+	return scheduler, process.ready(func() error {
+		_, err := Fetch(scheduler.client, scheduler.metrics+"/readyz")
+		return err
+	})
+}
+
+// schedulerConfig is deploy/kube-scheduler/config.yaml with the test's addresses.
+func (c *ControlPlane) schedulerConfig(options SchedulerOptions) ([]byte, error) {
+	path := filepath.Join(c.Repository, "deploy", "kube-scheduler", "config.yaml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var config map[string]any
+	if err := yaml.UnmarshalStrict(text, &config); err != nil {
+		return nil, fmt.Errorf("failed to read %s: %w", path, err)
+	}
+	connection, _ := config["clientConnection"].(map[string]any)
+	extenders, _ := config["extenders"].([]any)
+	if connection == nil || len(extenders) != 1 {
+		return nil, fmt.Errorf("%s has no clientConnection or not one extender", path)
+	}
+	connection["kubeconfig"] = filepath.Join(c.Folder, "system:kube-scheduler.kubeconfig")
+	extender := extenders[0].(map[string]any)
+	extender["urlPrefix"] = options.Extender
+	extender["tlsConfig"] = map[string]any{"caData": base64.StdEncoding.EncodeToString(c.Authority.PEM)}
+	if options.Edit != nil {
+		options.Edit(config, extender)
+	}
+	if options.Extender == "" {
+		delete(config, "extenders")
+	}
+	return yaml.Marshal(config)
+}
+
+// Metrics is kube-scheduler's /metrics.
+func (s *Scheduler) Metrics(t testing.TB) Metrics {
+	t.Helper()
+	return scrape(t, s.client, s.metrics+"/metrics")
+}
+
+// HTTPS is a client that trusts the control plane's authority.
+func (c *ControlPlane) HTTPS() *http.Client {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(c.Authority.PEM)
+	return &http.Client{Timeout: plain.Timeout, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+}
