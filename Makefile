@@ -46,7 +46,7 @@ load-serving: build ## Measure the server beside KServe's Python model server, i
 test: test-setup ## Install what the tests need, then run every test, those against real servers included
 	cargo test --workspace
 
-test-setup: ## Install what the tests need: Prometheus, PostgreSQL, Python environments
+test-setup: ## Install what the tests need: Prometheus, PostgreSQL, Redis, Python environments
 	@scripts/test-setup.sh
 
 lint: ## Check formatting and lints
