@@ -210,7 +210,7 @@ async fn a_promotion_wants_a_validation_and_is_undone_in_one_command() {
     done(root.path(), &["promote", "--reason", "better"]);
     let champion = async |server: &Server| ask(server).await["models"][AGENT].clone();
     server.wait("the second version serves", async |server| champion(server).await == "2").await;
-    assert_eq!(arms(&ask(&server).await), vec!["champion"; WORKLOADS]);
+    server.wait("the share is gone", async |server| arms(&ask(server).await) == vec!["champion"; WORKLOADS]).await;
     let previous = tracker.version_by_alias(AGENT, "previous").await.expect("an alias");
     assert_eq!(previous.version, "1");
 

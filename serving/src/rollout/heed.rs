@@ -92,6 +92,8 @@ impl Rollout {
         // First the pods, then the paper: a full disk must not keep a bad version at work.
         *self.share.write().unwrap_or_else(PoisonError::into_inner) = Share::default();
         *lock(&self.held_back) = Some((share.clone(), why.clone()));
+        // Who looks now should see why.
+        self.tell();
         self.write_return(&share, &why)
     }
 
