@@ -48,7 +48,7 @@ load-serving: build ## Measure the server beside KServe's and onnxruntime behind
 test: test-setup ## Install what the tests need, then run every test, those against real servers included
 	cargo test --workspace
 
-test-setup: ## Install what the tests need: Prometheus, PostgreSQL, Python environments
+test-setup: ## Install what the tests need: Prometheus, PostgreSQL, Redis, Python environments
 	@scripts/test-setup.sh
 
 e2e-setup: test-setup ## Build the control plane of the end-to-end tests into the cache: etcd, kube-apiserver, kube-scheduler, kwok

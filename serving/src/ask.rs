@@ -36,7 +36,8 @@ impl Target {
             let missing = || Refusal::not_now(format!("no version of `{model}` is loaded; /model-info says why"));
             return current.map(Self::Trained).ok_or_else(missing);
         };
-        let held = [current, app.registry.previous(name)];
+        let challenger = app.rollout.as_ref().and_then(|rollout| rollout.shadow.challengers.current(name));
+        let held = [current, app.registry.previous(name), challenger];
         let found = held.into_iter().flatten().find(|model| model.version == version);
         found
             .map(Self::Trained)

@@ -3,7 +3,7 @@
 use crate::http::App;
 use crate::protocol::{Datatype, InferRequest, InferResponse, Refusal, Tensor};
 use crate::registry::ModelName;
-use crate::score::{PodAsk, ScoreRequest, score};
+use crate::score::{PodAsk, ScoreRequest};
 use serde_json::{Map, Value, json};
 
 /// It has no file and so no version of its own; which versions it was made of is in the answer's parameters.
@@ -59,7 +59,7 @@ pub fn infer(app: &App, request: &InferRequest) -> Result<InferResponse, Refusal
     let ask = ScoreRequest { pods: vec![pod], nodes, explain: Some(false), ..ScoreRequest::default() };
     ask.check()?;
     limit(app, &ask)?;
-    let answer = score(&ask, &app.fresh.view(), &app.registry, app.shadow.as_deref(), &app.rules, app.fresh.now());
+    let answer = app.score(&ask);
     let of = |value: fn(&crate::score::NodeScore) -> f64| -> Vec<f64> {
         answer.pods.iter().flat_map(|pod| pod.nodes.iter().map(value)).collect()
     };

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -22,8 +22,9 @@ const QUEUE: usize = 1_024;
 /// A file is rolled when it is so large or so old.
 const ROLL_BYTES: u64 = 16 << 20;
 const ROLL_AFTER: Duration = Duration::from_secs(3_600);
-/// What was written reaches the disk at least so often.
+/// What was written reaches the disk at least so often, or when there is so much of it.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
+const FLUSH_BYTES: usize = 64 << 10;
 
 /// A kind of record, and the table that it ends in.
 pub trait Kept: Serialize + DeserializeOwned + Send + 'static {
@@ -72,8 +73,14 @@ impl<R: Kept> Journal<R> {
             roll::<R>(store, &left).with_context(|| format!("failed to roll `{}`", left.display()))?;
         }
         let (queue, records) = sync_channel(QUEUE);
-        let mut writer =
-            Writer { store: store.clone(), folder, open: None, counters: Arc::clone(&counters), kind: PhantomData };
+        let mut writer = Writer {
+            store: store.clone(),
+            folder,
+            open: None,
+            counters: Arc::clone(&counters),
+            failing: false,
+            kind: PhantomData,
+        };
         let thread = std::thread::Builder::new().name(R::WHAT.to_owned()).spawn(move || writer.run(&records))?;
         Ok(Self { queue: Mutex::new(Some(queue)), writer: Mutex::new(Some(thread)), counters })
     }
@@ -108,12 +115,17 @@ impl<R> Drop for Journal<R> {
     }
 }
 
+/// A file that grows. Records count as written when the system has taken them, and as lost when it has not.
 struct Open {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: File,
     bytes: u64,
     since: Instant,
     records: u64,
+    /// Whole lines that are not in the file yet, and how many.
+    lines: Vec<u8>,
+    waiting: u64,
+    flushed: Instant,
 }
 
 struct Writer<R> {
@@ -121,6 +133,8 @@ struct Writer<R> {
     folder: PathBuf,
     open: Option<Open>,
     counters: Arc<dyn Counted>,
+    /// The last attempt to write failed.
+    failing: bool,
     kind: PhantomData<R>,
 }
 
@@ -131,8 +145,7 @@ impl<R: Kept> Writer<R> {
                 Ok(record) => {
                     if let Err(error) = self.write(&record) {
                         self.counters.log_dropped("disk", 1);
-                        tracing::warn!(error = format!("{error:#}"), "a record could not be kept");
-                        self.open = None;
+                        self.say(&error);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => self.flush(),
@@ -146,24 +159,41 @@ impl<R: Kept> Writer<R> {
     }
 
     fn write(&mut self, record: &R) -> anyhow::Result<()> {
-        let mut line = serde_json::to_vec(record)?;
-        line.push(b'\n');
+        let line = serde_json::to_vec(record)?;
         let open = match &mut self.open {
             Some(open) => open,
             None => self.open.insert(begin(&self.folder)?),
         };
-        open.file.write_all(&line).with_context(|| format!("failed to write `{}`", open.path.display()))?;
-        open.bytes += line.len() as u64;
-        open.records += 1;
-        self.counters.logged(1);
+        open.lines.extend_from_slice(&line);
+        open.lines.push(b'\n');
+        open.waiting += 1;
+        if open.lines.len() >= FLUSH_BYTES || open.flushed.elapsed() >= FLUSH_EVERY {
+            self.flush();
+        }
         Ok(())
     }
 
     fn flush(&mut self) {
-        if let Some(open) = &mut self.open
-            && let Err(error) = open.file.flush()
-        {
-            tracing::warn!(%error, file = %open.path.display(), "records could not be written");
+        let Some(open) = self.open.as_mut().filter(|open| open.waiting > 0) else { return };
+        let (lines, waiting) = (std::mem::take(&mut open.lines), std::mem::take(&mut open.waiting));
+        open.flushed = Instant::now();
+        if let Err(error) = open.file.write_all(&lines) {
+            // Half of it may be there: readers would leave out a half line, but not a record that was counted as lost.
+            let _ = open.file.set_len(open.bytes);
+            self.counters.log_dropped("disk", waiting);
+            let error = anyhow::Error::new(error).context(format!("failed to write `{}`", open.path.display()));
+            return self.say(&error);
+        }
+        open.bytes += lines.len() as u64;
+        open.records += waiting;
+        self.failing = false;
+        self.counters.logged(waiting);
+    }
+
+    /// A full disk is news once; the counter tells the rest.
+    fn say(&mut self, error: &anyhow::Error) {
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(error = format!("{error:#}"), "records are lost");
         }
     }
 
@@ -185,7 +215,8 @@ fn begin(folder: &Path) -> anyhow::Result<Open> {
     let path = folder.join(format!("{}-{}.jsonl", chrono::Utc::now().timestamp_millis(), std::process::id()));
     let file = OpenOptions::new().create_new(true).append(true).open(&path);
     let file = file.with_context(|| format!("failed to make `{}`", path.display()))?;
-    Ok(Open { path, file: BufWriter::new(file), bytes: 0, since: Instant::now(), records: 0 })
+    let now = Instant::now();
+    Ok(Open { path, file, bytes: 0, since: now, records: 0, lines: Vec::new(), waiting: 0, flushed: now })
 }
 
 fn lines_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {

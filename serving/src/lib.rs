@@ -3,15 +3,17 @@
 //! - [`registry`]: which versions serve, and how one takes the place of another. [`infer`]: what each answers.
 //! - [`nodes`]: what is known of every node now, kept fresh from Prometheus. [`score`]: one score per node for a pod;
 //!   [`combined`]: the same as a model of the protocol.
-//! - [`protocol`]: the protocol without a wire; [`ask`]: what a request is for. [`http`]: routes and limits; [`grpc`]. [`predictions`]: what was answered, kept by a
-//!   [`journal`].
-//! - [`shadow`]: a challenger beside the champion.
+//! - [`protocol`]: the protocol without a wire; [`ask`]: what a request is for. [`http`]: routes and limits; [`grpc`].
+//! - [`predictions`]: what was answered, kept by a [`journal`]; [`events`]: what others answered, as KServe's logger sends it.
+//! - [`shadow`]: a challenger beside the champion. [`rollout`]: the same with a share of the workloads.
+//! - [`server`]: all of it put together.
 //!
 //! Nothing is trained here.
 
 pub mod ask;
 pub mod combined;
 pub mod command;
+pub mod events;
 pub mod grpc;
 pub mod http;
 pub mod infer;
@@ -21,6 +23,8 @@ pub mod nodes;
 pub mod predictions;
 pub mod protocol;
 pub mod registry;
+pub mod rollout;
 pub mod score;
+pub mod server;
 pub mod settings;
 pub mod shadow;

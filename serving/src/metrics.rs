@@ -3,6 +3,7 @@
 use crate::http::listen::ConnectionCounters;
 use crate::journal::Counted;
 use crate::registry::ModelName;
+use crate::rollout::{Arm, Report};
 use crate::shadow::Compared;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -40,6 +41,13 @@ pub struct Metrics {
     shadow_agreement: Family<Label, Gauge<f64, AtomicU64>>,
     shadow_difference: Family<Label, Gauge<f64, AtomicU64>>,
     shadow_skipped: Counter,
+    inference_events: Family<Label, Counter>,
+    polls: Family<Label, Counter>,
+    redis_failures: Counter,
+    rollout_percent: Gauge<f64, AtomicU64>,
+    rollout_pods: Family<Labels, Counter>,
+    rollout_returns: Family<Label, Counter>,
+    rollout_forecast_error: Family<Label, Gauge<f64, AtomicU64>>,
 }
 
 /// From 50 µs to 3 s.
@@ -67,6 +75,13 @@ impl Default for Metrics {
             shadow_agreement: Family::default(),
             shadow_difference: Family::default(),
             shadow_skipped: Counter::default(),
+            inference_events: Family::default(),
+            polls: Family::default(),
+            redis_failures: Counter::default(),
+            rollout_percent: Gauge::default(),
+            rollout_pods: Family::default(),
+            rollout_returns: Family::default(),
+            rollout_forecast_error: Family::default(),
         };
         let registry = &mut metrics.registry;
         metrics.connections.register(registry);
@@ -108,6 +123,37 @@ impl Default for Metrics {
             "shadow_skipped",
             "Choices that there was no time to compare",
             metrics.shadow_skipped.clone(),
+        );
+        registry.register(
+            "polls",
+            "Spans of samples or pods that came in while replicas share a poller, by source (prometheus, redis)",
+            metrics.polls.clone(),
+        );
+        registry.register("redis_failures", "Times that Redis did not help", metrics.redis_failures.clone());
+        registry.register(
+            "inference_events",
+            "Requests and responses that KServe's logger sent, by outcome (paired, repeated, unpaired, refused)",
+            metrics.inference_events.clone(),
+        );
+        registry.register(
+            "rollout_percent",
+            "Percent of workloads that the challenger should answer for",
+            metrics.rollout_percent.clone(),
+        );
+        registry.register(
+            "rollout_pods",
+            "Pods scored beside a challenger, by arm (champion, challenger) and outcome (ok, failed)",
+            metrics.rollout_pods.clone(),
+        );
+        registry.register(
+            "rollout_returns",
+            "Times that the challenger was taken back without being asked, by limit (errors, latency, quality, version)",
+            metrics.rollout_returns.clone(),
+        );
+        registry.register(
+            "rollout_forecast_error_ratio",
+            "Mean absolute error of forecasts whose hour has passed, by arm",
+            metrics.rollout_forecast_error.clone(),
         );
         metrics
     }
@@ -163,6 +209,47 @@ impl Metrics {
     /// There was no time to compare a choice.
     pub fn shadow_skipped(&self) {
         self.shadow_skipped.inc();
+    }
+
+    /// Something came in, from the server itself or by way of Redis.
+    pub fn polled(&self, source: &'static str) {
+        self.polls.get_or_create(&[("source", source)]).inc();
+    }
+
+    /// Redis was away, or held something else.
+    pub fn redis_failed(&self) {
+        self.redis_failures.inc();
+    }
+
+    /// Halves of inferences that others made.
+    pub fn inference_event(&self, outcome: &'static str, count: u64) {
+        self.inference_events.get_or_create(&[("outcome", outcome)]).inc_by(count);
+    }
+
+    /// The challenger has such a share.
+    pub fn rollout_percent(&self, percent: f64) {
+        self.rollout_percent.set(percent);
+    }
+
+    /// A pod was scored by one of two arms.
+    pub fn rollout_scored(&self, arm: Arm, failed: bool) {
+        let outcome = if failed { "failed" } else { "ok" };
+        self.rollout_pods.get_or_create(&[("arm", arm.as_str()), ("outcome", outcome)]).inc();
+    }
+
+    /// The challenger was taken back.
+    pub fn rollout_returned(&self, limit: &'static str) {
+        self.rollout_returns.get_or_create(&[("limit", limit)]).inc();
+    }
+
+    /// How the forecasts of both arms turned out so far.
+    pub fn rollout_quality(&self, report: &Report) {
+        for (arm, error) in [(Arm::Champion, report.forecasts.champion), (Arm::Challenger, report.forecasts.challenger)]
+        {
+            if let Some(error) = error {
+                self.rollout_forecast_error.get_or_create(&[("arm", arm.as_str())]).set(error);
+            }
+        }
     }
 
     /// The text that Prometheus scrapes.

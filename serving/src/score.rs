@@ -9,6 +9,7 @@ pub use ask::{InFlight, MOST, PodAsk, ScoreRequest};
 
 use crate::nodes::{ClusterView, NodeView};
 use crate::registry::{Algorithm, ModelName, Registry, ServedModel};
+use crate::rollout::Arm;
 use crate::shadow::Shadow;
 use cluster::score::{PartWeights, Parts, load_score, unit};
 use cluster::{NodeName, Resource};
@@ -71,6 +72,7 @@ pub fn score(
         at: answer::time(view.at),
         data_age_seconds: (view.at > 0).then(|| (now - view.at).max(0) as f64 / 1e3),
         models,
+        challenger_models: None,
         weights: rules.weights,
         pods: request.pods.iter().map(|pod| scorer.pod(pod)).collect(),
         unknown_nodes: unknown,
@@ -132,6 +134,7 @@ impl Scorer<'_> {
         PodScores {
             namespace: pod.namespace.clone(),
             name: pod.name.clone(),
+            arm: Arm::Champion,
             expected: Expectation::of(&counted),
             nodes,
         }

@@ -2,10 +2,10 @@
 
 use crate::http::listen::ConnectionLimits;
 use crate::registry::ModelName;
-use clap::Args;
+use clap::{Args, FromArgMatches};
 use cluster::score::PartWeights;
-use runtime::WrongUse;
 use runtime::settings::Span;
+use runtime::{ConfigFile, WrongUse};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -76,6 +76,18 @@ pub struct ServerArgs {
 }
 
 impl ServerArgs {
+    /// The settings of a command that has none of these as flags: environment, file, default.
+    ///
+    /// # Errors
+    /// See [`ConfigFile::resolve`].
+    pub fn without_flags(config: &ConfigFile) -> anyhow::Result<Self> {
+        let matches = Self::augment_args(clap::Command::new("serving").no_binary_name(true))
+            .try_get_matches_from(std::iter::empty::<&str>())
+            .map_err(|error| WrongUse(error.to_string()))?;
+        let parsed = Self::from_arg_matches(&matches).map_err(|error| WrongUse(error.to_string()))?;
+        config.resolve("serving.server", &parsed, &matches)
+    }
+
     /// How much each part counts.
     pub fn weights(&self) -> PartWeights {
         PartWeights { load: self.weight_load, placement: self.weight_placement, anomaly: self.weight_anomaly }

@@ -1,17 +1,16 @@
 //! A challenger beside the champion: it is asked the same, its answers are compared and never given.
 //!
-//! Forecasts and anomaly scores are compared for all nodes at each refresh; the agents' choices for pods that are scored, in
-//! a thread of their own behind a bounded queue, so that no request waits.
+//! Forecasts and anomaly scores are compared for all nodes at each refresh, from the views that both make of them; the agents'
+//! choices for pods that are scored, in a thread of their own behind a bounded queue, so that no request waits.
 
 use crate::metrics::Metrics;
+use crate::nodes::{ClusterView, NodeView};
 use crate::registry::{Algorithm, ModelName, Registry, ServedModel};
-use features::GridRows;
-use models::anomaly::Severity;
 use models::placement::{PlacementNetwork, Scratch};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Pods that wait to be compared. More than so many at once tell nothing that these do not.
 const QUEUE: usize = 64;
@@ -64,8 +63,10 @@ struct Choice {
 pub struct Shadow {
     /// The alias that names them.
     pub alias: String,
-    /// Those that are compared.
+    /// Those that are compared; champions stand in where there is none.
     pub challengers: Registry,
+    /// The nodes as the challengers see them; none where they are the champions themselves.
+    view: RwLock<Option<Arc<ClusterView>>>,
     found: Arc<Mutex<BTreeMap<ModelName, Compared>>>,
     choices: SyncSender<Choice>,
     metrics: Arc<Metrics>,
@@ -83,7 +84,7 @@ impl Shadow {
         let thread = std::thread::Builder::new().name("shadow".to_owned());
         // It ends with the queue.
         thread.spawn(move || compare_choices(&waiting, &for_thread, &counted))?;
-        Ok(Self { alias, challengers, found, choices, metrics })
+        Ok(Self { alias, challengers, view: RwLock::default(), found, choices, metrics })
     }
 
     /// What was found so far.
@@ -91,20 +92,40 @@ impl Shadow {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether a version is another than the champion's.
+    pub fn differs(&self, champions: &Registry) -> bool {
+        ModelName::TRAINED.into_iter().any(|name| self.pair(champions, name).is_some())
+    }
+
+    /// The nodes as the challengers see them.
+    pub fn view(&self) -> Option<Arc<ClusterView>> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts a newer view in place.
+    pub fn put(&self, view: ClusterView) {
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(view));
+    }
+
+    /// There is no view any more.
+    pub fn forget(&self) {
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Compares forecasts and anomaly scores of all nodes.
-    ///
-    /// # Errors
-    /// Rows of another catalogue.
-    pub fn compare_nodes(&self, champions: &Registry, rows: &GridRows) -> anyhow::Result<()> {
+    pub fn compare_nodes(&self, champions: &Registry, ours: &ClusterView, theirs: &ClusterView) {
         for name in [ModelName::LoadPredictor, ModelName::AnomalyDetector] {
             let Some((champion, challenger)) = self.pair(champions, name) else { continue };
             let mut compared = start(&self.found, &champion, &challenger);
-            for place in 0..rows.nodes.len() {
-                compare_row(&mut compared, &champion, &challenger, rows.row(place))?;
+            for (node, our) in &ours.nodes {
+                let Some(their) = theirs.nodes.get(node) else { continue };
+                match name {
+                    ModelName::LoadPredictor => compare_forecasts(&mut compared, our, their),
+                    _ => compare_readings(&mut compared, our, their),
+                }
             }
             keep(&self.found, name, compared, &self.metrics);
         }
-        Ok(())
     }
 
     /// Compares the choice of a node, when there is time; `rows` are those of the candidates.
@@ -141,31 +162,19 @@ fn keep(found: &Found, name: ModelName, compared: Compared, metrics: &Metrics) {
     found.lock().unwrap_or_else(PoisonError::into_inner).insert(name, compared);
 }
 
-fn compare_row(
-    compared: &mut Compared,
-    champion: &ServedModel,
-    challenger: &ServedModel,
-    row: &[f32],
-) -> anyhow::Result<()> {
-    if let (Some(ours), Some(theirs)) = (champion.forecasts(row)?, challenger.forecasts(row)?) {
-        for (our, their) in ours.iter().zip(&theirs).filter(|(our, their)| our.key == their.key) {
-            if let (Some(our), Some(their)) = (our.p90, their.p90) {
-                let difference = f64::from((our - their).abs());
-                compared.add(difference, difference <= SAME_UTILIZATION);
-            }
+fn compare_forecasts(compared: &mut Compared, ours: &NodeView, theirs: &NodeView) {
+    let Some((ours, theirs)) = ours.forecasts.as_ref().zip(theirs.forecasts.as_ref()) else { return };
+    for (our, their) in ours.iter().zip(theirs).filter(|(our, their)| our.key == their.key) {
+        if let (Some(our), Some(their)) = (our.p90, their.p90) {
+            let difference = f64::from((our - their).abs());
+            compared.add(difference, difference <= SAME_UTILIZATION);
         }
     }
-    if let (Some(ours), Some(theirs)) = (reading(champion, row)?, reading(challenger, row)?) {
-        compared.add(f64::from((ours.0 - theirs.0).abs()), ours.1 == theirs.1);
-    }
-    Ok(())
 }
 
-/// Score and severity of a detector; `None` for another model.
-fn reading(model: &ServedModel, row: &[f32]) -> anyhow::Result<Option<(f32, Option<Severity>)>> {
-    let Some((detector, own)) = model.detector(row) else { return Ok(None) };
-    let reading = detector.read(&own)?;
-    Ok(Some((detector.score(&reading), detector.severity(&reading))))
+fn compare_readings(compared: &mut Compared, ours: &NodeView, theirs: &NodeView) {
+    let Some((our, their)) = ours.anomaly.as_ref().zip(theirs.anomaly.as_ref()) else { return };
+    compared.add(f64::from((our.score - their.score).abs()), our.severity == their.severity);
 }
 
 fn compare_choices(waiting: &Receiver<Choice>, found: &Found, metrics: &Metrics) {

@@ -62,25 +62,83 @@ async fn kserves_and_tritons_clients_get_the_predictors_own_forecasts() {
     assert_eq!(told["kinds"].as_array().map(Vec::len), Some(2));
 }
 
+/// Runs schemathesis, which has to ask so many operations and find nothing.
+async fn schemathesis(server: &Server, root: &Root, config: &str, arguments: &[&str], operations: usize) {
+    let Some(program) = tool("schemathesis") else { return };
+    let mut command = Command::new(program);
+    command.arg("--config-file").arg(beside(config)).arg("run").args(arguments);
+    command.args(["--max-examples", "25", "--seed", "7", "--no-color"]).current_dir(root.path());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}\n{}", String::from_utf8_lossy(&output.stderr), server.said());
+    // It really asked.
+    assert!(said.contains(&format!("{operations} selected / {operations} total")), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_nothing_in_our_own_description() {
-    let Some(program) = tool("schemathesis") else { return };
     let root = Root::with_models().await;
     support::history(root.path(), 3);
     let mut server = Server::start(root.path(), &[]).await;
     server.ready().await;
-    let (url, folder) = (format!("{}/openapi.json", server.url), root.path().to_owned());
-    let run = tokio::task::spawn_blocking(move || {
-        Command::new(program)
-            .arg("--config-file")
-            .arg(beside("schemathesis.toml"))
-            .args(["run", &url, "--phases", "coverage,fuzzing", "--max-examples", "25", "--seed", "7", "--no-color"])
-            .current_dir(folder)
-            .output()
-    });
-    let output = run.await.expect("no panic").expect("it runs");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}\n{}\n{}", String::from_utf8_lossy(&output.stderr), server.said());
-    // It really asked.
-    assert!(said.contains("18 selected / 18 total"), "{said}");
+    let url = format!("{}/openapi.json", server.url);
+    schemathesis(&server, &root, "schemathesis.toml", &[&url, "--phases", "coverage,fuzzing"], 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schemathesis_finds_nothing_in_the_protocols_description() {
+    let root = Root::with_models().await;
+    let mut server = Server::start(root.path(), &["--models", "load-predictor"]).await;
+    server.ready().await;
+    let description = beside("open_inference_protocol.yaml");
+    let arguments =
+        [description.to_str().expect("text"), "--url", &server.url, "--phases", "examples,coverage,fuzzing"];
+    schemathesis(&server, &root, "open_inference_protocol.toml", &arguments, 9).await;
+    // The examples are no empty exercise: they are forecasts.
+    let metrics = server.text("/metrics").await;
+    let line = "berth_serving_requests_total{model=\"load-predictor\",outcome=\"ok\"} ";
+    let answered = metrics.lines().find_map(|found| found.strip_prefix(line)).map(str::parse::<u64>);
+    assert!(answered.is_some_and(|count| count.is_ok_and(|count| count > 0)), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_kserves_logger_sends_is_kept_in_pairs() {
+    let Some(python) = tool("python") else { return };
+    let root = Root::with_models().await;
+    let mut server = Server::start(root.path(), &["--models", "load-predictor"]).await;
+    server.ready().await;
+    let mut command = Command::new(python);
+    command.arg(beside("logger.py")).arg(&server.url);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
+    assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), server.said());
+    let metrics = server.text("/metrics").await;
+    for line in ["{outcome=\"paired\"} 4", "{outcome=\"refused\"} 1"] {
+        assert!(metrics.contains(&format!("berth_serving_inference_events_total{line}")), "{metrics}");
+    }
+    assert_eq!(server.stop(), Some(0), "{}", server.said());
+    let store = store::Store::new(root.path());
+    let days = store.days(&cluster::PREDICTIONS).expect("days");
+    let frames = days.iter().map(|day| store.read_day(&cluster::PREDICTIONS, *day, &[]).expect("a day"));
+    let text = |frame: &polars::prelude::DataFrame, name: &str, row: usize| -> String {
+        frame.column(name).expect("a column").str().expect("text").get(row).expect("a value").to_owned()
+    };
+    let mut kept = Vec::new();
+    for frame in frames {
+        for row in 0..frame.height() {
+            kept.push(["id", "model", "version", "inputs", "outputs"].map(|name| text(&frame, name, row)));
+        }
+    }
+    kept.sort();
+    let wanted = |id: &str, version: &str, inputs: Value, outputs: Value| {
+        [id.to_owned(), "iris".to_owned(), version.to_owned(), inputs.to_string(), outputs.to_string()]
+    };
+    let binary = wanted(
+        "binary",
+        "3",
+        serde_json::json!({ "x": { "shape": [1, 2], "data": [1.5, 2.5] } }),
+        serde_json::json!({ "y": { "shape": [1], "data": [7] } }),
+    );
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert_eq!(kept[0], binary);
+    assert_eq!((kept[1][0].as_str(), kept[1][1].as_str()), ("structured", "iris"));
 }

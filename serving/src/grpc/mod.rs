@@ -6,7 +6,7 @@ mod messages;
 use crate::ask::{Target, outcome, rows_of};
 use crate::http::guard::admit;
 use crate::http::{App, off_the_loop};
-use crate::protocol::Refusal;
+use crate::protocol::{InferRequest, Refusal};
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -95,6 +95,15 @@ async fn infer(app: &Arc<App>, headers: &HeaderMap, ask: ModelInferRequest) -> R
     let rows = result.as_ref().map_or(0, |(_, rows)| *rows);
     app.metrics.answered(name.as_str(), outcome(&result), rows, began.elapsed());
     result.map(|(response, _)| response)
+}
+
+/// Reads the body of a `ModelInfer` call, without the five bytes before it.
+///
+/// # Errors
+/// 400 with what is wrong.
+pub fn parse(message: &[u8]) -> Result<InferRequest, Refusal> {
+    let message = <ModelInferRequest as prost::Message>::decode(message);
+    convert::request(message.map_err(|error| Refusal::bad(format!("the body is no ModelInferRequest: {error}")))?)
 }
 
 /// A version that is named; the protocol has empty text for none.

@@ -45,10 +45,18 @@ pub(super) async fn model_info(State(app): State<Arc<App>>) -> Json<Value> {
 }
 
 pub(super) async fn shadow(State(app): State<Arc<App>>) -> Json<Value> {
-    Json(match &app.shadow {
+    Json(match &app.rollout {
         None => json!({ "alias": null, "models": {} }),
-        Some(shadow) => json!({ "alias": shadow.alias, "models": shadow.found() }),
+        Some(rollout) => json!({ "alias": rollout.shadow.alias, "models": rollout.shadow.found() }),
     })
+}
+
+pub(super) async fn rollout(State(app): State<Arc<App>>) -> Json<Value> {
+    Json(
+        app.rollout
+            .as_ref()
+            .map_or_else(|| json!({ "percent": 0.0, "answers": false }), |rollout| json!(rollout.status())),
+    )
 }
 
 pub(super) async fn health(State(app): State<Arc<App>>) -> Response {

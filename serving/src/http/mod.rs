@@ -1,6 +1,7 @@
 //! The server: routes, limits, start and end.
 
 pub(crate) mod guard;
+mod inferences;
 mod info;
 pub mod listen;
 mod nodes;
@@ -8,13 +9,14 @@ mod openapi;
 pub mod tls;
 mod v2;
 
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::nodes::Fresh;
-use crate::predictions::PredictionLog;
+use crate::predictions::{PredictionLog, Record};
 use crate::protocol::Refusal;
 use crate::registry::{ModelName, Registry};
-use crate::score::ScoreRules;
-use crate::shadow::Shadow;
+use crate::rollout::Rollout;
+use crate::score::{ScoreAnswer, ScoreRequest, ScoreRules, score};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, StatusCode, Uri};
@@ -54,12 +56,14 @@ pub struct App {
     pub limits: Limits,
     /// Whether scores of nodes are served.
     pub serves_scores: bool,
-    /// Challengers beside the models.
-    pub shadow: Option<Arc<Shadow>>,
+    /// Challengers beside the models, and what they answer for.
+    pub rollout: Option<Arc<Rollout>>,
     /// Where predictions are kept.
     pub log: Option<PredictionLog>,
     /// The token that clients must send.
     pub token: Option<String>,
+    /// Predictions of others of which one half is there.
+    pub events: Events,
     gate: Semaphore,
 }
 
@@ -73,12 +77,13 @@ impl App {
         rules: ScoreRules,
         limits: Limits,
         serves_scores: bool,
-        shadow: Option<Arc<Shadow>>,
+        rollout: Option<Arc<Rollout>>,
         log: Option<PredictionLog>,
         token: Option<String>,
     ) -> Self {
         let gate = Semaphore::new(limits.concurrent);
-        Self { registry, fresh, metrics, rules, limits, serves_scores, shadow, log, token, gate }
+        let events = Events::new(Arc::clone(&metrics));
+        Self { registry, fresh, metrics, rules, limits, serves_scores, rollout, log, token, events, gate }
     }
 
     /// What is not ready yet, one sentence each.
@@ -88,6 +93,24 @@ impl App {
             lacking.push("no samples of nodes yet".to_owned());
         }
         lacking
+    }
+
+    /// Scores pods by the versions that answer for them, and keeps what was answered.
+    pub fn score(&self, request: &ScoreRequest) -> ScoreAnswer {
+        let (view, now) = (self.fresh.view(), self.fresh.now());
+        let keep = |request: &ScoreRequest, answer: &ScoreAnswer| {
+            if let Some(log) = &self.log {
+                log.put(Record::of_scores(request, answer));
+            }
+        };
+        match &self.rollout {
+            Some(rollout) => rollout.score(request, &view, &self.rules, now, keep),
+            None => {
+                let answer = score(request, &view, &self.registry, None, &self.rules, now);
+                keep(request, &answer);
+                answer
+            }
+        }
     }
 
     async fn body(&self, body: Body) -> Result<Bytes, Refusal> {
@@ -126,6 +149,8 @@ impl App {
 pub fn router(app: Arc<App>) -> Router {
     let guarded = Router::new()
         .route("/v2", get(v2::server))
+        // As the protocol's own description writes it.
+        .route("/v2/", get(v2::server))
         .route("/v2/models", get(v2::models))
         .route("/v2/models/{model}", get(v2::metadata))
         .route("/v2/models/{model}/ready", get(v2::model_ready))
@@ -137,6 +162,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/nodes", get(nodes::list))
         .route("/v1/nodes/{node}", get(nodes::one))
         .route("/v1/shadow", get(info::shadow))
+        .route("/v1/rollout", get(info::rollout))
+        .route("/v1/inference-events", post(inferences::take_in))
         .route("/model-info", get(info::model_info))
         .layer(from_fn_with_state(Arc::clone(&app), guard::guard))
         // It has its own guard, since it has its own words for a refusal.

@@ -4,10 +4,9 @@ use super::{App, off_the_loop};
 use crate::ask::outcome;
 use crate::combined::limit;
 use crate::nodes::{Anomaly, NodeView};
-use crate::predictions::Record;
 use crate::protocol::Refusal;
 use crate::registry::ModelName;
-use crate::score::{ScoreRequest, score as score_nodes};
+use crate::score::ScoreRequest;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -29,12 +28,8 @@ pub(super) async fn score(State(app): State<Arc<App>>, body: Body) -> Result<Res
     let result = off_the_loop(move || {
         let request = ScoreRequest::parse(&body)?;
         limit(&app, &request)?;
-        let answer =
-            score_nodes(&request, &app.fresh.view(), &app.registry, app.shadow.as_deref(), &app.rules, app.fresh.now());
+        let answer = app.score(&request);
         let scores: usize = answer.pods.iter().map(|pod| pod.nodes.len()).sum();
-        if let Some(log) = &app.log {
-            log.put(Record::of_scores(&request, &answer));
-        }
         let body = serde_json::to_vec(&answer).map_err(Refusal::failed)?;
         Ok((body, scores))
     })

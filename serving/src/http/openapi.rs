@@ -29,11 +29,18 @@ const fn post(path: &'static str, summary: &'static str, body: &'static str, ans
 const GUARDED: &[u16] = &[400, 401, 408, 503];
 const NAMED: &[u16] = &[400, 401, 404, 408, 503];
 
-const CALLS: [Call; 19] = [
+const CALLS: [Call; 21] = [
     post("/v1/score", "Scores of nodes for pods: load, placement and anomaly together", "ScoreRequest", "ScoreAnswer"),
     get("/v1/nodes", "What is known of every node: age, forecasts, anomaly", "Object", NAMED),
     get("/v1/nodes/{node}", "One node with all of its features", "Object", NAMED),
+    post(
+        "/v1/inference-events",
+        "Takes what KServe's logger sends (CloudEvents) into the log of predictions",
+        "InferenceEvent",
+        "Kept",
+    ),
     get("/v1/shadow", "How far the challengers are from the champions", "Object", GUARDED),
+    get("/v1/rollout", "Which share of the workloads the challenger has, and how it compares", "Object", GUARDED),
     get("/model-info", "The versions that serve, what they are, and what was refused", "Object", GUARDED),
     get("/health", "How the server does", "Object", &[]),
     get("/metrics", "Metrics in OpenMetrics text", "Text", &[]),
@@ -111,7 +118,8 @@ fn operation(call: &Call) -> Value {
     }
     let mut operation = json!({ "summary": call.summary, "parameters": parameters, "responses": responses });
     if let (Some(body), Value::Object(operation)) = (call.body, &mut operation) {
-        let content = json!({ "application/json": { "schema": reference(body) } });
+        let kind = if body == "InferenceEvent" { "application/cloudevents+json" } else { "application/json" };
+        let content = json!({ kind: { "schema": reference(body) } });
         operation.insert("requestBody".into(), json!({ "required": true, "content": content }));
     }
     operation
@@ -145,6 +153,7 @@ fn object(required: &[&str], properties: Value) -> Value {
 
 fn schemas() -> Value {
     let text = || json!({ "type": "string" });
+    let optional = || json!({ "type": "string", "nullable": true });
     let amount = || json!({ "type": "number", "minimum": 0, "maximum": crate::score::MOST });
     let strict = |mut schema: Value| {
         schema["additionalProperties"] = json!(false);
@@ -189,6 +198,18 @@ fn schemas() -> Value {
             "parameters": { "type": "object" },
             "outputs": { "type": "array", "items": tensor() },
         })),
+        "Kept": object(&["kept"], json!({ "kept": { "type": "boolean", "description": "whether the other half was there" } })),
+        "InferenceEvent": object(&["specversion", "id", "source", "type", "data"], json!({
+            "specversion": { "type": "string", "enum": ["1.0"] },
+            "id": { "type": "string", "minLength": 1 },
+            "source": { "type": "string", "minLength": 1 },
+            "type": { "type": "string", "enum": ["org.kubeflow.serving.inference.request", "org.kubeflow.serving.inference.response"] },
+            "time": optional(),
+            "namespace": optional(),
+            "inferenceservicename": optional(),
+            "recordedtime": optional(),
+            "data": { "type": "object" },
+        })),
         "ScoreRequest": strict(object(&["pods"], json!({
             "pods": { "type": "array", "minItems": 1, "items": strict(object(&[], json!({
                 "namespace": text(), "name": text(),
@@ -204,6 +225,7 @@ fn schemas() -> Value {
             "at": { "type": "string", "nullable": true },
             "data_age_seconds": { "type": "number", "nullable": true },
             "models": { "type": "object" },
+            "challenger_models": { "type": "object", "nullable": true, "description": "the versions that answered for pods whose `arm` is `challenger`" },
             "weights": { "type": "object" },
             "pods": { "type": "array", "items": { "type": "object" } },
             "unknown_nodes": { "type": "array", "items": text() },

@@ -1,5 +1,6 @@
 //! Where samples and pods come from: a live Prometheus, or the raw tables of a data root as of their last sample.
 
+use super::shared::Shared;
 use anyhow::{Context, ensure};
 use cluster::{DAY_MS, HOUR_MS, NODE_METRICS, NodeName, NodeSample, PODS};
 use collector::prometheus::pods::{PodFacts, PodName, PodRow, read_pods};
@@ -8,7 +9,11 @@ use features::Incident;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 use store::{Store, date_of};
+
+/// Who the nodes are is looked at this often.
+const HOUSEKEEPING: Duration = Duration::from_secs(600);
 
 /// A source of samples.
 #[derive(Debug)]
@@ -19,6 +24,10 @@ pub enum Feed<'a> {
         live: Box<Live<'a>>,
         /// The moment that stands for now.
         fixed: Option<i64>,
+        /// Other replicas that read the same server.
+        shared: Option<Box<Shared>>,
+        /// When it was last looked who the nodes are.
+        looked_around: Option<Instant>,
     },
     /// Files. Now is the moment after the last sample.
     Tables(Tables),
@@ -61,7 +70,14 @@ impl<'a> Feed<'a> {
             Some(_) => Some(source.span(i64::MAX / 2)?.end),
             None => None,
         };
-        Ok(Self::Prometheus { live: Box::new(Live::new(source)?), fixed })
+        Ok(Self::Prometheus { live: Box::new(Live::new(source)?), fixed, shared: None, looked_around: None })
+    }
+
+    /// Shares what is fetched with other replicas. Where time stands still there is nothing to share.
+    pub fn share(&mut self, with: Shared) {
+        if let Self::Prometheus { shared, fixed: None, .. } = self {
+            *shared = Some(Box::new(with));
+        }
     }
 
     /// Whether time stands still.
@@ -97,7 +113,13 @@ impl<'a> Feed<'a> {
     /// The samples of `times`; `step` is their distance where it can be chosen.
     pub async fn samples(&mut self, times: &Range<i64>, step: i64) -> anyhow::Result<Samples> {
         match self {
-            Self::Prometheus { live, .. } => live.samples(times, step).await,
+            Self::Prometheus { live, shared, looked_around, .. } => {
+                let fetch = asked(live, looked_around, times.end, async |live| live.samples(times, step).await);
+                match shared {
+                    Some(shared) => shared.get(times, step, fetch).await,
+                    None => fetch.await,
+                }
+            }
             Self::Tables(tables) => samples_of(&tables.store, times),
         }
     }
@@ -105,7 +127,13 @@ impl<'a> Feed<'a> {
     /// The pods that lived in `times`, with what they used.
     pub async fn pods(&mut self, times: &Range<i64>) -> anyhow::Result<PodFacts> {
         match self {
-            Self::Prometheus { live, .. } => live.pods(times).await,
+            Self::Prometheus { live, shared, looked_around, .. } => {
+                let fetch = asked(live, looked_around, times.end, async |live| live.pods(times).await);
+                match shared {
+                    Some(shared) => shared.get(times, 0, fetch).await,
+                    None => fetch.await,
+                }
+            }
             Self::Tables(tables) => pods_of(&tables.store, times),
         }
     }
@@ -117,6 +145,25 @@ impl<'a> Feed<'a> {
             Self::Tables(tables) => features::raw::incidents(&tables.store, date_of(from)),
         }
     }
+}
+
+/// Asks the server itself. Who the nodes are is looked at now and then, by whoever asks: a new node waits no longer.
+async fn asked<'a, T>(
+    live: &mut Live<'a>,
+    looked_around: &mut Option<Instant>,
+    at: i64,
+    ask: impl AsyncFnOnce(&mut Live<'a>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    match looked_around {
+        // The first question looks around by itself.
+        None => *looked_around = Some(Instant::now()),
+        Some(since) if since.elapsed() >= HOUSEKEEPING => {
+            live.look_around(at).await?;
+            *since = Instant::now();
+        }
+        Some(_) => {}
+    }
+    ask(live).await
 }
 
 /// The moment after the last sample, and the distance of samples.

@@ -5,7 +5,7 @@ use super::view::{Anomaly, ClusterView, Fresh, NodeView, cluster_facts};
 use super::workloads::Workloads;
 use crate::metrics::Metrics;
 use crate::registry::{AllReadings, ModelName, Registry};
-use crate::shadow::Shadow;
+use crate::rollout::Rollout;
 use clap::Args;
 use cluster::{DAY_MS, HOUR_MS, MINUTE_MS, NodeMetric, NodeName, NodeSample, grid_floor};
 use detection::watch::SlidingFeatures;
@@ -62,8 +62,6 @@ const PIECE: i64 = 6 * HOUR_MS;
 const RECENT: i64 = 15 * MINUTE_MS;
 /// Pods are asked for this often: their usage is taken every five minutes.
 const PODS_EVERY: i64 = 5 * MINUTE_MS;
-/// Who the nodes are is looked at this often; a new node waits no longer.
-const HOUSEKEEPING: i64 = 10 * MINUTE_MS;
 /// Features that are blamed at most.
 const MOST_BLAMED: usize = 5;
 
@@ -76,12 +74,13 @@ pub async fn keep(
     args: &KeepArgs,
     registry: &Registry,
     fresh: &Fresh,
-    shadow: Option<&Shadow>,
+    beside: Option<&Rollout>,
     snapshot: &Path,
     metrics: &Metrics,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     args.validate()?;
+    super::snapshot::sweep(snapshot);
     tokio::pin!(stop);
     let mut ticks = tokio::time::interval(args.every.0);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -102,8 +101,8 @@ pub async fn keep(
             let view = block_in_place(|| kept.view(registry))?;
             metrics.refreshed(view.nodes.len());
             fresh.put(view);
-            if let Some(shadow) = shadow {
-                block_in_place(|| shadow.compare_nodes(registry, &kept.rows))?;
+            if let Some(rollout) = beside {
+                block_in_place(|| rollout.take_in(&fresh.view(), |challengers| kept.view(challengers)));
             }
             anyhow::Ok(())
         };
@@ -113,7 +112,10 @@ pub async fn keep(
         };
         if let Some(kept) = keeper.as_ref().filter(|_| done.is_ok() && saved.elapsed() >= args.snapshot_every.0) {
             saved = Instant::now();
-            block_in_place(|| kept.save(&feed, snapshot));
+            block_in_place(|| {
+                kept.save(&feed, snapshot);
+                beside.inspect(|rollout| rollout.save());
+            });
         }
         match done {
             Ok(()) if std::mem::take(&mut was_away) => tracing::info!(source = feed.describe(), "samples come again"),
@@ -126,9 +128,10 @@ pub async fn keep(
             }
         }
     }
-    if let Some(kept) = &keeper {
-        block_in_place(|| kept.save(&feed, snapshot));
-    }
+    block_in_place(|| {
+        keeper.inspect(|kept| kept.save(&feed, snapshot));
+        beside.inspect(|rollout| rollout.save());
+    });
     Ok(())
 }
 
@@ -149,7 +152,6 @@ struct Keeper {
     /// The first moment that was not taken in.
     next: i64,
     pods_until: i64,
-    looked_around: i64,
     step: i64,
     /// The coarsest distance of samples, which the windows' rules follow from.
     coarsest: i64,
@@ -176,7 +178,6 @@ impl Keeper {
             workloads: Arc::default(),
             next: from,
             pods_until: 0,
-            looked_around: now,
             step,
             coarsest,
             rows: Arc::default(),
@@ -235,12 +236,6 @@ impl Keeper {
         let (now, every) = (feed.now().await?, args.every.millis());
         // The sample of this very moment counts: a row ends where the next sample would be.
         let until = if feed.is_fixed() { now } else { grid_floor(now, every) + every };
-        if let Feed::Prometheus { live, .. } = feed
-            && now - self.looked_around >= HOUSEKEEPING
-        {
-            self.looked_around = now;
-            live.look_around(now).await?;
-        }
         if until > self.next {
             let mut start = self.next;
             while start < until {
@@ -254,7 +249,8 @@ impl Keeper {
             self.rows = Arc::new(block_in_place(|| self.sliding.ending_at(until))?);
             metrics.features_took(began.elapsed());
         }
-        if until - self.pods_until >= PODS_EVERY {
+        // On the grid, so that replicas ask for the same times.
+        if grid_floor(until, PODS_EVERY) > grid_floor(self.pods_until, PODS_EVERY) {
             let from = if self.pods_until == 0 { until - DAY_MS } else { self.pods_until - PODS_EVERY };
             let facts = feed.pods(&(from..until)).await?;
             Arc::make_mut(&mut self.workloads).take_in(&facts);

@@ -4,11 +4,13 @@
 
 mod feed;
 mod keeper;
+mod shared;
 mod snapshot;
 mod view;
 mod workloads;
 
 pub use feed::{Feed, Tables};
 pub use keeper::{KeepArgs, keep};
+pub use shared::{RedisArgs, Shared};
 pub use view::{Anomaly, ClusterView, Fresh, NodeView};
 pub use workloads::{NodePods, Workloads};

@@ -9,6 +9,7 @@ use features::{OnlineFeatures, catalogue};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 /// What is kept.
 #[derive(Debug, Serialize, Deserialize)]
@@ -71,6 +72,25 @@ pub fn write(
         writer.write_all(&payload)
     })?;
     Ok(())
+}
+
+/// A file that somebody is writing is younger than this.
+const ABANDONED: Duration = Duration::from_secs(600);
+
+/// Clears away what killed processes had begun to write beside the snapshot.
+pub fn sweep(path: &Path) {
+    let entries = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
+    for entry in entries.into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_half = name.to_string_lossy().starts_with('.') && name.to_string_lossy().ends_with(".tmp");
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        if is_half && modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED)) {
+            match std::fs::remove_file(entry.path()) {
+                Ok(()) => tracing::info!(file = %entry.path().display(), "half a file of a killed process is removed"),
+                Err(error) => tracing::warn!(%error, file = %entry.path().display(), "failed to remove half a file"),
+            }
+        }
+    }
 }
 
 /// Reads the file; `None` when there is none.

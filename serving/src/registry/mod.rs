@@ -85,23 +85,26 @@ pub struct Registry {
     metrics: Arc<Metrics>,
     /// That there is no such version is nothing to speak of.
     optional: bool,
+    /// Who answers for a model of which there is no version here.
+    champions: Option<Arc<Registry>>,
 }
 
 impl Registry {
     /// Nothing is loaded yet.
     pub fn new(origins: BTreeMap<ModelName, Origin>, metrics: Arc<Metrics>) -> Self {
         let slots = origins.keys().map(|name| (*name, Slot::default())).collect();
-        Self { origins: RwLock::new(origins), slots: RwLock::new(slots), metrics, optional: false }
+        Self { origins: RwLock::new(origins), slots: RwLock::new(slots), metrics, optional: false, champions: None }
     }
 
-    /// The same for models that may be there or not, such as challengers.
-    pub fn optional(origins: BTreeMap<ModelName, Origin>, metrics: Arc<Metrics>) -> Self {
-        Self { optional: true, ..Self::new(origins, metrics) }
+    /// Models that may be there or not: challengers beside `champions`, who stand in for those that are not.
+    pub fn beside(champions: Arc<Self>, origins: BTreeMap<ModelName, Origin>, metrics: Arc<Metrics>) -> Self {
+        Self { optional: true, champions: Some(champions), ..Self::new(origins, metrics) }
     }
 
     /// The version that answers now. Whoever holds it may finish with it after another has taken its place.
     pub fn current(&self, name: ModelName) -> Option<Arc<ServedModel>> {
-        self.read().get(&name)?.current.clone()
+        let own = self.read().get(&name).and_then(|slot| slot.current.clone());
+        own.or_else(|| self.champions.as_ref()?.current(name))
     }
 
     /// The version that answered before.

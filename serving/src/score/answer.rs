@@ -2,6 +2,7 @@
 
 use super::reasons::Detail;
 use crate::registry::ModelName;
+use crate::rollout::Arm;
 use chrono::{DateTime, SecondsFormat};
 use cluster::score::{PartWeights, Parts};
 use features::habit::Expected;
@@ -18,6 +19,9 @@ pub struct ScoreAnswer {
     pub data_age_seconds: Option<f64>,
     /// The versions that were asked.
     pub models: BTreeMap<ModelName, String>,
+    /// Those that were asked for pods of the other arm, where a challenger has a share of the workloads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenger_models: Option<BTreeMap<ModelName, String>>,
     /// How much each part counts.
     pub weights: PartWeights,
     /// In the order of the request.
@@ -33,6 +37,8 @@ pub struct PodScores {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// Whose versions answered: `champion` or `challenger`.
+    pub arm: Arm,
     /// What it is expected to use.
     pub expected: Expectation,
     /// In the order of the request.

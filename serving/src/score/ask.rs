@@ -113,7 +113,7 @@ impl ScoreRequest {
         Ok(())
     }
 
-    pub(super) fn detail(&self) -> bool {
+    pub(crate) fn detail(&self) -> bool {
         self.explain.unwrap_or(!self.nodes.is_empty() && self.pods.len() * self.nodes.len() <= EXPLAINED)
     }
 }

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_serving");
+
 /// The server's program; stopped by its process id when dropped.
 pub struct Server {
     process: Child,
@@ -35,11 +37,36 @@ impl Server {
 
     /// The same for another scheme and the client that speaks it.
     pub async fn launch(root: &Path, arguments: &[&str], scheme: &str, client: reqwest::Client) -> Self {
+        Self::spawn(Command::new(PROGRAM), root, &[], arguments, scheme, client).answering().await
+    }
+
+    /// The same with arguments before the command.
+    pub async fn start_with(root: &Path, globals: &[&str], arguments: &[&str]) -> Self {
+        let client = Self::client(|builder| builder);
+        Self::spawn(Command::new(PROGRAM), root, globals, arguments, "http", client).answering().await
+    }
+
+    /// Starts it in a shell that `limit` was said to before, and does not wait for it. What the server logs is under no limit.
+    pub fn limited(root: &Path, arguments: &[&str], limit: &str) -> Self {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &format!("exec 2> >(cat >&2); {limit}; exec \"$0\" \"$@\""), PROGRAM]);
+        Self::spawn(shell, root, &[], arguments, "http", Self::client(|builder| builder))
+    }
+
+    fn spawn(
+        mut command: Command,
+        root: &Path,
+        globals: &[&str],
+        arguments: &[&str],
+        scheme: &str,
+        client: reqwest::Client,
+    ) -> Self {
         let port = free_port().expect("a port");
         let log = root.join(format!("serving-{port}.log"));
-        let process = Command::new(env!("CARGO_BIN_EXE_serving"))
+        let process = command
             .arg("--data")
             .arg(root)
+            .args(globals)
             .args(["run", "--listen", &format!("127.0.0.1:{port}")])
             .args(arguments)
             .env_remove("BERTH_PROMETHEUS_URL")
@@ -47,9 +74,24 @@ impl Server {
             .stdout(Stdio::null())
             .spawn()
             .expect("started");
-        let mut server = Self { process, url: format!("{scheme}://127.0.0.1:{port}"), log, client };
-        server.wait("it answers", async |server| server.status("/v2/health/live").await == Some(200)).await;
-        server
+        Self { process, url: format!("{scheme}://127.0.0.1:{port}"), log, client }
+    }
+
+    async fn answering(mut self) -> Self {
+        self.wait("it answers", async |server| server.status("/v2/health/live").await == Some(200)).await;
+        self
+    }
+
+    /// Waits until it ends by itself, for a minute at most; returns its exit code, none where a signal killed it.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().expect("a process") {
+                return status.code();
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "it goes on:\n{}", self.said());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits for a condition, for a minute at most.

@@ -35,7 +35,7 @@ fn names(names: &[&str]) -> Vec<String> {
 }
 
 /// Load that stays as it is, with noise; each resource its own.
-fn rows(count: usize, seed: u64) -> (FeatureMatrix, [Vec<f32>; 2]) {
+fn rows(features: &[&str; 4], count: usize, seed: u64) -> (FeatureMatrix, [Vec<f32>; 2]) {
     let mut chance = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     let (mut values, mut cpu, mut memory) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..count {
@@ -47,17 +47,27 @@ fn rows(count: usize, seed: u64) -> (FeatureMatrix, [Vec<f32>; 2]) {
             target.push(later);
         }
     }
-    (FeatureMatrix::new(names(&FEATURES), count, values).expect("a matrix"), [cpu, memory])
+    (FeatureMatrix::new(names(features), count, values).expect("a matrix"), [cpu, memory])
 }
 
 pub fn predictor(seed: u64) -> LoadPredictor {
+    predictor_of(&FEATURES, seed)
+}
+
+/// One that knows nothing where there is no history of a week.
+pub fn predictor_of_last_week() -> LoadPredictor {
+    predictor_of(&["cpu_utilization", "cpu_next_1h_last_week", "memory_utilization", "memory_next_1h_last_week"], 3)
+}
+
+/// The second and the fourth feature are the baselines of CPU and memory.
+fn predictor_of(features: &[&str; 4], seed: u64) -> LoadPredictor {
     let quick = |booster: GradientBoosting| GradientBoosting { rounds: 10, ..booster };
     let default = HeadSettings::default();
-    let ((train, train_y), (held, held_y)) = (rows(600, seed), rows(300, seed + 1));
+    let ((train, train_y), (held, held_y)) = (rows(features, 600, seed), rows(features, 300, seed + 1));
     let heads = HeadKey::all().map(|key| {
         let (place, mean) = match key.resource {
-            Resource::Cpu => (0, "cpu_mean_1h"),
-            Resource::Memory => (1, "memory_mean_1h"),
+            Resource::Cpu => (0, features[1]),
+            Resource::Memory => (1, features[3]),
         };
         let settings = HeadSettings {
             baseline: names(&[mean]),
@@ -76,7 +86,7 @@ pub fn predictor(seed: u64) -> LoadPredictor {
 }
 
 pub fn detector() -> Detector {
-    let (x, _) = rows(1_000, 9);
+    let (x, _) = rows(&FEATURES, 1_000, 9);
     let (odd, usual) = (vec![false; x.rows()], vec![true; x.rows()]);
     let settings = DetectorSettings {
         forest: ForestSettings::default(),
@@ -130,11 +140,12 @@ impl Root {
         self.register_blobs(&name, blobs).await
     }
 
-    /// Registers an artifact beside the champion.
-    pub async fn challenge(&self, artifact: Artifact) {
+    /// Registers an artifact beside the champion; returns its version.
+    pub async fn challenge(&self, artifact: Artifact) -> String {
         let name = artifact.metadata().name.clone();
         let version = self.create(&name, artifact.into_blobs().expect("blobs")).await;
         self.point("challenger", &name, &version).await;
+        version
     }
 
     pub async fn register_blobs(&self, name: &str, blobs: BTreeMap<String, Vec<u8>>) -> String {

@@ -10,6 +10,7 @@ use crate::prometheus::queries::{Fact, Group, Queries, Spans, fill};
 use crate::prometheus::reply::Series;
 use cluster::grid_floor;
 use futures::stream::{self, StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
@@ -19,7 +20,7 @@ pub type PodName = (String, String);
 pub type PodPoints = (PodName, Vec<(i64, f64)>);
 
 /// What a span told about pods.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct PodFacts {
     /// One row per pod, usage left out.
     pub rows: Vec<PodRow>,

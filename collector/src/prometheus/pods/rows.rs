@@ -5,12 +5,13 @@ use anyhow::Context;
 use chrono::NaiveDate;
 use cluster::PODS;
 use polars::prelude::{DataFrame, PolarsResult};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use store::{Store, date_of};
 
 /// One row of the table.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are the columns of `cluster::PODS`, which says what they mean")]
 pub struct PodRow {
     pub pod_uid: String,

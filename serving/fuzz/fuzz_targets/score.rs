@@ -1,0 +1,6 @@
+//! Bodies of `POST /v1/score`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|body: &[u8]| {
+    let _ = serving::score::ScoreRequest::parse(body);
+});
