@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Recovers at once, so that a test does not wait.
 fn active(more: &str) -> String {
-    format!("mode = \"active\"\n[guard]\nrecover_after = \"0s\"\n{more}")
+    format!("mode = \"active\"\n[guard]\nrecover_after = \"0s\"\nwindow = \"3s\"\n{more}")
 }
 
 #[tokio::test(flavor = "multi_thread")]
