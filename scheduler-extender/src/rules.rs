@@ -99,7 +99,9 @@ pub struct Spread {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Guard {
-    /// Share of decisions of the last minute that missed the deadline.
+    /// Rates and times are those of the last so long, 1s to 60s.
+    pub window: Span,
+    /// Share of decisions that missed the deadline.
     pub miss_rate: f64,
     /// Share that failed.
     pub error_rate: f64,
@@ -109,7 +111,7 @@ pub struct Guard {
     pub stale_nodes: f64,
     /// Least share of the cluster's nodes that the metrics know.
     pub matched_nodes: f64,
-    /// Fewer decisions in a minute than this tell nothing.
+    /// Fewer decisions in the window than this tell nothing.
     pub least_decisions: u64,
     /// How long all must be well before influence begins again.
     pub recover_after: Span,
@@ -190,6 +192,7 @@ impl Default for Spread {
 impl Default for Guard {
     fn default() -> Self {
         Self {
+            window: Span(Duration::from_secs(60)),
             miss_rate: 0.1,
             error_rate: 0.05,
             // Between the deadline's default and the 100 ms at which kube-scheduler begins to log a pod as slow.
@@ -232,6 +235,8 @@ impl Rules {
         within("guard.stale_nodes", self.guard.stale_nodes, 0.0, 1.0)?;
         within("guard.matched_nodes", self.guard.matched_nodes, 0.0, 1.0)?;
         within("quarantine.most", self.quarantine.most, 0.0, 0.5)?;
+        let window = self.guard.window;
+        anyhow::ensure!((1_000..=60_000).contains(&window.millis()), "`guard.window` is {window}, want 1s to 60s");
         anyhow::ensure!(
             self.guard.latency.millis() >= 1,
             "`guard.latency` is {}, want at least 1ms",

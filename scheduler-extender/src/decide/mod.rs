@@ -44,8 +44,8 @@ pub struct Decider {
     pub gate: Arc<Semaphore>,
     /// Work that goes on after an answer: scores of neutral answers, and records.
     pub watched: Arc<Semaphore>,
-    /// When the allowance for words was last filled, and how much is left.
-    pub details: Mutex<(Instant, u32)>,
+    /// When the allowance for words was last filled, and how much is left; none before the first.
+    pub details: Mutex<Option<(Instant, u32)>>,
 }
 
 /// The answer to `/prioritize`.
@@ -230,23 +230,16 @@ impl Decider {
             in_flight: in_flight.clone(),
             explain: Some(false),
         };
-        let (scoring, metrics, weights) = (Arc::clone(&self.scoring), Arc::clone(&self.metrics), rules.weights);
-        // The place is held until the work has ended, also when nobody waits for it any more: work that hangs must not pile up.
-        let scored = tokio::spawn(async move {
-            let began = Instant::now();
-            let scored = scoring.score(request, weights).await;
-            metrics.scored(began.elapsed());
-            drop(place);
-            scored
-        });
-        let scores = match scored.await {
-            Ok(Ok(scores)) => scores,
-            Ok(Err(ScoringError::NotReady)) => return Err(Neutral::NothingKnown),
-            Ok(Err(error)) => {
+        let began = Instant::now();
+        let scored = self.scoring.score(request, rules.weights, place).await;
+        self.metrics.scored(began.elapsed());
+        let scores = match scored {
+            Ok(scores) => scores,
+            Err(ScoringError::NotReady) => return Err(Neutral::NothingKnown),
+            Err(error) => {
                 tracing::debug!(error = format!("{:#}", anyhow::Error::new(error)), "no scores");
                 return Err(Neutral::Failed);
             }
-            Err(_) => return Err(Neutral::Failed),
         };
         let totals: Vec<Option<f64>> = scores.nodes.iter().map(|node| node.score(&rules.weights)).collect();
         if totals.iter().all(Option::is_none) {

@@ -229,7 +229,11 @@ pub(super) async fn cluster(patient: &Patient, named: Option<&BTreeSet<String>>,
         Ok(list) => list.items,
         Err(error) => {
             let said = format!("{:#}", anyhow::Error::new(error));
-            findings.push(Finding::failed(check, said, "check the address, the token and the role"));
+            findings.push(Finding::failed(
+                check,
+                said,
+                "check the address and the token; if it is forbidden, apply deploy/scheduler-extender/rbac.yaml",
+            ));
             return;
         }
     };

@@ -1,6 +1,6 @@
 //! What may be wrong, and what of it is.
 
-use super::{Inner, SECONDS, Second, Signs};
+use super::{Inner, Second, Signs};
 use crate::rules::Guard;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -146,7 +146,7 @@ pub(super) fn found(signs: &Signs, guard: &Guard, inner: &Inner, second: u64) ->
     if signs.heard == Some(false) {
         found.insert(Concern::WatchLost, "pods and nodes are not heard from the API server".to_owned());
     }
-    let recent = || inner.seconds.iter().filter(|it| it.at <= second && second - it.at < SECONDS as u64);
+    let recent = || inner.seconds.iter().filter(|it| it.at <= second && second - it.at < guard.window.0.as_secs());
     let all: u64 = recent().map(|it| it.all).sum();
     if all >= guard.least_decisions.max(1) {
         let share = |of: fn(&Second) -> u64| recent().map(of).sum::<u64>() as f64 / all as f64;
@@ -155,7 +155,8 @@ pub(super) fn found(signs: &Signs, guard: &Guard, inner: &Inner, second: u64) ->
             (Concern::Errors, "failed", share(|it| it.failed), guard.error_rate),
         ] {
             if rate > limit(concern, most) {
-                found.insert(concern, format!("{:.0} % of {all} decisions of the last minute {what}", 100.0 * rate));
+                let said = format!("{:.0} % of {all} decisions in {} {what}", 100.0 * rate, guard.window);
+                found.insert(concern, said);
             }
         }
         let mut times: Vec<f32> = recent().flat_map(|it| it.times.iter().copied()).collect();

@@ -24,7 +24,7 @@ pub enum Went {
     Failed,
 }
 
-/// Decisions of the last minute, by second.
+/// Seconds of which decisions are kept: the longest window.
 const SECONDS: usize = 60;
 /// What a second keeps of its decisions' times: enough for a 99th percentile over the minute.
 const TIMES: usize = 64;

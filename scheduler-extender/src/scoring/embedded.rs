@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use store::Store;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tracking::{Tracker, TrackingArgs};
 
 /// A registry that cannot be opened is tried again after this.
@@ -100,8 +100,13 @@ impl Embedded {
         self.shared.metrics.text()
     }
 
-    pub(super) async fn score(&self, request: ScoreRequest, weights: PartWeights) -> Result<Scores, ScoringError> {
-        let answer = self.answer(request, weights).await?;
+    pub(super) async fn score(
+        &self,
+        request: ScoreRequest,
+        weights: PartWeights,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Scores, ScoringError> {
+        let answer = self.answer(request, weights, Some(place)).await?;
         let Some(pod) = answer.pods.into_iter().next() else { return Ok(Scores::default()) };
         let nodes = pod.nodes.into_iter().map(|node| NodeScore {
             parts: node.parts,
@@ -121,15 +126,21 @@ impl Embedded {
     }
 
     pub(super) async fn explain(&self, request: ScoreRequest, weights: PartWeights) -> Result<Value, ScoringError> {
-        let answer = self.answer(request, weights).await?;
+        let answer = self.answer(request, weights, None).await?;
         Ok(serde_json::to_value(&answer).unwrap_or_default())
     }
 
-    async fn answer(&self, request: ScoreRequest, weights: PartWeights) -> Result<ScoreAnswer, ScoringError> {
+    async fn answer(
+        &self,
+        request: ScoreRequest,
+        weights: PartWeights,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Result<ScoreAnswer, ScoringError> {
         let registry = self.shared.registry.get().ok_or(ScoringError::NotReady)?;
         let (shared, registry) = (Arc::clone(&self.shared), Arc::clone(registry));
         // Work for the processor: it leaves the threads that answer others. A panic ends there.
         let work = tokio::task::spawn_blocking(move || {
+            let _place = place;
             let rules = ScoreRules { weights, stale_after: shared.stale_after };
             score(&request, &shared.fresh.view(), &registry, None, &rules, shared.fresh.now())
         });

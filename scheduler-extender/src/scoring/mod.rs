@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serving::score::{MOST, PodAsk, ScoreRequest};
 use std::collections::{BTreeMap, BTreeSet};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// What is known of a candidate.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -125,21 +126,28 @@ pub enum Scoring {
 }
 
 impl Scoring {
-    /// Scores one pod's candidates, by these weights where they are worked out here. Whoever does not want to wait any longer drops the future; the work itself may go on for a moment.
+    /// Scores one pod's candidates, by these weights where they are worked out here. Whoever does not want to wait any longer drops the
+    /// future; what cannot be stopped goes on, and keeps its `place` until it has ended, so that work that hangs does not pile up.
     ///
     /// # Errors
     /// When nothing answers, or something else than scores.
-    pub async fn score(&self, request: ScoreRequest, weights: PartWeights) -> Result<Scores, ScoringError> {
+    pub async fn score(
+        &self,
+        request: ScoreRequest,
+        weights: PartWeights,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Scores, ScoringError> {
         let wanted = request.nodes.len();
         let scores = match self {
-            Self::Embedded(embedded) => embedded.score(request, weights).await?,
-            Self::Remote(remote) => remote.score(&request).await?,
+            Self::Embedded(embedded) => embedded.score(request, weights, place).await?,
+            Self::Remote(remote) => {
+                // Dropping the future ends the request.
+                let _place = place;
+                remote.score(&request).await?
+            }
         };
-        if scores.nodes.len() == wanted {
-            Ok(scores)
-        } else {
-            Err(ScoringError::Mismatch { got: scores.nodes.len(), wanted })
-        }
+        let got = scores.nodes.len();
+        if got == wanted { Ok(scores) } else { Err(ScoringError::Mismatch { got, wanted }) }
     }
 
     /// Forecasts and reasons for a few candidates, for people.
