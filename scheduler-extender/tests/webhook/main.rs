@@ -3,6 +3,7 @@
 mod contract;
 mod embedded;
 mod faults;
+mod quarantine;
 mod support;
 mod tls;
 mod watch;

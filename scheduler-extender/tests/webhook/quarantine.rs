@@ -1,9 +1,7 @@
 //! The taint on nodes with a standing critical anomaly: by explicit rule only, and never at the cost of somebody else's taint.
 
-mod support;
-
+use crate::support::{Extender, FakeApi, FakeScorer};
 use serde_json::json;
-use support::{Extender, FakeApi, FakeScorer};
 
 const ON: &str = "[quarantine]\ntaint = true\nafter = \"1s\"\nrecover = \"1s\"\n";
 
