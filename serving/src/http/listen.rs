@@ -128,12 +128,11 @@ impl Listening {
                 handshakes: handshakes.clone(),
                 counters: counters.clone(),
             };
+            let open = Open::new(&counters.open);
             connections.spawn(async move {
-                let _place = place;
-                connection.counters.open.inc();
-                let counters = connection.counters.clone();
+                // Given back however it ends, by a panic as well.
+                let _held = (place, open);
                 connection.speak(stream).await;
-                counters.open.dec();
             });
         }
         drop(listener);
@@ -150,6 +149,22 @@ async fn rest(error: &io::Error) {
     if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
         tracing::error!(%error, "failed to accept a connection");
         tokio::time::sleep(REST).await;
+    }
+}
+
+/// Counts as an open connection while it lives.
+struct Open(Gauge);
+
+impl Open {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -76,7 +76,7 @@ pub struct Analysis {
     pub quality: Quality,
 }
 
-/// A share of pods in both arms.
+/// A figure of both arms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Shares {
     /// The champion's.
@@ -85,8 +85,9 @@ pub struct Shares {
     pub challenger: Option<f64>,
     /// Challenger less champion.
     pub difference: Difference,
-    /// The difference that is still allowed.
-    pub limit: f64,
+    /// The difference that is still allowed; absent where none is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<f64>,
 }
 
 /// Champion and challenger beside each other, each difference with its 95 % interval.
@@ -159,7 +160,7 @@ impl Analysis {
             champion: pick(&champion).share(),
             challenger: pick(&challenger).share(),
             difference: pick(&challenger).less(pick(&champion)),
-            limit,
+            limit: Some(limit),
         };
         Report {
             champion: self.champion.clone(),
@@ -173,7 +174,7 @@ impl Analysis {
                 champion: champion.seconds.mean(),
                 challenger: challenger.seconds.mean(),
                 difference: challenger.seconds.less(champion.seconds),
-                limit: limits.rollout_slow_after.0.as_secs_f64(),
+                limit: None,
             },
             forecasts: self.quality.errors(None),
             forecast_limit: limits.rollout_max_forecast_loss,
@@ -192,14 +193,14 @@ impl Report {
     pub fn breach(&self) -> Option<Breach> {
         let points = |value: Option<f64>| value.map_or("?".to_owned(), |value| format!("{:.2} %", 100.0 * value));
         let told = |limit, what: &str, shares: &Shares| {
-            shares.difference.is_above(shares.limit).then(|| Breach {
+            shares.limit.is_some_and(|limit| shares.difference.is_above(limit)).then(|| Breach {
                 limit,
                 sentence: format!(
                     "the challenger {what} for {} of its pods, the champion for {}: at least {} more, {} are allowed",
                     points(shares.challenger),
                     points(shares.champion),
                     points(shares.difference.low),
-                    points(Some(shares.limit))
+                    points(shares.limit)
                 ),
             })
         };
