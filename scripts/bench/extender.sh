@@ -9,7 +9,7 @@ data=${BERTH_DATA:-.berth}
 pods=${PODS_EACH:-2000}
 target=${CARGO_TARGET_DIR:-target}/debug
 [ -f "$data/tracking/berth.db" ] || { echo "no registered models below \`$data\`: run \`make cycle\` first" >&2; exit 1; }
-cargo build --quiet --workspace --bins --example webhook >&2
+cargo build --quiet --workspace --bins --example webhook --example crowd >&2
 work=$(mktemp -d)
 server=
 stop() { [ -z "$server" ] || { kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; server=; }; }
@@ -55,5 +55,26 @@ print("| {} | {} | {} | {:.2f} | {:.2f} | {:.2f} | {} |".format(nodes, got["node
     stop
   done
 done
+# A large cluster followed, its scores from elsewhere: 5,000 nodes, 100,000 pods, a thousand of them bound just now.
+crowd_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+"$target/examples/crowd" --listen "127.0.0.1:$crowd_port" --nodes 5000 --pods 100000 &
+crowd=$!
+trap 'kill "$crowd" 2>/dev/null || true; stop; rm -rf "$work"' EXIT
+cat >"$work/kubeconfig" <<END
+current-context: c
+contexts: [{name: c, context: {cluster: k, user: u}}]
+clusters: [{name: k, cluster: {server: "http://127.0.0.1:$crowd_port"}}]
+users: [{name: u, user: {token: none}}]
+END
+start /readyz "$target/scheduler-extender" --data "$work/followed" run --listen "127.0.0.1:$port" --rules "$work/active.toml" \
+  --scoring "http://127.0.0.1:$crowd_port" --kubeconfig "$work/kubeconfig" --deadline 2s
+until curl -s "$url/metrics" | grep -q 'scheduler_extender_reserved_pods 1000'; do sleep 0.1; done
+seq 0 4999 | sed 's/^/node-/' >"$work/names"
+"$target/examples/webhook" --url "$url" --names "$work/names" --nodes 500 --pods "$pods" --json >"$work/followed.json"
+followed=$(awk '/^VmHWM/ { printf "%.0f", $2 / 1024 }' "/proc/$server/status")
+stop
+kill "$crowd"
+
 echo
+echo "- Following 5,000 nodes and 100,000 pods, scores of a serving elsewhere: $followed MiB at most, $pods pods with 500 candidates included."
 echo "- In memory after the load, windows and models included: ${resident%; }."

@@ -41,6 +41,8 @@ struct Second {
 #[derive(Debug, Default)]
 struct Inner {
     state: State,
+    /// Scores could be trusted at some time: before that there is nothing that could flap.
+    has_been_well: bool,
     /// Raised concerns, and since when each has been away.
     raised: BTreeMap<Concern, Option<Instant>>,
     /// How the concerns read, for people.
@@ -131,13 +133,14 @@ impl Health {
                 inner.said.insert(*concern, said.clone());
             }
         }
+        let patience = if inner.has_been_well { guard.recover_after.0 } else { Duration::ZERO };
         let mut over = Vec::new();
         for (concern, away_since) in &mut inner.raised {
             if found.contains_key(concern) {
                 continue;
             }
             let since = *away_since.get_or_insert(now);
-            if now.saturating_duration_since(since) >= guard.recover_after.0 {
+            if now.saturating_duration_since(since) >= patience {
                 over.push(*concern);
             }
         }
@@ -147,6 +150,7 @@ impl Health {
             inner.said.remove(&concern);
         }
         let state = inner.raised.keys().map(|concern| concern.state()).max().unwrap_or(State::Healthy);
+        inner.has_been_well |= state != State::Fallback;
         let before = std::mem::replace(&mut inner.state, state);
         let raised: Vec<Concern> = inner.raised.keys().copied().collect();
         self.metrics.state(state, state != before, &raised);
@@ -226,6 +230,15 @@ mod tests {
         stale.condition.stale = 5;
         health.look_at(&stale, &guard, at(100));
         assert!(health.report().concerns.contains_key(&Concern::StaleData));
+    }
+
+    #[test]
+    fn a_start_waits_for_nothing_but_what_it_lacks() {
+        let health = health();
+        health.look(&Signs::default(), &Guard::default());
+        assert_eq!(health.report().concerns.keys().copied().collect::<Vec<_>>(), [Concern::NoModels, Concern::NoData]);
+        health.look(&well(), &Guard::default());
+        assert_eq!(health.state(), State::Healthy);
     }
 
     #[test]

@@ -188,6 +188,10 @@ async fn work(setup: EmbeddedSetup, shared: Arc<Shared>, stopped: watch::Receive
         ticks.tick().await;
         loop {
             ticks.tick().await;
+            // Whoever has no model yet opens the registry anew: its files may have been put in place of others.
+            if registry.slots().values().all(|slot| slot.current.is_none()) {
+                registry.look_elsewhere(origins(&setup).await);
+            }
             registry.refresh().await;
         }
     };

@@ -80,7 +80,7 @@ pub struct Slot {
 /// All models that this process serves.
 #[derive(Debug)]
 pub struct Registry {
-    origins: BTreeMap<ModelName, Origin>,
+    origins: RwLock<BTreeMap<ModelName, Origin>>,
     slots: RwLock<BTreeMap<ModelName, Slot>>,
     metrics: Arc<Metrics>,
     /// That there is no such version is nothing to speak of.
@@ -91,7 +91,7 @@ impl Registry {
     /// Nothing is loaded yet.
     pub fn new(origins: BTreeMap<ModelName, Origin>, metrics: Arc<Metrics>) -> Self {
         let slots = origins.keys().map(|name| (*name, Slot::default())).collect();
-        Self { origins, slots: RwLock::new(slots), metrics, optional: false }
+        Self { origins: RwLock::new(origins), slots: RwLock::new(slots), metrics, optional: false }
     }
 
     /// The same for models that may be there or not, such as challengers.
@@ -123,9 +123,15 @@ impl Registry {
         lacks.map(|(name, _)| format!("no version of {} is loaded", name.as_str())).collect()
     }
 
+    /// Other origins of the same models from now on; what is loaded stays.
+    pub fn look_elsewhere(&self, origins: BTreeMap<ModelName, Origin>) {
+        *self.origins.write().unwrap_or_else(PoisonError::into_inner) = origins;
+    }
+
     /// Looks at every origin once and takes what is new.
     pub async fn refresh(&self) {
-        for (name, origin) in &self.origins {
+        let origins = self.origins.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for (name, origin) in &origins {
             if let Err((version, error)) = self.refresh_one(*name, origin).await {
                 self.refuse(*name, version, &error);
             }
