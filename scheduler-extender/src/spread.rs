@@ -68,6 +68,22 @@ pub fn points(candidates: &[Option<Scored>], rules: &Spread, decision: u128) -> 
         .collect()
 }
 
+/// What a node that behaves like one about to fail is below all others by: at weight 5 it is worth more than what requests-based plugins
+/// tell apart between ordinary nodes.
+const QUARANTINE: u8 = 3;
+
+/// Puts nodes that are about to fail below all others, however good they look: as long as there are others.
+pub fn quarantine(points: &mut [u8], is_critical: impl Fn(usize) -> bool) {
+    let critical = (0..points.len()).filter(|place| is_critical(*place)).count();
+    if critical == 0 || critical == points.len() {
+        return;
+    }
+    for (place, points) in points.iter_mut().enumerate() {
+        let rest = f64::from(MOST_POINTS - QUARANTINE) / f64::from(MOST_POINTS);
+        *points = if is_critical(place) { 0 } else { QUARANTINE + (f64::from(*points) * rest).round() as u8 };
+    }
+}
+
 /// The share of the others that each is better than: 0 for the worst, 1 for the best; equals share theirs.
 fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
@@ -126,6 +142,20 @@ mod tests {
         }
         assert!(best[..3].iter().all(|wins| *wins > 150), "{best:?}");
         assert_eq!(points(&near, &SURE, 7), points(&near, &SURE, 7));
+    }
+
+    #[test]
+    fn a_node_about_to_fail_is_below_all_others() {
+        let mut points = [10, 0, 5, 7];
+        quarantine(&mut points, |place| place == 0);
+        // 3, 3 + 3.5 and 3 + 4.9, rounded.
+        assert_eq!(points, [0, 3, 7, 8]);
+        let mut all = [10, 0];
+        quarantine(&mut all, |_| true);
+        assert_eq!(all, [10, 0], "where all are, none is");
+        let mut equal = [0, 0];
+        quarantine(&mut equal, |place| place == 1);
+        assert_eq!(equal, [3, 0]);
     }
 
     proptest! {

@@ -13,8 +13,9 @@ use crate::reject::rejected;
 use crate::rollout::{Course, Neutral, course};
 use crate::rules::{Book, Rules};
 use crate::scoring::{Scores, Scoring, ScoringError, pod_ask};
-use crate::spread::{Scored, points};
+use crate::spread::{Scored, points, quarantine};
 use crate::wire::Ask;
+use models::anomaly::Severity;
 use serving::score::{InFlight, ScoreRequest};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -251,12 +252,16 @@ impl Decider {
         if totals.iter().all(Option::is_none) {
             return Err(Neutral::NothingKnown);
         }
-        let scored: Vec<Option<Scored>> = totals
+        let mut scored: Vec<Option<Scored>> = totals
             .iter()
             .zip(&scores.nodes)
             .map(|(total, node)| Some(Scored { score: (*total)?, uncertainty: node.uncertainty.unwrap_or_default() }))
             .collect();
-        let points = points(&scored, &rules.spread, decision.id.as_u128());
+        let is_critical = |place: usize| scores.nodes[place].severity == Some(Severity::Critical);
+        // A node about to fail does not stretch the scale for the others.
+        scored.iter_mut().enumerate().filter(|(place, _)| is_critical(*place)).for_each(|(_, scored)| *scored = None);
+        let mut points = points(&scored, &rules.spread, decision.id.as_u128());
+        quarantine(&mut points, is_critical);
         Ok(Worked { scores, in_flight, totals, points })
     }
 }
