@@ -151,8 +151,8 @@ impl Decision {
             return None;
         }
         let gain = f64::from(best.score - brief.score);
-        // Half of the best one's uncertainty down and half of the other's up.
-        let as_good = gain <= first.uncertainty.unwrap_or_default();
+        // Half of the best one's uncertainty down and half of the other's up. A node that got nothing is not as good, whatever it scores.
+        let as_good = gain <= first.uncertainty.unwrap_or_default() && (brief.points > 0 || best.points == 0);
         let is_hot = |brief: Brief| brief.load < HOT;
         Some(Outcome { gain, agrees: bound.node == first.node || as_good, hot: is_hot(brief), best_hot: is_hot(best) })
     }

@@ -23,7 +23,7 @@ use serving::registry::ModelName;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot, watch as signal};
@@ -101,7 +101,7 @@ impl Setup {
             deadline: self.limits.deadline.0,
             gate: Arc::new(Semaphore::new(self.limits.max_concurrent)),
             watched: Arc::new(Semaphore::new(WATCHED)),
-            details: Mutex::new((Instant::now(), 0)),
+            details: Mutex::default(),
         });
         let app = Arc::new(App {
             decider: Arc::clone(&decider),

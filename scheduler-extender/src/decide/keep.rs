@@ -4,6 +4,7 @@ use super::{Asked, Decider, Worked};
 use crate::decision::{BEST, Brief, Decision, Line, hash_of};
 use crate::scoring::pod_ask;
 use crate::wire::Ask;
+use models::anomaly::Severity;
 use serde_json::Value;
 use serving::score::ScoreRequest;
 use std::sync::{Arc, PoisonError};
@@ -34,7 +35,11 @@ impl Decider {
 
     pub(super) fn keep_of(self: &Arc<Self>, mut decision: Decision, ask: &Asked<'_>, names: &[String], worked: Worked) {
         let mut order: Vec<usize> = (0..names.len()).collect();
-        let rank = |place: &usize| (worked.totals[*place].unwrap_or(f64::NEG_INFINITY), worked.points[*place]);
+        let rank = |place: &usize| {
+            let is_critical = worked.scores.nodes[*place].severity == Some(Severity::Critical);
+            let total = worked.totals[*place].filter(|_| !is_critical);
+            (total.unwrap_or(f64::NEG_INFINITY), worked.points[*place])
+        };
         order.sort_by(|left, right| {
             let ((left, left_points), (right, right_points)) = (rank(left), rank(right));
             right.total_cmp(&left).then(right_points.cmp(&left_points))
@@ -80,12 +85,11 @@ impl Decider {
 
     fn may_detail(&self) -> bool {
         let mut allowance = self.details.lock().unwrap_or_else(PoisonError::into_inner);
-        if allowance.0.elapsed() >= Duration::from_secs(1) {
-            *allowance = (Instant::now(), DETAILS_A_SECOND);
-        }
-        let may = allowance.1 > 0;
-        allowance.1 = allowance.1.saturating_sub(1);
-        may
+        let (since, left) = allowance
+            .filter(|(since, _)| since.elapsed() < Duration::from_secs(1))
+            .unwrap_or_else(|| (Instant::now(), DETAILS_A_SECOND));
+        *allowance = Some((since, left.saturating_sub(1)));
+        left > 0
     }
 }
 

@@ -44,8 +44,8 @@ pub struct Decider {
     pub gate: Arc<Semaphore>,
     /// Work that goes on after an answer: scores of neutral answers, and records.
     pub watched: Arc<Semaphore>,
-    /// When the allowance for words was last filled, and how much is left.
-    pub details: Mutex<(Instant, u32)>,
+    /// When the allowance for words was last filled, and how much is left; none before the first.
+    pub details: Mutex<Option<(Instant, u32)>>,
 }
 
 /// The answer to `/prioritize`.

@@ -1,11 +1,9 @@
 //! The listener as kube-scheduler reaches it: over TLS, with a client certificate, before and after the server's own is rotated.
 
-mod support;
-
+use crate::support::{FakeScorer, ask, names, pod};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 use std::path::Path;
-use support::{FakeScorer, ask, names, pod};
 
 struct Authority {
     pem: String,

@@ -1,9 +1,7 @@
 //! What the watch of the API server is good for: load on its way, outcomes, notes on pods.
 
-mod support;
-
+use crate::support::{Extender, FakeApi, FakeScorer, ask, bound, names, pod};
 use serde_json::{Value, json};
-use support::{Extender, FakeApi, FakeScorer, ask, bound, names, pod};
 
 struct World {
     scorer: FakeScorer,
@@ -180,6 +178,8 @@ async fn a_pod_that_was_placed_by_a_score_carries_it_at_a_bounded_rate() {
 
     let page =
         world.extender.client.get(format!("{}/explain/shop/web-0", world.extender.url)).header("accept", "text/html");
+    let words = "/explain/shop/web-0";
+    world.extender.wait("it is put into words", async |it| it.get(words).await["details"].is_array()).await;
     let page = page.send().await.expect("an answer").text().await.expect("text");
     assert!(
         page.contains("<h1>shop/web-0</h1>")

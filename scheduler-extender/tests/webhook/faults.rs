@@ -1,10 +1,8 @@
 //! Berth broken, slow, misled or told to stop: the answer is neutral, in time, says why, and things come back by themselves.
 
-mod support;
-
+use crate::support::{Behaviour, Extender, FakeScorer, ask, names, pod};
 use serde_json::json;
 use std::time::Duration;
-use support::{Behaviour, Extender, FakeScorer, ask, names, pod};
 
 /// Recovers at once, so that a test does not wait.
 fn active(more: &str) -> String {

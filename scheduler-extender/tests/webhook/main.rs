@@ -1,0 +1,10 @@
+//! The real program as kube-scheduler, people and probes meet it. One test target, since each links everything.
+
+mod contract;
+mod embedded;
+mod faults;
+mod support;
+mod tls;
+mod watch;
+#[path = "../../../serving/tests/support/world.rs"]
+mod world;
