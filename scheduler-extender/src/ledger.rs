@@ -61,11 +61,24 @@ pub struct Hold {
     pub most: i64,
 }
 
+/// An answered pod that is not bound after this will not be for its answer, milliseconds: time for 1,500 bindings at 50 a second. A guess.
+const AWAITED: i64 = 30_000;
+
 #[derive(Debug, Clone)]
 struct Reserved {
-    node: String,
+    /// Where it is, or before that its best candidates, among which its load is shared out.
+    nodes: Vec<String>,
     at: i64,
     usage: Usage,
+    is_bound: bool,
+}
+
+impl Reserved {
+    /// What each of its nodes is to expect.
+    fn share(&self) -> Usage {
+        let count = self.nodes.len().max(1) as f64;
+        Usage { cpu_cores: self.usage.cpu_cores / count, memory_bytes: self.usage.memory_bytes / count }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -92,38 +105,47 @@ pub struct Ledger {
 /// Sums over all reservations.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
 pub struct Totals {
-    /// Pods.
+    /// Pods that are bound.
     pub pods: usize,
-    /// Nodes that they go to.
+    /// Nodes that load is on its way to.
     pub nodes: usize,
-    /// Cores.
+    /// Cores, those of pods that are awaited included.
     pub cpu_cores: f64,
-    /// Bytes.
+    /// Bytes, likewise.
     pub memory_bytes: f64,
 }
 
 impl Inner {
     fn reserve(&mut self, uid: &str, reserved: Reserved) {
-        let (sum, count) = self.sums.entry(reserved.node.clone()).or_default();
-        sum.cpu_cores += reserved.usage.cpu_cores;
-        sum.memory_bytes += reserved.usage.memory_bytes;
-        *count += 1;
+        let share = reserved.share();
+        for node in &reserved.nodes {
+            let (sum, count) = self.sums.entry(node.clone()).or_default();
+            sum.cpu_cores += share.cpu_cores;
+            sum.memory_bytes += share.memory_bytes;
+            *count += 1;
+        }
         self.reserved.insert(uid.to_owned(), reserved);
     }
 
     fn release(&mut self, uid: &str) -> bool {
         let Some(reserved) = self.reserved.remove(uid) else { return false };
-        if let Some((sum, count)) = self.sums.get_mut(&reserved.node) {
+        let share = reserved.share();
+        for node in &reserved.nodes {
+            let Some((sum, count)) = self.sums.get_mut(node) else { continue };
             *count -= 1;
             if *count == 0 {
                 // Sums of floats drift: nothing is left of nothing.
-                self.sums.remove(&reserved.node);
+                self.sums.remove(node);
             } else {
-                sum.cpu_cores = (sum.cpu_cores - reserved.usage.cpu_cores).max(0.0);
-                sum.memory_bytes = (sum.memory_bytes - reserved.usage.memory_bytes).max(0.0);
+                sum.cpu_cores = (sum.cpu_cores - share.cpu_cores).max(0.0);
+                sum.memory_bytes = (sum.memory_bytes - share.memory_bytes).max(0.0);
             }
         }
         true
+    }
+
+    fn is_bound(&self, uid: &str) -> bool {
+        self.reserved.get(uid).is_some_and(|reserved| reserved.is_bound)
     }
 }
 
@@ -135,6 +157,18 @@ impl Ledger {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A pod was answered, and these are its best candidates: its load is awaited there until it is seen bound. Without a watch, which
+    /// would never tell, nothing is awaited.
+    pub fn answered(&self, uid: &str, best: Vec<String>, usage: Usage, now: i64) {
+        let mut inner = self.inner();
+        if best.is_empty() || !inner.pods_heard || inner.is_bound(uid) {
+            return;
+        }
+        // It was asked for before: kube-scheduler tries again.
+        inner.release(uid);
+        inner.reserve(uid, Reserved { nodes: best, at: now, usage, is_bound: false });
     }
 
     /// Takes in what happened to a pod. `expect` tells what it will use, `sampled_at` the newest sample of a node; `bound` hears of each
@@ -154,7 +188,8 @@ impl Ledger {
             Happened::ListEnds => {
                 let mut inner = self.inner();
                 let listed = inner.listed.take().unwrap_or_default();
-                let gone: Vec<String> = inner.reserved.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
+                let is_gone = |uid: &&String| inner.is_bound(uid) && !listed.contains(*uid);
+                let gone: Vec<String> = inner.reserved.keys().filter(is_gone).cloned().collect();
                 for uid in &gone {
                     inner.release(uid);
                 }
@@ -183,16 +218,20 @@ impl Ledger {
                 }
                 let is_seen = sampled_at(&pod.spec.node_name).is_some_and(|sampled| sampled >= at + self.hold.settle);
                 let mut inner = self.inner();
-                if inner.listed.is_some()
-                    && inner.reserved.contains_key(&pod.metadata.uid)
-                    && let Some(listed) = &mut inner.listed
-                {
+                let is_known = inner.is_bound(&pod.metadata.uid);
+                if is_known && let Some(listed) = &mut inner.listed {
                     listed.insert(pod.metadata.uid.clone());
                 }
-                if is_seen || now - at >= self.hold.most || inner.reserved.contains_key(&pod.metadata.uid) {
+                if is_known {
                     return None;
                 }
-                let reserved = Reserved { node: pod.spec.node_name.clone(), at, usage: expect(&pod) };
+                // It is awaited no longer: here it is.
+                inner.release(&pod.metadata.uid);
+                if is_seen || now - at >= self.hold.most {
+                    return None;
+                }
+                let nodes = vec![pod.spec.node_name.clone()];
+                let reserved = Reserved { nodes, at, usage: expect(&pod), is_bound: true };
                 inner.reserve(&pod.metadata.uid, reserved);
                 if let Some(listed) = &mut inner.listed {
                     listed.insert(pod.metadata.uid);
@@ -228,8 +267,9 @@ impl Ledger {
     pub fn settle(&self, now: i64, sampled_at: impl Fn(&str) -> Option<i64>) -> [(Release, u64); 2] {
         let mut inner = self.inner();
         let of = |reserved: &Reserved| {
-            let is_seen = sampled_at(&reserved.node).is_some_and(|sampled| sampled >= reserved.at + self.hold.settle);
-            let is_old = now - reserved.at >= self.hold.most;
+            let is_shown = |node: &String| sampled_at(node).is_some_and(|at| at >= reserved.at + self.hold.settle);
+            let is_seen = reserved.is_bound && reserved.nodes.iter().all(is_shown);
+            let is_old = now - reserved.at >= if reserved.is_bound { self.hold.most } else { AWAITED };
             is_seen.then_some(Release::Seen).or(is_old.then_some(Release::Expired))
         };
         let ends: Vec<(String, Release)> =
@@ -250,11 +290,13 @@ impl Ledger {
         }
         let mut loads: HashMap<String, InFlight> =
             nodes.filter_map(|node| Some((node.to_owned(), inner.sums.get(node)?.0))).collect();
-        if let Some(own) = inner.reserved.get(pod)
-            && let Some(load) = loads.get_mut(&own.node)
-        {
-            load.cpu_cores = (load.cpu_cores - own.usage.cpu_cores).max(0.0);
-            load.memory_bytes = (load.memory_bytes - own.usage.memory_bytes).max(0.0);
+        if let Some(own) = inner.reserved.get(pod) {
+            let share = own.share();
+            for node in &own.nodes {
+                let Some(load) = loads.get_mut(node) else { continue };
+                load.cpu_cores = (load.cpu_cores - share.cpu_cores).max(0.0);
+                load.memory_bytes = (load.memory_bytes - share.memory_bytes).max(0.0);
+            }
         }
         loads
     }
@@ -283,7 +325,7 @@ impl Ledger {
         // From +0: an empty sum of floats is -0, which reads odd.
         let sum = |of: fn(&InFlight) -> f64| inner.sums.values().fold(0.0, |all, (sum, _)| all + of(sum));
         Totals {
-            pods: inner.reserved.len(),
+            pods: inner.reserved.values().filter(|reserved| reserved.is_bound).count(),
             nodes: inner.sums.len(),
             cpu_cores: sum(|sum| sum.cpu_cores),
             memory_bytes: sum(|sum| sum.memory_bytes),
@@ -336,6 +378,34 @@ mod tests {
         assert_eq!(ledger.settle(NOW + 1, |_| Some(NOW + 59_999)), [(Release::Seen, 0), (Release::Expired, 0)]);
         assert_eq!(ledger.settle(NOW + 1, |_| Some(NOW + 60_000)), [(Release::Seen, 2), (Release::Expired, 0)]);
         assert_eq!((cores(&ledger, "n1"), ledger.totals()), (None, Totals::default()));
+    }
+
+    #[test]
+    fn an_answered_pod_is_awaited_on_its_best_candidates_until_it_is_bound_or_time_is_up() {
+        let ledger = Ledger::new(HOLD);
+        let usage = Usage { cpu_cores: 0.4, memory_bytes: 4.0 };
+        let best = || vec!["n1".to_owned(), "n2".to_owned()];
+        ledger.answered("a", best(), usage, NOW);
+        assert_eq!(cores(&ledger, "n1"), None, "no watch would ever release it");
+        tell(&ledger, Happened::Heard, None);
+        for uid in ["a", "a", "b"] {
+            ledger.answered(uid, best(), usage, NOW);
+        }
+        assert_eq!((cores(&ledger, "n1"), cores(&ledger, "n2")), (Some(0.4), Some(0.4)));
+        assert_eq!(ledger.in_flight(["n1"].into_iter(), "a")["n1"].cpu_cores, 0.2, "a pod is not its own neighbour");
+        // It went elsewhere, by what kube-scheduler found.
+        tell(&ledger, Happened::Is(pod("a", "n3")), None);
+        assert_eq!((cores(&ledger, "n1"), cores(&ledger, "n3")), (Some(0.2), Some(0.1)));
+        ledger.answered("a", best(), usage, NOW);
+        assert_eq!(cores(&ledger, "n1"), Some(0.2), "what is bound is awaited no more");
+        // A list names bound pods only.
+        tell(&ledger, Happened::ListBegins, None);
+        tell(&ledger, Happened::Is(pod("a", "n3")), None);
+        tell(&ledger, Happened::ListEnds, None);
+        assert_eq!((cores(&ledger, "n1"), cores(&ledger, "n3")), (Some(0.2), Some(0.1)));
+        assert_eq!(ledger.settle(NOW + 29_999, |_| None)[1], (Release::Expired, 0));
+        assert_eq!(ledger.settle(NOW + 30_000, |_| None)[1], (Release::Expired, 1));
+        assert_eq!((cores(&ledger, "n1"), ledger.totals().pods), (None, 1));
     }
 
     #[test]

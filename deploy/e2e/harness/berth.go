@@ -85,6 +85,8 @@ var quick = []string{
 	"BERTH_PROMETHEUS_SCRAPE_INTERVAL=1m", "BERTH_PROMETHEUS_RATE_WINDOW=2m",
 	"BERTH_PROMETHEUS_RETRIES=0", "BERTH_PROMETHEUS_TIMEOUT=5s",
 	"BERTH_SERVING_EVERY=5s", "BERTH_SERVING_WARM=6h",
+	// Tests of what is chosen share their machine with compilers; it stays below kube-scheduler's limit of 200 ms.
+	"BERTH_EXTENDER_DEADLINE=150ms",
 }
 
 func (c *ControlPlane) berthArguments(berth *Berth, options BerthOptions) ([]string, error) {
@@ -143,6 +145,16 @@ func (b *Berth) JSON(t testing.TB, path string, into any) {
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
+}
+
+// Text is what a path answers.
+func (b *Berth) Text(t testing.TB, path string) string {
+	t.Helper()
+	body, err := Fetch(b.client, b.URL+path)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return string(body)
 }
 
 // Metrics is its /metrics.

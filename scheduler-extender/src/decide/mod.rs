@@ -84,6 +84,8 @@ impl Decider {
             Course::Act => match self.in_time(&decision, ask, names, &rules, began).await {
                 Ok(worked) => {
                     let points = worked.points.clone();
+                    let now = chrono::Utc::now().timestamp_millis();
+                    self.ledger.answered(&decision.uid, best(names, &points), worked.scores.expected, now);
                     self.keep(decision, ask, worked, began);
                     Prioritized { points, neutral: None }
                 }
@@ -257,6 +259,15 @@ impl Decider {
         quarantine(&mut points, is_critical);
         Ok(Worked { scores, in_flight, totals, points })
     }
+}
+
+/// The candidates with the most points, one of which kube-scheduler will most likely take; none where all are equal.
+fn best(names: &[String], points: &[u8]) -> Vec<String> {
+    let most = points.iter().max();
+    if points.iter().min() == most {
+        return Vec::new();
+    }
+    names.iter().zip(points).filter(|(_, points)| Some(*points) == most).map(|(name, _)| name.clone()).collect()
 }
 
 /// A request whose pod could be read.

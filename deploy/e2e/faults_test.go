@@ -1,0 +1,237 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"berth/e2e/harness"
+)
+
+// Group 3: whatever is broken, all pods are bound. Each case breaks one thing, sees that the extender says so (or, where it cannot,
+// that kube-scheduler does), binds a batch of pods, repairs the thing and waits until all is well by itself.
+
+// Alone, kube-scheduler puts a third of them on each of three nodes; with Berth a late answer or two may be neutral on a busy machine.
+const batch = 30
+
+var batchPods = harness.Pods{Workload: "cart", Count: batch, CPU: "100m", Memory: "64Mi"}
+
+// pace logs how fast a batch was bound, beside kube-scheduler alone.
+func pace(t *testing.T, alone, with harness.Placement) {
+	t.Helper()
+	t.Logf("%.0f pods a second, and %.0f alone; wait P99 %.0f ms, and %.0f ms alone", with.PerSecond(), alone.PerSecond(),
+		with.Quantile(0.99).Seconds()*1000, alone.Quantile(0.99).Seconds()*1000)
+}
+
+// Faults of the extender's process and of the wire, which only kube-scheduler can tell.
+func TestFaultsOfTheExtender(t *testing.T) {
+	scene := stage(t, 0.93, 0.25, 0.30)
+	alone, _ := burst(t, "", batchPods)
+	berth := scene.berth(t, active)
+	direct := plane.StartScheduler(t, harness.SchedulerOptions{Extender: berth.URL, Name: "direct"})
+	influence := func(t *testing.T) {
+		t.Helper()
+		// Failed calls of a minute ago may have it in fallback, whose end is awaited.
+		waitState(t, berth, "healthy", "")
+		with, _ := create(t, batchPods)
+		if with.ByNode["node-000"] > batch/6 {
+			t.Errorf("%d pods are on the hot node: the extender has no influence again", with.ByNode["node-000"])
+		}
+	}
+	influence(t)
+	for _, fault := range []struct {
+		name   string
+		inject func()
+		repair func(t *testing.T)
+	}{
+		{"killed", berth.Kill, func(t *testing.T) { berth.Start(t); berth.WaitReady(t) }},
+		{"hung", func() { berth.Signal(syscall.SIGSTOP) }, func(t *testing.T) { berth.Signal(syscall.SIGCONT); berth.WaitReady(t) }},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			seen := len(failures(t, direct))
+			fault.inject()
+			with, _ := create(t, batchPods)
+			pace(t, alone, with)
+			if len(failures(t, direct)) == seen {
+				t.Error("kube-scheduler does not say that the extender failed")
+			}
+			fault.repair(t)
+			influence(t)
+		})
+	}
+	direct.Stop()
+	faultsOfTheWire(t, berth, alone, influence)
+}
+
+// What kube-scheduler logs of a prioritize call that failed, from verbosity 5 on; it has no metric for it.
+const failedExtender = "Failed to run extender's priority function"
+
+// failures are what kube-scheduler has logged of such calls.
+func failures(t *testing.T, scheduler *harness.Scheduler) []string {
+	t.Helper()
+	text, err := os.ReadFile(scheduler.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, failedExtender) {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
+func faultsOfTheWire(t *testing.T, berth *harness.Berth, alone harness.Placement, influence func(*testing.T)) {
+	through := plane.Through(berth.URL)
+	wire := plane.OpenWire(t, through)
+	scheduler := plane.StartScheduler(t, harness.SchedulerOptions{Extender: wire.URL, Name: "wired"})
+	say := func(status int, body string) func() {
+		return func() {
+			wire.Answer(func(response http.ResponseWriter, _ *http.Request) {
+				response.WriteHeader(status)
+				_, _ = response.Write([]byte(body))
+			})
+		}
+	}
+	for _, fault := range []struct {
+		name   string
+		inject func()
+	}{
+		{"garbage", say(http.StatusOK, "\x00\xff{]")},
+		{"500", say(http.StatusInternalServerError, "out of order")},
+		{"the certificate has expired", func() { wire.Present(t, plane.Authority, time.Now().Add(-time.Hour)) }},
+		{"slower than the time limit", func() {
+			wire.Answer(func(response http.ResponseWriter, request *http.Request) { <-request.Context().Done() })
+		}},
+	} {
+		t.Run(strings.ReplaceAll(fault.name, " ", "-"), func(t *testing.T) {
+			seen := len(failures(t, scheduler))
+			fault.inject()
+			with, _ := create(t, batchPods)
+			pace(t, alone, with)
+			if len(failures(t, scheduler)) == seen {
+				t.Error("kube-scheduler does not say that the extender failed")
+			}
+			wire.Answer(through)
+			wire.Present(t, plane.Authority, harness.Tomorrow())
+			influence(t)
+		})
+	}
+}
+
+// Faults of what the extender stands on, which it tells itself.
+func TestFaultsBehindTheExtender(t *testing.T) {
+	scene := stage(t, 0.93, 0.25, 0.30)
+	alone, _ := burst(t, "", batchPods)
+	// Stale after seconds instead of minutes, and healthy again as soon.
+	rules := active + "\n[guard]\nrecover_after = \"1s\"\n"
+	berth := scene.berth(t, rules, "--stale-after", "10s")
+	plane.StartScheduler(t, harness.SchedulerOptions{Extender: berth.URL})
+	for _, fault := range []struct {
+		name, reason   string
+		inject, repair func(t *testing.T)
+	}{
+		{"prometheus stopped", "stale_data",
+			func(*testing.T) { scene.monitoring.Stop() },
+			func(t *testing.T) { must(t, scene.monitoring.Resume()) }},
+		{"prometheus returns NaN", "stale_data",
+			func(*testing.T) { scene.monitoring.Exporters(harness.NotANumber) },
+			func(*testing.T) { scene.monitoring.Exporters(harness.Honest) }},
+		{"the exporters are silent", "stale_data",
+			func(*testing.T) { scene.monitoring.Exporters(harness.Silent) },
+			func(*testing.T) { scene.monitoring.Exporters(harness.Honest) }},
+	} {
+		t.Run(strings.ReplaceAll(fault.name, " ", "-"), func(t *testing.T) {
+			fault.inject(t)
+			waitState(t, berth, "fallback", fault.reason)
+			with, _ := create(t, batchPods)
+			pace(t, alone, with)
+			fault.repair(t)
+			waitState(t, berth, "healthy", "")
+			again, _ := create(t, batchPods)
+			if again.ByNode["node-000"] > batch/6 {
+				t.Errorf("%d pods are on the hot node after recovery", again.ByNode["node-000"])
+			}
+		})
+	}
+	t.Run("the API watch is cut", func(t *testing.T) {
+		must(t, plane.RestartAPIServer(func() {}))
+		with, _ := create(t, batchPods)
+		pace(t, alone, with)
+		if with.ByNode["node-000"] > batch/6 {
+			t.Errorf("%d pods are on the hot node", with.ByNode["node-000"])
+		}
+	})
+}
+
+// History that ended an hour ago is no news of now.
+func TestFaultStaleByAnHour(t *testing.T) {
+	levels := []float64{0.93, 0.25, 0.30}
+	past := harness.History{Span: history, Age: time.Hour}
+	scene := open(t, harness.Nodes("node", len(levels), 8, 32*gigabyte), levels, past, nil)
+	alone, _ := burst(t, "", batchPods)
+	berth := plane.StartBerth(t, harness.BerthOptions{
+		Prometheus: scene.monitoring.URL, Rules: active + "\n[guard]\nrecover_after = \"1s\"\n", NotReady: true,
+	})
+	// No node of now is known at all.
+	waitState(t, berth, "fallback", "no_data")
+	with, _ := burst(t, berth.URL, batchPods)
+	pace(t, alone, with)
+	scene.monitoring.Exporters(harness.Honest)
+	waitState(t, berth, "healthy", "")
+}
+
+// No model, and a damaged one.
+func TestFaultsOfModels(t *testing.T) {
+	scene := stage(t, 0.93, 0.25, 0.30)
+	alone, _ := burst(t, "", batchPods)
+	for _, fault := range []struct {
+		name   string
+		damage func(t *testing.T, root string)
+	}{
+		{"missing", func(t *testing.T, root string) { must(t, os.RemoveAll(root+"/tracking")) }},
+		{"corrupt", func(t *testing.T, root string) {
+			for _, file := range harness.ModelFiles(t, root, "/model/") {
+				if strings.HasSuffix(file, ".ubj") || strings.HasSuffix(file, ".bin") || strings.HasSuffix(file, ".safetensors") {
+					must(t, os.WriteFile(file, []byte("damaged"), 0o644))
+				}
+			}
+		}},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			root := harness.Models(t)
+			fault.damage(t, root)
+			berth := plane.StartBerth(t, harness.BerthOptions{
+				Prometheus: scene.monitoring.URL, Rules: active + "\n[guard]\nrecover_after = \"1s\"\n", Root: root, NotReady: true,
+				Arguments: []string{"--reload-every", "1s"},
+			})
+			waitState(t, berth, "fallback", "no_models")
+			with, _ := burst(t, berth.URL, batchPods)
+			pace(t, alone, with)
+			must(t, os.RemoveAll(root+"/tracking"))
+			must(t, os.CopyFS(root+"/tracking", os.DirFS(harness.Models(t)+"/tracking")))
+			waitState(t, berth, "healthy", "")
+		})
+	}
+}
+
+// waitState waits until the extender shows a state and its reason.
+func waitState(t *testing.T, berth *harness.Berth, state, reason string) {
+	t.Helper()
+	berth.Within(t, patience, fmt.Sprintf("the state is `%s`, for `%s`", state, reason), func(metrics harness.Metrics) bool {
+		is := metrics.Sum("berth_scheduler_extender_state", `state="`+state+`"`) == 1
+		return is && (reason == "" || metrics.Sum("berth_scheduler_extender_reason", `reason="`+reason+`"`) == 1)
+	})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
