@@ -189,7 +189,7 @@ mod tests {
     const MINUTE: i64 = 60_000;
 
     fn limits(most: f64) -> Limits {
-        let span = |minutes| Span(Duration::from_secs(60 * minutes));
+        let span = |minutes: u64| Span(Duration::from_secs(60 * minutes));
         Limits { taint: true, most, after: span(2), recover: span(10), ..Limits::default() }
     }
 
