@@ -192,20 +192,18 @@ func TestFaultsOfModels(t *testing.T) {
 	alone, _ := burst(t, "", batchPods)
 	for _, fault := range []struct {
 		name   string
-		damage func(t *testing.T, root string)
+		damage func(t *testing.T, root string) (repair func())
 	}{
-		{"missing", func(t *testing.T, root string) { must(t, os.RemoveAll(root+"/tracking")) }},
-		{"corrupt", func(t *testing.T, root string) {
-			for _, file := range harness.ModelFiles(t, root, "/model/") {
-				if strings.HasSuffix(file, ".ubj") || strings.HasSuffix(file, ".bin") || strings.HasSuffix(file, ".safetensors") {
-					must(t, os.WriteFile(file, []byte("damaged"), 0o644))
-				}
-			}
+		{"missing", func(t *testing.T, root string) func() {
+			artifacts, aside := root+"/tracking/artifacts", root+"/aside"
+			must(t, os.Rename(artifacts, aside))
+			return func() { must(t, os.Rename(aside, artifacts)) }
 		}},
+		{"corrupt", damageModels},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
 			root := harness.Models(t)
-			fault.damage(t, root)
+			repair := fault.damage(t, root)
 			berth := plane.StartBerth(t, harness.BerthOptions{
 				Prometheus: scene.monitoring.URL, Rules: active + "\n[guard]\nrecover_after = \"1s\"\n", Root: root, NotReady: true,
 				Arguments: []string{"--reload-every", "1s"},
@@ -213,10 +211,29 @@ func TestFaultsOfModels(t *testing.T) {
 			waitState(t, berth, "fallback", "no_models")
 			with, _ := burst(t, berth.URL, batchPods)
 			pace(t, alone, with)
-			must(t, os.RemoveAll(root+"/tracking"))
-			must(t, os.CopyFS(root+"/tracking", os.DirFS(harness.Models(t)+"/tracking")))
+			repair()
 			waitState(t, berth, "healthy", "")
 		})
+	}
+}
+
+// damageModels overwrites the models' weights; `repair` puts them back.
+func damageModels(t *testing.T, root string) (repair func()) {
+	t.Helper()
+	whole := map[string][]byte{}
+	for _, file := range harness.ModelFiles(t, root, "/model/") {
+		if strings.HasSuffix(file, ".ubj") || strings.HasSuffix(file, ".bin") || strings.HasSuffix(file, ".safetensors") {
+			bytes, err := os.ReadFile(file)
+			must(t, err)
+			whole[file] = bytes
+			must(t, os.WriteFile(file, []byte("damaged"), 0o644))
+		}
+	}
+	return func() {
+		for file, bytes := range whole {
+			must(t, os.WriteFile(file+".next", bytes, 0o644))
+			must(t, os.Rename(file+".next", file))
+		}
 	}
 }
 
