@@ -68,7 +68,7 @@ func (c *ControlPlane) CreateNodes(t testing.TB, nodes []Node) {
 		_, err := api.Create(all, nodes[at].object(), metav1.CreateOptions{})
 		return err
 	})
-	Eventually(t, "all nodes are ready", 2*time.Minute, func() error {
+	Eventually(t, "all nodes are ready", 2*time.Minute+time.Duration(len(nodes))*50*time.Millisecond, func() error {
 		list, err := api.List(all, metav1.ListOptions{ResourceVersion: "0"})
 		if err != nil {
 			return err
