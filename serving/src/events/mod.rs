@@ -139,8 +139,8 @@ mod tests {
             assert_eq!(events.take_in(event("1", first)), None, "the same half again");
             let record = events.take_in(event("1", second)).expect("a pair");
             assert_eq!((record.id.as_str(), record.model.as_str(), record.version.as_str()), ("1", "m", "7"));
-            assert_eq!(record.inputs, json!({ "x": { "shape": [1], "data": [1.5] } }));
-            assert_eq!(record.outputs, json!({ "y": { "shape": [1], "data": [2.5] } }));
+            assert_eq!(record.inputs, json!({ "x": { "shape": [1], "data": [1.5] } }).into());
+            assert_eq!(record.outputs, json!({ "y": { "shape": [1], "data": [2.5] } }).into());
         }
         let text = metrics.text();
         for line in ["inference_events_total{outcome=\"paired\"} 4", "inference_events_total{outcome=\"repeated\"} 2"] {
