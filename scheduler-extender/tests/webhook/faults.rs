@@ -143,7 +143,7 @@ async fn broken_rules_are_refused_and_the_old_ones_stay() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_canary_moves_the_stated_share_of_workloads() {
     let scorer = FakeScorer::start(10).await;
-    let rules = format!("percent = 30.0\n{}", active("").replace("active", "canary"));
+    let rules = format!("percent = 30.0\n{}", active("latency = \"10s\"\n").replace("active", "canary"));
     let mut extender = Extender::start(&rules, &["--scoring", &scorer.url, "--deadline", "5s"]).await;
     extender.ready().await;
     let mut moved = 0;

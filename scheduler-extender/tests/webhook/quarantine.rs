@@ -14,10 +14,11 @@ async fn a_critical_node_is_tainted_when_the_rules_say_so_and_freed_when_they_no
     let (scorer, api) = (FakeScorer::start(10).await, FakeApi::start(10).await);
     api.taint("node-3", json!({ "key": "theirs", "effect": "NoSchedule" }));
     scorer.critical.lock().expect("a lock").push(3);
-    let folder = tempfile::tempdir().expect("temporary folder");
-    let kubeconfig = api.kubeconfig(folder.path()).to_string_lossy().into_owned();
+    // Of both processes.
+    let shared = tempfile::tempdir().expect("temporary folder");
+    let kubeconfig = api.kubeconfig(shared.path()).to_string_lossy().into_owned();
     let arguments = ["--scoring", &scorer.url, "--kubeconfig", &kubeconfig];
-    let mut extender = Extender::start_in(folder, "", &arguments).await;
+    let mut extender = Extender::start("", &arguments).await;
     extender.ready().await;
     // It has looked, and by default it does nothing.
     extender
@@ -33,9 +34,8 @@ async fn a_critical_node_is_tainted_when_the_rules_say_so_and_freed_when_they_no
     assert!(told, "there is no event on the node");
 
     // Another process takes up what this one left, and frees the node since its rules say nothing.
-    let folder = tempfile::tempdir().expect("temporary folder");
     drop(extender);
-    let mut extender = Extender::start_in(folder, "", &arguments).await;
+    let mut extender = Extender::start("", &arguments).await;
     extender.wait("it frees", async |_| keys(&api, "node-3") == ["theirs"]).await;
     extender.ready().await;
 }

@@ -133,12 +133,13 @@ impl Mean {
 }
 
 /// The 97.5 % quantile of Student's t: the expansion around the normal quantile (Abramowitz and Stegun, 26.7.5), which is right
-/// to two decimals from four degrees of freedom on; below, those of the tables.
+/// to two decimals from five degrees of freedom on; below, those of the tables.
 fn student(degrees: f64) -> f64 {
     match degrees {
         d if d < 2.0 => 12.706,
         d if d < 3.0 => 4.303,
         d if d < 4.0 => 3.182,
+        d if d < 5.0 => 2.776,
         d => {
             let power = |exponent| Z.powi(exponent);
             let first = (power(3) + Z) / 4.0;
