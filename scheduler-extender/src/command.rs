@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serving::http::tls::TlsArgs;
 use serving::nodes::KeepArgs;
 use serving::registry::ModelName;
+use serving::settings::model_folder;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -92,7 +93,7 @@ struct RunArgs {
     #[command(flatten)]
     http: HttpArgs,
     /// A model from a folder instead of the registry; may be given for several
-    #[arg(long = "model", value_name = "NAME=DIR", value_parser = folder)]
+    #[arg(long = "model", value_name = "NAME=DIR", value_parser = model_folder)]
     folders: Vec<(ModelName, PathBuf)>,
 }
 
@@ -136,12 +137,6 @@ struct ReportArgs {
     days: Option<usize>,
     #[command(flatten)]
     of: ServerOf,
-}
-
-fn folder(text: &str) -> Result<(ModelName, PathBuf), String> {
-    let (name, folder) = text.split_once('=').ok_or("want NAME=DIR")?;
-    let model = ModelName::TRAINED.into_iter().find(|model| model.as_str() == name);
-    Ok((model.ok_or_else(|| format!("`{name}` is no trained model"))?, PathBuf::from(folder)))
 }
 
 fn pod_name(text: &str) -> Result<(String, String), String> {

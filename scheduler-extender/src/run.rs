@@ -21,6 +21,7 @@ use serving::http::tls::{Tls, TlsArgs};
 use serving::journal::Journal;
 use serving::nodes::KeepArgs;
 use serving::registry::ModelName;
+use serving::settings::read_token;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -237,13 +238,6 @@ async fn end_of(ended: &mut Option<Ended>) -> Result<anyhow::Result<()>, oneshot
         Some(ended) => ended.await,
         None => std::future::pending().await,
     }
-}
-
-fn read_token(path: &std::path::Path) -> anyhow::Result<String> {
-    let text = runtime::files::read_text(path)?;
-    let token = text.trim();
-    anyhow::ensure!(!token.is_empty(), WrongUse(format!("token file `{}` is empty", path.display())));
-    Ok(token.to_owned())
 }
 
 /// Looks at state, reservations and waiting decisions for as long as the process lives.

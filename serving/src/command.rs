@@ -6,7 +6,7 @@ use crate::registry::{ModelName, Origin};
 use crate::rollout::RolloutArgs;
 use crate::rollout::command::RolloutCommand;
 use crate::server::Setup;
-use crate::settings::ServerArgs;
+use crate::settings::{ServerArgs, model_folder, read_token};
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use collector::prometheus::{PrometheusArgs, Source};
 use runtime::http::HttpArgs;
@@ -76,14 +76,8 @@ struct RunArgs {
     #[command(flatten)]
     http: HttpArgs,
     /// A model from a folder instead of the registry; may be given for several
-    #[arg(long = "model", value_name = "NAME=DIR", value_parser = folder)]
+    #[arg(long = "model", value_name = "NAME=DIR", value_parser = model_folder)]
     folders: Vec<(ModelName, PathBuf)>,
-}
-
-fn folder(text: &str) -> Result<(ModelName, PathBuf), String> {
-    let (name, folder) = text.split_once('=').ok_or("want NAME=DIR")?;
-    let model = ModelName::TRAINED.into_iter().find(|model| model.as_str() == name);
-    Ok((model.ok_or_else(|| format!("`{name}` is no trained model"))?, PathBuf::from(folder)))
 }
 
 /// Reads the command line; ends the process on `--help` and on wrong use.
@@ -147,13 +141,6 @@ fn answer(
             Setup { shadow, limits, server, tls, nodes, redis, source, store: Store::new(store.data), origins, token };
         setup.serve(async { runtime::shutdown::requested().await.unwrap_or(()) }).await
     })
-}
-
-fn read_token(path: &std::path::Path) -> anyhow::Result<String> {
-    let text = runtime::files::read_text(path)?;
-    let token = text.trim();
-    anyhow::ensure!(!token.is_empty(), WrongUse(format!("token file `{}` is empty", path.display())));
-    Ok(token.to_owned())
 }
 
 fn origins(

@@ -61,6 +61,12 @@ pub struct Embedded {
     stop: watch::Sender<bool>,
 }
 
+impl Shared {
+    fn rules(&self, weights: PartWeights) -> ScoreRules {
+        ScoreRules { weights, stale_after: self.stale_after }
+    }
+}
+
 impl Embedded {
     /// Begins to load models and to read history. `ended` resolves when that has come to an end, which it does by itself only when it
     /// fails for good.
@@ -141,7 +147,7 @@ impl Embedded {
         // Work for the processor: it leaves the threads that answer others. A panic ends there.
         let work = tokio::task::spawn_blocking(move || {
             let _place = place;
-            let rules = ScoreRules { weights, stale_after: shared.stale_after };
+            let rules = shared.rules(weights);
             score(&request, &shared.fresh.view(), &registry, None, &rules, shared.fresh.now())
         });
         work.await.map_err(|_| ScoringError::Panicked)
@@ -149,8 +155,7 @@ impl Embedded {
 
     pub(super) fn condition(&self) -> Condition {
         let (view, now) = (self.shared.fresh.view(), self.shared.fresh.now());
-        let rules = ScoreRules { weights: PartWeights::DESIGN, stale_after: self.shared.stale_after };
-        let limit = rules.limit(&view);
+        let limit = self.shared.rules(PartWeights::DESIGN).limit(&view);
         let (mut models, mut lacking) = (BTreeMap::new(), Vec::new());
         if let Some(registry) = self.shared.registry.get() {
             for (name, slot) in registry.slots() {
@@ -173,7 +178,7 @@ impl Embedded {
 
     pub(super) fn critical_nodes(&self) -> (BTreeSet<String>, usize) {
         let (view, now) = (self.shared.fresh.view(), self.shared.fresh.now());
-        let limit = ScoreRules { weights: PartWeights::DESIGN, stale_after: self.shared.stale_after }.limit(&view);
+        let limit = self.shared.rules(PartWeights::DESIGN).limit(&view);
         let is_critical = |node: &NodeView| {
             now - node.sampled_at <= limit
                 && node.anomaly.as_ref().is_some_and(|anomaly| anomaly.severity == Some(Severity::Critical))

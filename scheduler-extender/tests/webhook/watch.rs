@@ -182,7 +182,9 @@ async fn a_pod_that_was_placed_by_a_score_carries_it_at_a_bounded_rate() {
     world.extender.wait("it is put into words", async |it| it.get(words).await["details"].is_array()).await;
     let page = page.send().await.expect("an answer").text().await.expect("text");
     assert!(
-        page.contains("<h1>shop/web-0</h1>") && page.contains("node-9 ←") && page.contains("is as good as its number"),
+        page.contains("<h1>shop/web-0</h1>")
+            && page.contains("node-9 ←")
+            && page.contains("&quot;node-9&quot; is as good as its number"),
         "{page}"
     );
     let bad: Value = world.extender.get("/explain/shop/web-0?format=pdf").await;
