@@ -7,7 +7,7 @@ use crate::slot::{Dropped, Slot};
 use crate::windows::{ClusterContext, ClusterWindows, Incident, NodeWindows, Passed};
 use cluster::{NodeName, NodeSample, grid_floor};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Rows of all nodes at one grid time.
@@ -88,6 +88,44 @@ impl OnlineFeatures {
         for (node, windows) in &mut self.nodes {
             if windows.row(t, &context, &mut row)? {
                 rows.nodes.push(node.clone());
+                rows.values.extend_from_slice(&row);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The rows of grid time `t` as they would be with `newest` taken in, where everything before the slot that ends at `t` is closed.
+    /// Nothing changes here: each node is tried on a copy that is gone before the next one, so that a second set of windows never exists.
+    ///
+    /// # Errors
+    /// When rows of `t` or of a later time were given already.
+    pub fn rows_with(&self, t: i64, newest: &BTreeMap<NodeName, Vec<NodeSample>>) -> Result<GridRows, Passed> {
+        let t = grid_floor(t, GRID_STEP_MS);
+        if let Some(now) = self.clock.filter(|now| *now >= t) {
+            return Err(Passed { wanted: t, now });
+        }
+        let unheard = NodeWindows::new(Arc::clone(&self.rules));
+        let names: BTreeSet<&NodeName> = self.nodes.keys().chain(newest.keys()).collect();
+        let of = |name: &NodeName| {
+            let samples = newest.get(name).map_or(&[][..], Vec::as_slice);
+            (self.nodes.get(name).unwrap_or(&unheard), samples)
+        };
+        let slots: Vec<Slot> = names
+            .iter()
+            .map(|name| {
+                let (windows, samples) = of(name);
+                windows.slot_with(t, samples)
+            })
+            .collect();
+        let context = self.cluster.clone().push(slots.iter());
+        let mut rows = GridRows { ts: t, ..GridRows::default() };
+        let mut row = vec![f32::NAN; catalogue::len()];
+        for name in names {
+            let (windows, samples) = of(name);
+            let mut tried = windows.clone();
+            samples.iter().for_each(|sample| tried.push(sample));
+            if tried.row(t, &context, &mut row)? {
+                rows.nodes.push(name.clone());
                 rows.values.extend_from_slice(&row);
             }
         }

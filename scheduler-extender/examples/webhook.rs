@@ -76,7 +76,7 @@ async fn main() -> anyhow::Result<()> {
     if cli.json {
         println!(
             "{}",
-            json!({ "nodes": cli.nodes, "pods": cli.pods, "p50_ms": p50, "p99_ms": p99, "max_ms": most, "neutral": neutral })
+            json!({ "nodes": cli.nodes, "pods": cli.pods, "warm": cli.warm, "p50_ms": p50, "p99_ms": p99, "max_ms": most, "neutral": neutral })
         );
     } else {
         println!(

@@ -16,7 +16,7 @@ use runtime::telemetry::TelemetryArgs;
 use runtime::{ConfigFile, WrongUse};
 use serde::Deserialize;
 use serving::http::tls::TlsArgs;
-use serving::nodes::KeepArgs;
+use serving::nodes::{KeepArgs, RedisArgs};
 use serving::registry::ModelName;
 use serving::settings::model_folder;
 use std::ffi::OsString;
@@ -88,6 +88,8 @@ struct RunArgs {
     cluster: ClusterArgs,
     #[command(flatten)]
     nodes: KeepArgs,
+    #[command(flatten)]
+    redis: RedisArgs,
     #[command(flatten)]
     prometheus: PrometheusArgs,
     #[command(flatten)]
@@ -216,6 +218,7 @@ fn settled(
         limits,
         cluster,
         nodes,
+        redis: config.resolve("serving.redis", &args.redis, inner)?,
         http: source.http.clone(),
         source,
         store: Store::new(store.data),

@@ -5,12 +5,13 @@
 //! - [`scoring`]: scores, here or of a `serving` elsewhere. [`spread`]: scores to points. [`reject`]: the filter.
 //! - [`rules`]: what may change while the process runs. [`rollout`]: whose pods are in. [`health`]: whether scores may be trusted.
 //! - [`kubernetes`]: watches. [`ledger`]: load on its way to nodes.
-//! - [`decision`], [`memory`], [`record`]: what was decided, how it turned out, and how it is kept. [`explain`], [`shadow`], [`history`], [`notes`]:
+//! - [`decision`], [`memory`], [`record`]: what was decided, how it turned out, and how it is kept. [`explain`], [`shadow`], [`history`], [`notes`], [`announce`]:
 //!   how people hear of it. [`doctor`]: what may be wrong around it. [`quarantine`]: taints, by explicit
 //!   rule.
 //!
 //! No feature formula and no model format is known here.
 
+pub mod announce;
 pub mod command;
 pub mod decide;
 pub mod decision;

@@ -92,15 +92,7 @@ impl Memory {
         while inner.entries.len() > MOST || inner.order.len() > 2 * MOST {
             self.forget_oldest(&mut inner);
         }
-        let mut place = 0;
-        while inner.briefs > MOST_BRIEFS && place < inner.order.len() {
-            let (key, id) = inner.order[place].clone();
-            if let Some(entry) = inner.entries.get_mut(&key).filter(|entry| entry.decision.id == id) {
-                let freed = self.write(entry);
-                inner.briefs -= freed;
-            }
-            place += 1;
-        }
+        while inner.briefs > MOST_BRIEFS && self.write_oldest(&mut inner) {}
     }
 
     fn forget_oldest(&self, inner: &mut Inner) {
@@ -163,13 +155,18 @@ impl Memory {
     /// Writes down what has waited long enough for its pod to be bound.
     pub fn sweep(&self, now: i64) {
         let mut inner = self.inner();
-        let inner = &mut *inner;
         while inner.waiting.front().is_some_and(|(ts, ..)| now - ts >= self.wait) {
-            let Some((_, key, id)) = inner.waiting.pop_front() else { break };
-            if let Some(entry) = inner.entries.get_mut(&key).filter(|entry| entry.decision.id == id) {
-                inner.briefs -= self.write(entry);
-            }
+            self.write_oldest(&mut inner);
         }
+    }
+
+    /// Writes down the one that has waited longest, bound or not. Returns whether any waits.
+    fn write_oldest(&self, inner: &mut Inner) -> bool {
+        let Some((_, key, id)) = inner.waiting.pop_front() else { return false };
+        if let Some(entry) = inner.entries.get_mut(&key).filter(|entry| entry.decision.id == id) {
+            inner.briefs -= self.write(entry);
+        }
+        true
     }
 
     /// The newest decision on a pod.

@@ -2,7 +2,7 @@
 //! sees what it was about.
 
 use crate::decision::Decision;
-use crate::kubernetes::Api;
+use crate::kubernetes::{Api, Event};
 use crate::metrics::Metrics;
 use serde_json::json;
 use std::sync::Arc;
@@ -74,16 +74,22 @@ async fn note(api: &Api, decision: &Decision) -> anyhow::Result<()> {
     );
     let change = json!({ "metadata": { "annotations": { ANNOTATION: text } } });
     api.patch(&format!("/api/v1/namespaces/{namespace}/pods/{pod}"), &change).await?;
-    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    let event = json!({
-        "apiVersion": "v1", "kind": "Event",
-        "metadata": { "generateName": format!("{pod}.berth-"), "namespace": namespace },
-        "involvedObject": { "apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": pod, "uid": decision.uid },
-        "reason": "ScoredByBerth", "type": "Normal",
-        "message": format!("Scored {} candidates: {} has {} of 10 points, the best was {best}; decision {}", decision.candidates, bound.node, points.unwrap_or_default(), decision.id),
-        "source": { "component": "berth-scheduler-extender" },
-        "firstTimestamp": now, "lastTimestamp": now, "count": 1,
-    });
-    api.create(&format!("/api/v1/namespaces/{namespace}/events"), &event).await?;
+    let message = format!(
+        "Scored {} candidates: {} has {} of 10 points, the best was {best}; decision {}",
+        decision.candidates,
+        bound.node,
+        points.unwrap_or_default(),
+        decision.id
+    );
+    let told = Event {
+        kind: "Pod",
+        namespace,
+        name: pod,
+        uid: &decision.uid,
+        reason: "ScoredByBerth",
+        is_warning: false,
+        message: &message,
+    };
+    api.tell(&told).await?;
     Ok(())
 }

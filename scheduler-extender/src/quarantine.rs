@@ -2,7 +2,7 @@
 //! they have been well for a while. The taint is ours by its key; whoever else taints a node is left alone.
 
 use crate::decide::Decider;
-use crate::kubernetes::Api;
+use crate::kubernetes::{Api, Event};
 use crate::rules::Quarantine as Limits;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -161,21 +161,21 @@ async fn apply(api: &Api, change: &Change, limits: &Limits) -> anyhow::Result<()
         "spec": { "taints": taints },
     });
     api.patch(&path, &patch).await?;
-    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let message = if change.taint {
         format!("A critical anomaly has stood for {}: taint {KEY}={ANOMALY}:{}", limits.after, limits.effect.as_str())
     } else {
         format!("Taint {KEY} taken away")
     };
-    let event = json!({
-        "apiVersion": "v1", "kind": "Event",
-        "metadata": { "generateName": format!("{}.berth-", change.node), "namespace": "default" },
-        "involvedObject": { "apiVersion": "v1", "kind": "Node", "name": change.node },
-        "reason": "QuarantineByBerth", "type": if change.taint { "Warning" } else { "Normal" }, "message": message,
-        "source": { "component": "berth-scheduler-extender" },
-        "firstTimestamp": now, "lastTimestamp": now, "count": 1,
-    });
-    if let Err(error) = api.create("/api/v1/namespaces/default/events", &event).await {
+    let told = Event {
+        kind: "Node",
+        namespace: "",
+        name: &change.node,
+        uid: "",
+        reason: "QuarantineByBerth",
+        is_warning: change.taint,
+        message: &message,
+    };
+    if let Err(error) = api.tell(&told).await {
         tracing::debug!(error = format!("{error:#}"), "no event on the quarantine");
     }
     Ok(())

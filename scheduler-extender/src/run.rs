@@ -1,5 +1,6 @@
 //! The process: everything put together, started, kept going, and ended in good order.
 
+use crate::announce;
 use crate::decide::Decider;
 use crate::health::{Health, Signs};
 use crate::http::{App, router};
@@ -19,7 +20,7 @@ use runtime::http::HttpArgs;
 use serving::http::listen::{ConnectionLimits, Listening};
 use serving::http::tls::{Tls, TlsArgs};
 use serving::journal::Journal;
-use serving::nodes::KeepArgs;
+use serving::nodes::{KeepArgs, RedisArgs};
 use serving::registry::ModelName;
 use serving::settings::read_token;
 use std::path::PathBuf;
@@ -56,6 +57,8 @@ pub struct Setup {
     pub cluster: ClusterArgs,
     /// How nodes are kept.
     pub nodes: KeepArgs,
+    /// What replicas share what one of them fetched by.
+    pub redis: RedisArgs,
     /// Where samples come from.
     pub source: Source,
     /// How to reach a `serving` elsewhere.
@@ -97,7 +100,7 @@ impl Setup {
             scoring: Arc::clone(&scoring),
             book: Arc::clone(&book),
             ledger: Arc::clone(&ledger),
-            health,
+            health: Arc::clone(&health),
             memory: Arc::clone(&memory),
             metrics: Arc::clone(&metrics),
             deadline: self.limits.deadline.0,
@@ -132,6 +135,9 @@ impl Setup {
             tasks.spawn(write(api.clone(), waiting, self.cluster.notes_a_second, Arc::clone(&metrics)));
             tasks.spawn(follow_pods(api.clone(), Arc::clone(&decider), notes));
             tasks.spawn(quarantine::keep(api.clone(), Arc::clone(&decider)));
+            if let Some(pod) = self.cluster.own_pod() {
+                tasks.spawn(announce::keep(api.clone(), pod, Arc::clone(&book), health));
+            }
             tasks.spawn(follow_nodes(api, Arc::clone(&ledger)));
         }
         tracing::info!(address = %listener.local_addr()?, mode = book.rules().mode.as_str(), scoring = %self.server.scoring, "answering");
@@ -214,6 +220,7 @@ impl Setup {
                     folders: self.folders.clone(),
                     reload_every: self.server.reload_every.0,
                     nodes: self.nodes.clone(),
+                    redis: self.redis.client()?,
                     source: self.source.clone(),
                     stale_after: self.server.stale_after.millis(),
                 };

@@ -1,5 +1,6 @@
 //! What is settled at the start; what may change while the process runs is in the [rules file](crate::rules).
 
+use crate::announce::OwnPod;
 use clap::{Args, ValueEnum};
 use runtime::WrongUse;
 use runtime::settings::Span;
@@ -133,6 +134,15 @@ pub struct ClusterArgs {
     /// Annotations and events on pods, a second
     #[arg(long, env = "BERTH_EXTENDER_NOTES_A_SECOND", default_value_t = 2, value_name = "COUNT")]
     pub notes_a_second: u32,
+    /// Name of the pod that this process runs in, from the downward API: events on rules and state are written to it
+    #[arg(long, env = "POD_NAME", requires = "pod_namespace", value_name = "NAME")]
+    pub pod_name: Option<String>,
+    /// Its namespace
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
+    pub pod_namespace: Option<String>,
+    /// Its UID
+    #[arg(long, env = "POD_UID", default_value = "", value_name = "UID")]
+    pub pod_uid: String,
 }
 
 /// Whether a cluster is followed.
@@ -182,6 +192,12 @@ impl LimitArgs {
 }
 
 impl ClusterArgs {
+    /// The pod that this process runs in, where it is told.
+    pub fn own_pod(&self) -> Option<OwnPod> {
+        let (name, namespace) = self.pod_name.clone().zip(self.pod_namespace.clone())?;
+        Some(OwnPod { namespace, name, uid: self.pod_uid.clone() })
+    }
+
     /// Checks the values.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ cache=${BERTH_CACHE:-$HOME/.cache/berth}
 seconds=${SECONDS_EACH:-60}
 target=${CARGO_TARGET_DIR:-target}/debug
 [ -f "$data/tracking/berth.db" ] || { echo "no registered models below \`$data\`: run \`make cycle\` first" >&2; exit 1; }
-cargo build --quiet --workspace --bins --example load >&2
+cargo build --quiet --workspace --bins --example load --example growth >&2
 work=$(mktemp -d)
 server=
 stop() { [ -z "$server" ] || { kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; server=; }; }
@@ -44,7 +44,7 @@ print("| {} | {} | {} | {:.2f} | {:.2f} | {:.2f} | {:.0f} | {} |".format(
     name, got["rows"], rate, got["p50_ms"], got["p99_ms"], got["max_ms"], got["per_second"], got["failed"]))' "$name"
 }
 
-for nodes in 500 5000; do
+for nodes in 500 1500 5000; do
   mkdir -p "$work/$nodes"
   cp -r "$data/tracking" "$work/$nodes/"
   "$target/collector" --data "$work/$nodes" synthesize --nodes "$nodes" --days $((nodes > 500 ? 2 : 8)) --step 5m --seed 5 \
@@ -54,6 +54,7 @@ echo "| what | rows or nodes | requests/s | P50 ms | P99 ms | longest ms | answe
 echo "|---|---|---|---|---|---|---|---|"
 start "$target/serving" --data "$work/500" run --listen "127.0.0.1:$port" --models load-predictor,placement-agent,anomaly-detector
 alone="$ready ms to ready, $(resident) MiB"
+growth="0=$(resident)"
 stop
 start "$target/serving" --data "$work/500" run --listen "127.0.0.1:$port"
 models="load-predictor anomaly-detector"
@@ -65,9 +66,21 @@ for model in $models; do row "Berth: $model" --ask "$model" --rows 1 --rate 500 
 row "Berth: combined" --ask combined --rows 500 --rate 500 --seconds "$seconds"
 five="$(resident) MiB"
 stop
-start "$target/serving" --data "$work/5000" run --listen "127.0.0.1:$port"
+# settled NODES: what a server takes once it has read the history of so many nodes and what that took has been given back.
+settled() {
+  start "$target/serving" --data "$work/$1" run --listen "127.0.0.1:$port"
+  until curl -s "$url/metrics" | grep -q 'refreshes_total{outcome="ok"} [2-9]'; do sleep 0.5; done
+  growth="$growth $1=$(resident)"
+}
+settled 500
+stop
+settled 1500
+stop
+settled 5000
 row "Berth: score" --ask score --rows 5000 --seconds 5 --connections 1
-refresh=$(curl -s "$url/metrics" | awk '/features_duration_seconds_sum/ { sum = $2 } /features_duration_seconds_count/ { n = $2 } END { printf "%.2f", sum / n }')
+# mean NAME: of a histogram of the server.
+mean() { curl -s "$url/metrics" | awk -v name="$1" 'index($1, name "_sum") { sum = $2 } index($1, name "_count") { n = $2 } END { printf "%.2f", sum / n }'; }
+refresh="features $(mean features_duration_seconds) s, forecasts and readings $(mean view_duration_seconds) s"
 most="$(resident) MiB"
 stop
 artifact=$(dirname "$(find "$data/tracking/artifacts" -name heads.json | head -n 1)")
@@ -87,4 +100,8 @@ peer "onnxruntime"
 echo
 echo "- Three models without nodes: $alone. KServe's server with one of them: $kserve; FastAPI with onnxruntime: $onnx."
 echo "- With nodes from tables, after the load: $five at 500 nodes (a week of history), $most at 5,000 (two days)."
-echo "- Features of 5,000 nodes at a refresh: $refresh s."
+echo "- A refresh of 5,000 nodes: $refresh."
+# shellcheck disable=SC2086
+"$target/examples/growth" docs/images/serving-memory.svg $growth >&2
+echo
+echo "![Memory by nodes, idle](images/serving-memory.svg)"

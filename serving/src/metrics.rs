@@ -35,6 +35,7 @@ pub struct Metrics {
     refreshes: Family<Label, Counter>,
     nodes: Gauge,
     features_seconds: Histogram,
+    view_seconds: Histogram,
     logged: Counter,
     log_dropped: Family<Label, Counter>,
     shadow_comparisons: Family<Label, Gauge>,
@@ -69,6 +70,7 @@ impl Default for Metrics {
             refreshes: Family::default(),
             nodes: Gauge::default(),
             features_seconds: durations(),
+            view_seconds: durations(),
             logged: Counter::default(),
             log_dropped: Family::default(),
             shadow_comparisons: Family::default(),
@@ -97,6 +99,11 @@ impl Default for Metrics {
             "features_duration_seconds",
             "Time to make the feature rows of all nodes",
             metrics.features_seconds.clone(),
+        );
+        registry.register(
+            "view_duration_seconds",
+            "Time to forecast and judge all nodes from their feature rows",
+            metrics.view_seconds.clone(),
         );
         registry.register("predictions_logged", "Records written to the prediction log", metrics.logged.clone());
         registry.register(
@@ -182,8 +189,9 @@ impl Metrics {
         self.refusals.get_or_create(&[("model", model.as_str())]).inc();
     }
 
-    /// A round over so many nodes.
-    pub fn refreshed(&self, nodes: usize) {
+    /// A round over so many nodes; to forecast and judge them took so long.
+    pub fn refreshed(&self, nodes: usize, took: Duration) {
+        self.view_seconds.observe(took.as_secs_f64());
         self.refreshes.get_or_create(&[("outcome", "ok")]).inc();
         self.nodes.set(nodes as i64);
     }

@@ -80,19 +80,21 @@ impl SlidingFeatures {
             (0..GRID_STEP_MS).contains(&shift),
             "rows that end at {end} ms were asked for after later ones"
         );
-        let mut windows = self.settled.clone();
-        for (node, samples) in &self.recent {
+        let moved = |samples: &Vec<NodeSample>| {
             let within = samples.iter().filter(|sample| sample.ts >= self.grid + shift && sample.ts < end);
-            for sample in within {
-                windows.push(node, &NodeSample { ts: sample.ts - shift, ..*sample });
-            }
-        }
-        let rows = windows.rows(self.grid + GRID_STEP_MS)?;
+            within.map(|sample| NodeSample { ts: sample.ts - shift, ..*sample }).collect()
+        };
+        let newest: BTreeMap<NodeName, Vec<NodeSample>> =
+            self.recent.iter().map(|(node, samples)| (node.clone(), moved(samples))).collect();
+        let rows = self.settled.rows_with(self.grid + GRID_STEP_MS, &newest)?;
         Ok(GridRows { ts: end, ..rows })
     }
 
-    /// Closes the slots that end at or before `to`.
-    pub(super) fn settle(&mut self, to: i64) -> anyhow::Result<()> {
+    /// Closes the slots that end at or before `to`: samples before it come in no more.
+    ///
+    /// # Errors
+    /// When a later one was closed already.
+    pub fn settle(&mut self, to: i64) -> anyhow::Result<()> {
         let to = grid_floor(to, GRID_STEP_MS);
         if to <= self.grid {
             return Ok(());

@@ -362,6 +362,10 @@ impl NodeWindows {
         }
         self.open = Some(open);
         self.take_pending(open);
+        // History comes by whole pieces, what is live by single samples: the room for a piece is not needed again.
+        if self.pending.is_empty() {
+            self.pending = VecDeque::new();
+        }
     }
 
     /// Takes in the samples that waited for the slot stamped `open`.
@@ -397,6 +401,18 @@ impl NodeWindows {
     pub(crate) fn slot_at(&mut self, t: i64) -> Slot {
         self.advance(t);
         if self.open == Some(t + GRID_STEP_MS) { self.last } else { Slot::EMPTY }
+    }
+
+    /// The slot stamped `t` as it would be with `samples` taken in, where everything before it is closed. Nothing changes.
+    pub(crate) fn slot_with(&self, t: i64, samples: &[NodeSample]) -> Slot {
+        if self.open.is_some_and(|open| open != t) {
+            return if self.open == Some(t + GRID_STEP_MS) { self.last } else { Slot::EMPTY };
+        }
+        let mut builder = self.builder.clone();
+        for sample in self.pending.iter().chain(samples).filter(|sample| SlotBuilder::stamp(sample.ts) == t) {
+            builder.add(sample.ts, |metric| sample.get(metric));
+        }
+        if self.open.is_none() && !builder.has_samples() { Slot::EMPTY } else { builder.close(&self.rules) }
     }
 
     /// Stamp of the slot that takes in samples; `None` before the first one.

@@ -2,16 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Room beyond `keep` before the values move to the front again: one move of `keep` values per 256 steps.
-const SLACK: usize = 256;
+/// Room beyond `keep` before the values move to the front again: one move of `keep` values per 32 steps. More would
+/// move less and weigh more: a node has two dozen series.
+const SLACK: usize = 32;
 
 /// The newest `keep` values, oldest first. A series that has not begun yet is full of NaN, so that "never seen" and
 /// "long absent" are the same state.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(try_from = "Kept", into = "Kept")]
 pub(crate) struct Recent {
     values: Vec<f32>,
     keep: usize,
+}
+
+impl Clone for Recent {
+    /// With its room: a copy is there to be pushed to, which would move all of it otherwise.
+    fn clone(&self) -> Self {
+        let mut values = Vec::with_capacity(self.keep + SLACK);
+        values.extend_from_slice(&self.values);
+        Self { values, keep: self.keep }
+    }
 }
 
 impl Recent {

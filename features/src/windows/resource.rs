@@ -78,7 +78,7 @@ impl ResourceWindows {
             sums: Default::default(),
             squares: Default::default(),
             lines: Default::default(),
-            sorted: Default::default(),
+            sorted: LONG.map(|place| Sorted::of(WINDOWS[place].0)),
             peak: RollingMax::default(),
             step_sums: Default::default(),
             rises: RollingSum::default(),

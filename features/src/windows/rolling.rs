@@ -100,6 +100,11 @@ pub(crate) struct Sorted {
 }
 
 impl Sorted {
+    /// Of a window of so many slots: its room is made once.
+    pub(crate) fn of(slots: usize) -> Self {
+        Self { values: Vec::with_capacity(slots) }
+    }
+
     #[inline]
     pub(crate) fn step(&mut self, enters: f32, leaves: f32) {
         match (enters.is_nan(), leaves.is_nan()) {

@@ -23,27 +23,19 @@ impl Decider {
         self.metrics.decided(decision.mode, None);
         decision.took = began.elapsed();
         let Ok(pod) = ask.pod.clone() else { return };
-        let (this, names) = (Arc::clone(self), ask.candidates.names.clone());
+        let this = Arc::clone(self);
         let Ok(place) = Arc::clone(&self.watched).try_acquire_owned() else {
-            return self.keep_of(decision, &Asked { pod: &pod }, &names, worked);
+            return self.keep_of(decision, &Asked { pod: &pod }, worked);
         };
         tokio::spawn(async move {
-            this.keep_of(decision, &Asked { pod: &pod }, &names, worked);
+            this.keep_of(decision, &Asked { pod: &pod }, worked);
             drop(place);
         });
     }
 
-    pub(super) fn keep_of(self: &Arc<Self>, mut decision: Decision, ask: &Asked<'_>, names: &[String], worked: Worked) {
-        let mut order: Vec<usize> = (0..names.len()).collect();
-        let rank = |place: &usize| {
-            let is_critical = worked.scores.nodes[*place].severity == Some(Severity::Critical);
-            let total = worked.totals[*place].filter(|_| !is_critical);
-            (total.unwrap_or(f64::NEG_INFINITY), worked.points[*place])
-        };
-        order.sort_by(|left, right| {
-            let ((left, left_points), (right, right_points)) = (rank(left), rank(right));
-            right.total_cmp(&left).then(right_points.cmp(&left_points))
-        });
+    pub(super) fn keep_of(self: &Arc<Self>, mut decision: Decision, ask: &Asked<'_>, worked: Worked) {
+        let names = &worked.request.nodes;
+        let order = order(&worked);
         let line = |place: &usize| {
             let node = &worked.scores.nodes[*place];
             Line {
@@ -52,7 +44,7 @@ impl Decider {
                 parts: node.parts,
                 uncertainty: node.uncertainty,
                 points: worked.points[*place],
-                in_flight_cores: worked.in_flight.get(&names[*place]).map_or(0.0, |flight| flight.cpu_cores),
+                in_flight_cores: worked.request.in_flight.get(&names[*place]).map_or(0.0, |flight| flight.cpu_cores),
             }
         };
         decision.best = order.iter().take(BEST).map(line).collect();
@@ -71,8 +63,8 @@ impl Decider {
         self.memory.decided(decision);
         if self.may_detail() {
             let nodes = sample(&order).map(|place| names[place].clone()).collect();
-            let request =
-                ScoreRequest { pods: vec![pod_ask(ask.pod)], nodes, in_flight: worked.in_flight, explain: Some(true) };
+            let in_flight = worked.request.in_flight.clone();
+            let request = ScoreRequest { pods: vec![pod_ask(ask.pod)], nodes, in_flight, explain: Some(true) };
             let (this, weights) = (Arc::clone(self), self.book.rules().weights);
             tokio::spawn(async move {
                 match this.scoring.explain(request, weights).await {
@@ -91,6 +83,20 @@ impl Decider {
         *allowance = Some((since, left.saturating_sub(1)));
         left > 0
     }
+}
+
+/// The places of the candidates, the best first; a node about to fail comes last, as nothing is known of it.
+fn order(worked: &Worked) -> Vec<usize> {
+    let rank = |place: usize| {
+        let is_critical = worked.scores.nodes[place].severity == Some(Severity::Critical);
+        let total = worked.totals[place].filter(|_| !is_critical);
+        (total.unwrap_or(f64::NEG_INFINITY), worked.points[place], place)
+    };
+    let mut ranks: Vec<(f64, u8, usize)> = (0..worked.totals.len()).map(rank).collect();
+    ranks.sort_unstable_by(|left, right| {
+        right.0.total_cmp(&left.0).then(right.1.cmp(&left.1)).then(left.2.cmp(&right.2))
+    });
+    ranks.into_iter().map(|(.., place)| place).collect()
 }
 
 /// The best, and others at even distances.

@@ -16,8 +16,8 @@ use crate::scoring::{Scores, Scoring, ScoringError, pod_ask};
 use crate::spread::{Scored, points, quarantine};
 use crate::wire::Ask;
 use models::anomaly::Severity;
-use serving::score::{InFlight, ScoreRequest};
-use std::collections::{BTreeMap, HashMap};
+use serving::score::ScoreRequest;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -59,8 +59,9 @@ pub struct Prioritized {
 
 /// What is worked out for a decision.
 struct Worked {
+    /// What was asked: the candidates, and the load on its way to them.
+    request: Arc<ScoreRequest>,
     scores: Scores,
-    in_flight: HashMap<String, InFlight>,
     /// Of each candidate; `None` where nothing is known.
     totals: Vec<Option<f64>>,
     points: Vec<u8>,
@@ -78,7 +79,7 @@ impl Decider {
                 neutral(reason)
             }
             Course::Watch(reason) => {
-                self.watch(decision, ask, names.clone(), rules, reason, began);
+                self.watch(decision, ask, rules, reason, began);
                 neutral(reason)
             }
             Course::Act => match self.in_time(&decision, ask, names, &rules, began).await {
@@ -148,7 +149,6 @@ impl Decider {
         self: &Arc<Self>,
         mut decision: Decision,
         ask: &Ask<'_>,
-        names: Vec<String>,
         rules: Arc<Rules>,
         reason: Neutral,
         began: Instant,
@@ -162,20 +162,20 @@ impl Decider {
             self.metrics.unscored();
             return self.memory.decided(decision);
         };
-        let (this, pod) = (Arc::clone(self), pod.clone());
+        let (this, pod, names) = (Arc::clone(self), pod.clone(), ask.candidates.names.clone());
         tokio::spawn(async move {
             let ask = Asked { pod: &pod };
             let place = Arc::clone(&this.gate).acquire_owned().await;
             let began = Instant::now();
             let worked = match place {
                 Ok(place) => {
-                    tokio::time::timeout(this.deadline, this.work(&decision, &ask, &names, &rules, place)).await
+                    tokio::time::timeout(this.deadline, this.work(&decision, &ask, names, &rules, place)).await
                 }
                 Err(_) => return this.memory.decided(decision),
             };
             this.went(&worked, began);
             match worked {
-                Ok(Ok(worked)) => this.keep_of(decision, &ask, &names, worked),
+                Ok(Ok(worked)) => this.keep_of(decision, &ask, worked),
                 // Told by the state; the answer had been given.
                 _ => this.memory.decided(decision),
             }
@@ -197,7 +197,7 @@ impl Decider {
         let asked = Asked { pod };
         let worked = tokio::time::timeout(left, async {
             let place = Arc::clone(&self.gate).acquire_owned().await.map_err(|_| Neutral::Failed)?;
-            self.work(decision, &asked, names, rules, place).await
+            self.work(decision, &asked, names.to_vec(), rules, place).await
         });
         let worked = worked.await;
         self.went(&worked, began);
@@ -218,7 +218,7 @@ impl Decider {
         &self,
         decision: &Decision,
         ask: &Asked<'_>,
-        names: &[String],
+        names: Vec<String>,
         rules: &Rules,
         place: OwnedSemaphorePermit,
     ) -> Result<Worked, Neutral> {
@@ -226,14 +226,10 @@ impl Decider {
             return Err(Neutral::NothingKnown);
         }
         let in_flight = self.ledger.in_flight(names.iter().map(String::as_str), &decision.uid);
-        let request = ScoreRequest {
-            pods: vec![pod_ask(ask.pod)],
-            nodes: names.to_vec(),
-            in_flight: in_flight.clone(),
-            explain: Some(false),
-        };
+        let request =
+            Arc::new(ScoreRequest { pods: vec![pod_ask(ask.pod)], nodes: names, in_flight, explain: Some(false) });
         let began = Instant::now();
-        let scored = self.scoring.score(request, rules.weights, place).await;
+        let scored = self.scoring.score(&request, rules.weights, place).await;
         self.metrics.scored(began.elapsed());
         let scores = match scored {
             Ok(scores) => scores,
@@ -257,7 +253,7 @@ impl Decider {
         scored.iter_mut().enumerate().filter(|(place, _)| is_critical(*place)).for_each(|(_, scored)| *scored = None);
         let mut points = points(&scored, &rules.spread, decision.id.as_u128());
         quarantine(&mut points, is_critical);
-        Ok(Worked { scores, in_flight, totals, points })
+        Ok(Worked { request, scores, totals, points })
     }
 }
 

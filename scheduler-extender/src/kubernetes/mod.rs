@@ -1,9 +1,11 @@
 //! The Kubernetes API: who we are to it, watches that come back by themselves, and the objects.
 
 mod connect;
+mod event;
 mod objects;
 mod watch;
 
 pub use connect::{Api, KubeError};
+pub use event::Event;
 pub use objects::{Condition, Container, Metadata, Node, Owner, Pod, PodSpec, PodStatus, Quantity, Resources};
 pub use watch::{Happened, Resource, watch};

@@ -11,7 +11,7 @@ use features::cluster_state::Amount;
 use models::anomaly::Severity;
 use serde_json::Value;
 use serving::metrics::Metrics;
-use serving::nodes::{Feed, Fresh, KeepArgs, NodeView, Tables, keep};
+use serving::nodes::{Feed, Fresh, KeepArgs, NodeView, Shared as SharedFeed, Tables, keep};
 use serving::registry::{ModelName, Origin, Registry};
 use serving::score::{ScoreAnswer, ScoreRequest, ScoreRules, score};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +40,8 @@ pub struct EmbeddedSetup {
     pub reload_every: Duration,
     /// How nodes are kept.
     pub nodes: KeepArgs,
+    /// What replicas share what one of them fetched by.
+    pub redis: Option<redis::Client>,
     /// Where samples come from.
     pub source: Source,
     /// The age from which on samples are stale, milliseconds.
@@ -108,7 +110,7 @@ impl Embedded {
 
     pub(super) async fn score(
         &self,
-        request: ScoreRequest,
+        request: Arc<ScoreRequest>,
         weights: PartWeights,
         place: OwnedSemaphorePermit,
     ) -> Result<Scores, ScoringError> {
@@ -131,14 +133,18 @@ impl Embedded {
         })
     }
 
-    pub(super) async fn explain(&self, request: ScoreRequest, weights: PartWeights) -> Result<Value, ScoringError> {
+    pub(super) async fn explain(
+        &self,
+        request: Arc<ScoreRequest>,
+        weights: PartWeights,
+    ) -> Result<Value, ScoringError> {
         let answer = self.answer(request, weights, None).await?;
         Ok(serde_json::to_value(&answer).unwrap_or_default())
     }
 
     async fn answer(
         &self,
-        request: ScoreRequest,
+        request: Arc<ScoreRequest>,
         weights: PartWeights,
         place: Option<OwnedSemaphorePermit>,
     ) -> Result<ScoreAnswer, ScoringError> {
@@ -224,10 +230,13 @@ async fn work(setup: EmbeddedSetup, shared: Arc<Shared>, stopped: watch::Receive
             registry.refresh().await;
         }
     };
-    let feed = match &setup.source.args.prometheus {
+    let mut feed = match &setup.source.args.prometheus {
         Some(_) => Feed::prometheus(&setup.source)?,
         None => Feed::Tables(Tables::new(setup.store.clone())),
     };
+    if let Some(client) = setup.redis.clone() {
+        feed.share(SharedFeed::new(client, &feed.describe(), setup.nodes.every.0, Arc::clone(&shared.metrics)));
+    }
     // Not the file of a `serving` on the same data root.
     let snapshot = setup.store.root().join("scheduler-extender/windows.snapshot");
     let keeping =

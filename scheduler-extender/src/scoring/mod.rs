@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serving::score::{MOST, PodAsk, ScoreRequest};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// What is known of a candidate.
@@ -133,17 +134,17 @@ impl Scoring {
     /// When nothing answers, or something else than scores.
     pub async fn score(
         &self,
-        request: ScoreRequest,
+        request: &Arc<ScoreRequest>,
         weights: PartWeights,
         place: OwnedSemaphorePermit,
     ) -> Result<Scores, ScoringError> {
         let wanted = request.nodes.len();
         let scores = match self {
-            Self::Embedded(embedded) => embedded.score(request, weights, place).await?,
+            Self::Embedded(embedded) => embedded.score(Arc::clone(request), weights, place).await?,
             Self::Remote(remote) => {
                 // Dropping the future ends the request.
                 let _place = place;
-                remote.score(&request).await?
+                remote.score(request).await?
             }
         };
         let got = scores.nodes.len();
@@ -157,7 +158,7 @@ impl Scoring {
     pub async fn explain(&self, mut request: ScoreRequest, weights: PartWeights) -> Result<Value, ScoringError> {
         request.explain = Some(true);
         match self {
-            Self::Embedded(embedded) => embedded.explain(request, weights).await,
+            Self::Embedded(embedded) => embedded.explain(Arc::new(request), weights).await,
             Self::Remote(remote) => remote.ask(&request).await,
         }
     }

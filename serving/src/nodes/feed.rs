@@ -110,6 +110,12 @@ impl<'a> Feed<'a> {
         }
     }
 
+    /// Where a piece of history that begins at `start` should end: so much is held at once. Tables are read by whole days.
+    pub fn piece_end(&self, start: i64) -> i64 {
+        let length = if matches!(self, Self::Tables(_)) { DAY_MS } else { HOUR_MS };
+        start - start.rem_euclid(length) + length
+    }
+
     /// The samples of `times`; `step` is their distance where it can be chosen.
     pub async fn samples(&mut self, times: &Range<i64>, step: i64) -> anyhow::Result<Samples> {
         match self {

@@ -11,6 +11,7 @@ use cluster::{DAY_MS, HOUR_MS, MINUTE_MS, NodeMetric, NodeName, NodeSample, grid
 use detection::watch::SlidingFeatures;
 use features::cluster_state::{Amount, NodeFacts};
 use features::{FeatureSettings, GRID_STEP_MS, GridRows};
+use indexmap::IndexMap;
 use runtime::WrongUse;
 use runtime::settings::Span;
 use serde::{Deserialize, Serialize};
@@ -56,8 +57,6 @@ impl KeepArgs {
     }
 }
 
-/// History is read in pieces of this length.
-const PIECE: i64 = 6 * HOUR_MS;
 /// The agent reads the mean of so much CPU.
 const RECENT: i64 = 15 * MINUTE_MS;
 /// Pods are asked for this often: their usage is taken every five minutes.
@@ -95,11 +94,13 @@ pub async fn keep(
         let round = async {
             let kept = match &mut keeper {
                 Some(kept) => kept,
-                None => keeper.insert(Keeper::warm(&mut feed, args, snapshot, fresh).await?),
+                None => keeper.insert(Keeper::begin(&feed, args, snapshot, fresh).await?),
             };
+            kept.warm(&mut feed, args).await?;
             kept.round(&mut feed, args, metrics).await?;
+            let began = Instant::now();
             let view = block_in_place(|| kept.view(registry))?;
-            metrics.refreshed(view.nodes.len());
+            metrics.refreshed(view.nodes.len(), began.elapsed());
             fresh.put(view);
             if let Some(rollout) = beside {
                 block_in_place(|| rollout.take_in(&fresh.view(), |challengers| kept.view(challengers)));
@@ -129,7 +130,7 @@ pub async fn keep(
         }
     }
     block_in_place(|| {
-        keeper.inspect(|kept| kept.save(&feed, snapshot));
+        keeper.filter(|kept| kept.is_warm).inspect(|kept| kept.save(&feed, snapshot));
         beside.inspect(|rollout| rollout.save());
     });
     Ok(())
@@ -151,6 +152,8 @@ struct Keeper {
     workloads: Arc<Workloads>,
     /// The first moment that was not taken in.
     next: i64,
+    /// History has been read.
+    is_warm: bool,
     pods_until: i64,
     step: i64,
     /// The coarsest distance of samples, which the windows' rules follow from.
@@ -159,46 +162,56 @@ struct Keeper {
 }
 
 impl Keeper {
-    /// Reads history up to now.
-    async fn warm(feed: &mut Feed<'_>, args: &KeepArgs, snapshot: &Path, fresh: &Fresh) -> anyhow::Result<Self> {
+    /// Goes on from a snapshot, or knows nothing yet.
+    async fn begin(feed: &Feed<'_>, args: &KeepArgs, snapshot: &Path, fresh: &Fresh) -> anyhow::Result<Self> {
         let now = feed.now().await?;
         if feed.is_fixed() {
             fresh.fix(now);
         }
-        let every = args.every.millis();
-        let step = feed.step(every)?;
+        let step = feed.step(args.every.millis())?;
         // A slot has to have a share of the samples that come in it, at the coarsest distance that they come in.
         let coarsest = if matches!(feed, Feed::Tables(_)) { step } else { step.max(args.warm_step.millis()) };
         let rules = FeatureSettings::default().rules(coarsest)?;
-        let end = if feed.is_fixed() { now } else { grid_floor(now, every) };
+        let end = if feed.is_fixed() { now } else { grid_floor(now, args.every.millis()) };
         let from = grid_floor(end - args.warm.millis().max(HOUR_MS), GRID_STEP_MS);
         let mut kept = Self {
             sliding: SlidingFeatures::new(rules, from),
             recent: BTreeMap::new(),
             workloads: Arc::default(),
             next: from,
+            is_warm: false,
             pods_until: 0,
             step,
             coarsest,
             rows: Arc::default(),
         };
         if !feed.is_fixed() && kept.resume(feed, snapshot, from) {
+            kept.is_warm = true;
             return Ok(kept);
         }
         for (node, incidents) in feed.incidents(from)? {
             kept.sliding.push_incidents(&NodeName::new(node), incidents);
         }
         tracing::info!(source = feed.describe(), from, end, "reading history");
-        // The coarse history ends on the grid, so that its last slot is not half of one kind and half of another.
-        let coarse = grid_floor(end - GRID_STEP_MS, GRID_STEP_MS);
-        for start in (from..coarse).step_by(PIECE as usize) {
-            let piece = start..(start + PIECE).min(coarse);
-            let samples = feed.samples(&piece, args.warm_step.millis()).await?;
-            kept.take_in(&samples);
-            kept.next = piece.end;
-            block_in_place(|| kept.sliding.ending_at(piece.end))?;
-        }
         Ok(kept)
+    }
+
+    /// Reads history up to now, piece by piece: where one cannot be had, the next try goes on from there.
+    async fn warm(&mut self, feed: &mut Feed<'_>, args: &KeepArgs) -> anyhow::Result<()> {
+        if self.is_warm {
+            return Ok(());
+        }
+        // It ends on the grid, so that its last slot is not half of one kind and half of another.
+        let end = grid_floor(feed.now().await? - GRID_STEP_MS, GRID_STEP_MS);
+        while self.next < end {
+            let piece = self.next..feed.piece_end(self.next).min(end);
+            let samples = feed.samples(&piece, args.warm_step.millis()).await?;
+            self.take_in(&samples);
+            self.next = piece.end;
+            block_in_place(|| self.sliding.settle(piece.end))?;
+        }
+        self.is_warm = true;
+        Ok(())
     }
 
     /// Goes on from a snapshot, if there is one that is of use.
@@ -239,7 +252,7 @@ impl Keeper {
         if until > self.next {
             let mut start = self.next;
             while start < until {
-                let piece = start..until.min(start + PIECE);
+                let piece = start..feed.piece_end(start).min(until);
                 let samples = feed.samples(&piece, every).await?;
                 self.take_in(&samples);
                 start = piece.end;
@@ -283,7 +296,7 @@ impl Keeper {
         };
         let hour = (self.next / HOUR_MS) as usize;
         let mut pods = self.workloads.by_node(hour);
-        let mut nodes = BTreeMap::new();
+        let mut nodes = IndexMap::with_capacity(self.recent.len());
         for (name, recent) in &self.recent {
             let Some(newest) = &recent.newest else { continue };
             let row = self.rows.nodes.binary_search(name).ok();

@@ -4,6 +4,7 @@ use super::{NodePods, Workloads};
 use crate::registry::ModelName;
 use cluster::NodeName;
 use features::cluster_state::{ClusterFacts, NodeFacts};
+use indexmap::IndexMap;
 use models::anomaly::{AnomalyKind, Blame, Severity};
 use models::load::LoadForecast;
 use serde::Serialize;
@@ -47,8 +48,8 @@ pub struct ClusterView {
     pub at: i64,
     /// Distance of samples, milliseconds.
     pub step: i64,
-    /// By name.
-    pub nodes: BTreeMap<NodeName, NodeView>,
+    /// By name, in the order of names: candidates are looked up in it, which a tree would take most of a score's time for.
+    pub nodes: IndexMap<NodeName, NodeView>,
     /// What the agent reads of the cluster.
     pub cluster: ClusterFacts,
     /// What pods are expected to use.
@@ -91,7 +92,7 @@ impl Fresh {
 }
 
 /// What the agent reads of the cluster, from its nodes.
-pub(super) fn cluster_facts(nodes: &BTreeMap<NodeName, NodeView>, workloads: &Workloads, at: i64) -> ClusterFacts {
+pub(super) fn cluster_facts(nodes: &IndexMap<NodeName, NodeView>, workloads: &Workloads, at: i64) -> ClusterFacts {
     let (mut seen, mut cpu, mut squares, mut memory) = (0.0, 0.0, 0.0, 0.0);
     let (mut known, mut requested) = (0.0, 0.0);
     for node in nodes.values() {
