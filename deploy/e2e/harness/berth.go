@@ -17,10 +17,13 @@ type Berth struct {
 	// URL of its listener, and Address without the scheme.
 	URL, Address string
 	// Root is its data folder, with models of its own to damage.
-	Root   string
-	folder string
-	client *http.Client
-	start  func() (*Process, error)
+	Root        string
+	folder      string
+	client      *http.Client
+	program     string
+	flags       []string
+	environment []string
+	start       func() (*Process, error)
 }
 
 // BerthOptions say how the extender is started.
@@ -37,6 +40,8 @@ type BerthOptions struct {
 	Root string
 	// NotReady says that it is not waited for.
 	NotReady bool
+	// KnowsClients lets only clients with a certificate of the control plane's authority in.
+	KnowsClients bool
 }
 
 // StartBerth starts the extender with the account, the certificate and the cluster that it would have in production.
@@ -49,22 +54,15 @@ func (c *ControlPlane) StartBerth(t testing.TB, options BerthOptions) *Berth {
 		options.Root = Models(t)
 	}
 	berth := &Berth{Root: options.Root, folder: t.TempDir(), client: c.HTTPS()}
+	if options.KnowsClients {
+		berth.client = c.HTTPSAs(t, "operator")
+	}
 	berth.Rules(t, options.Rules)
-	arguments, err := c.berthArguments(berth, options)
-	if err != nil {
+	if err := c.settle(berth, options); err != nil {
 		t.Fatal(err)
 	}
-	program, err := berthProgram(c.Repository)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kubeconfig, err := c.TokenKubeconfig("berth", "berth-scheduler-extender")
-	if err != nil {
-		t.Fatal(err)
-	}
-	environment := append([]string{"KUBECONFIG=" + kubeconfig}, quick...)
 	berth.start = func() (*Process, error) {
-		return launch(berth.folder, options.Name, program, environment, arguments...)
+		return launch(berth.folder, options.Name, berth.program, berth.environment, berth.arguments("run", berth.flags...)...)
 	}
 	berth.Start(t)
 	t.Cleanup(func() {
@@ -89,26 +87,40 @@ var quick = []string{
 	"BERTH_EXTENDER_DEADLINE=150ms",
 }
 
-func (c *ControlPlane) berthArguments(berth *Berth, options BerthOptions) ([]string, error) {
+// settle fills in what the extender is started with.
+func (c *ControlPlane) settle(berth *Berth, options BerthOptions) error {
+	program, err := berthProgram(c.Repository)
+	if err != nil {
+		return err
+	}
+	kubeconfig, err := c.TokenKubeconfig("berth", "berth-scheduler-extender")
+	if err != nil {
+		return err
+	}
 	port, err := freePort()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	berth.Address = fmt.Sprintf("127.0.0.1:%d", port)
-	berth.URL = "https://" + berth.Address
 	serving, err := c.Authority.Issue("scheduler-extender", nil, Tomorrow())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	certificate, key, err := serving.Write(berth.folder, "serving")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	arguments := []string{
-		"--data", berth.Root, "run", "--listen", berth.Address, "--prometheus", options.Prometheus,
-		"--rules", berth.rules(), "--kill-file", berth.killFile(), "--tls-cert-file", certificate, "--tls-key-file", key,
+	berth.program, berth.environment = program, append([]string{"KUBECONFIG=" + kubeconfig}, quick...)
+	berth.Address = fmt.Sprintf("127.0.0.1:%d", port)
+	berth.URL = "https://" + berth.Address
+	berth.flags = []string{
+		"--listen", berth.Address, "--prometheus", options.Prometheus, "--rules", berth.rules(), "--kill-file", berth.killFile(),
+		"--tls-cert-file", certificate, "--tls-key-file", key,
 	}
-	return append(arguments, options.Arguments...), nil
+	if options.KnowsClients {
+		berth.flags = append(berth.flags, "--tls-client-ca-file", c.AuthorityFile())
+	}
+	berth.flags = append(berth.flags, options.Arguments...)
+	return nil
 }
 
 // Start starts it, at first or again, without waiting until it is ready.

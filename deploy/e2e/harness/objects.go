@@ -94,9 +94,11 @@ type Pods struct {
 	// Workload is the name of the Deployment, through a ReplicaSet as the controller would name it; without it pods are bare.
 	Workload string
 	Count    int
-	CPU      string
-	Memory   string
-	Labels   map[string]string
+	// First is the number that the first one's name ends with.
+	First  int
+	CPU    string
+	Memory string
+	Labels map[string]string
 	// Annotations of each pod.
 	Annotations map[string]string
 	// Edit changes the specification further.
@@ -148,7 +150,7 @@ func (p Pods) object(at int) *corev1.Pod {
 func (c *ControlPlane) CreatePods(t testing.TB, pods Pods) {
 	t.Helper()
 	each(t, pods.Count, func(at int) error {
-		_, err := c.Client.CoreV1().Pods(pods.Namespace).Create(context.Background(), pods.object(at), metav1.CreateOptions{})
+		_, err := c.Client.CoreV1().Pods(pods.Namespace).Create(context.Background(), pods.object(pods.First+at), metav1.CreateOptions{})
 		return err
 	})
 }
