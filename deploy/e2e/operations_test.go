@@ -52,6 +52,9 @@ func TestOperationsInstall(t *testing.T) {
 	stranger := plane.StartScheduler(t, harness.SchedulerOptions{Extender: berth.URL, Name: "stranger"})
 	create(t, pods)
 	again := berth.Metrics(t).Sum("berth_scheduler_extender_requests_total", `verb="prioritize"`)
+	if berth.Metrics(t).Sum("berth_scheduler_extender_tls_handshakes_failed_total") == 0 {
+		t.Error("the extender does not tell that somebody was not let in")
+	}
 	if failed := failures(t, stranger); again != asked || len(failed) == 0 {
 		t.Errorf("without a certificate %.0f calls came through, and kube-scheduler tells of %d that failed", again-asked, len(failed))
 	}
@@ -236,6 +239,10 @@ func checkRefusals(t *testing.T, on ramp, share []string) {
 		if broken != "mode = " {
 			on.rule(t, "mode = \"canary\"\npercent = 50.0\n", "canary", 50)
 		}
+	}
+	started := on.berth.Command(t, nil, "run", "--listen", "127.0.0.1:0", "--rules", on.berth.RulesFile())
+	if started.Code == 0 || !strings.Contains(started.Errors, "string values must be quoted") {
+		t.Errorf("a process that begins with such rules ends with %d: %s", started.Code, started.Errors)
 	}
 	reasons := on.reasons(t)
 	outside := is(reasons, "not_in_canary")

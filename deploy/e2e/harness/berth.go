@@ -89,7 +89,7 @@ var quick = []string{
 
 // settle fills in what the extender is started with.
 func (c *ControlPlane) settle(berth *Berth, options BerthOptions) error {
-	program, err := berthProgram(c.Repository)
+	program, err := c.Program("scheduler-extender")
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (c *ControlPlane) settle(berth *Berth, options BerthOptions) error {
 	berth.Address = fmt.Sprintf("127.0.0.1:%d", port)
 	berth.URL = "https://" + berth.Address
 	berth.flags = []string{
-		"--listen", berth.Address, "--prometheus", options.Prometheus, "--rules", berth.rules(), "--kill-file", berth.killFile(),
+		"--listen", berth.Address, "--prometheus", options.Prometheus, "--rules", berth.RulesFile(), "--kill-file", berth.killFile(),
 		"--tls-cert-file", certificate, "--tls-key-file", key,
 	}
 	if options.KnowsClients {
@@ -179,11 +179,11 @@ func (b *Berth) Metrics(t testing.TB) Metrics {
 func (b *Berth) Rules(t testing.TB, rules string) {
 	t.Helper()
 	// Written beside and renamed, as an operator's tools do it.
-	next := b.rules() + ".next"
+	next := b.RulesFile() + ".next"
 	if err := os.WriteFile(next, []byte(rules), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(next, b.rules()); err != nil {
+	if err := os.Rename(next, b.RulesFile()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -202,18 +202,20 @@ func (b *Berth) KillSwitch(t testing.TB, on bool) {
 	}
 }
 
-func (b *Berth) rules() string    { return filepath.Join(b.folder, "rules.toml") }
+// RulesFile is where its rules are.
+func (b *Berth) RulesFile() string { return filepath.Join(b.folder, "rules.toml") }
+
 func (b *Berth) killFile() string { return filepath.Join(b.folder, "kill") }
 
-// berthProgram is the extender as `make build` leaves it.
-func berthProgram(repository string) (string, error) {
+// Program is one of ours as `make build` leaves it; examples are below `examples/`.
+func (c *ControlPlane) Program(name string) (string, error) {
 	target := os.Getenv("CARGO_TARGET_DIR")
 	if target == "" {
-		target = filepath.Join(repository, "target")
+		target = filepath.Join(c.Repository, "target")
 	}
-	program := filepath.Join(target, "debug", "scheduler-extender")
+	program := filepath.Join(target, "debug", filepath.FromSlash(name))
 	if _, err := os.Stat(program); err != nil {
-		return "", fmt.Errorf("the extender is not built (%w): run `make build`", err)
+		return "", fmt.Errorf("`%s` is not built (%w): `make e2e` builds it", name, err)
 	}
 	return program, nil
 }

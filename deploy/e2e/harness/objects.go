@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -153,6 +154,33 @@ func (c *ControlPlane) CreatePods(t testing.TB, pods Pods) {
 		_, err := c.Client.CoreV1().Pods(pods.Namespace).Create(context.Background(), pods.object(pods.First+at), metav1.CreateOptions{})
 		return err
 	})
+}
+
+// CreateReplicaSet makes the owner of a workload's pods. Nothing acts on it; kube-scheduler spreads pods by its selector.
+func (c *ControlPlane) CreateReplicaSet(t testing.TB, pods Pods) {
+	t.Helper()
+	pod := pods.object(0)
+	labels := map[string]string{"app": pod.Labels["app"], "pod-template-hash": templateHash}
+	_, err := c.Client.AppsV1().ReplicaSets(pods.Namespace).Create(context.Background(), &appsv1.ReplicaSet{
+		ObjectMeta: metav1.ObjectMeta{Name: pod.OwnerReferences[0].Name, Namespace: pods.Namespace, Labels: labels},
+		Spec: appsv1.ReplicaSetSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod.Spec},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// CreatePod makes the one pod of number `at` and returns its name.
+func (c *ControlPlane) CreatePod(t testing.TB, pods Pods, at int) string {
+	t.Helper()
+	pod := pods.object(at)
+	if _, err := c.Client.CoreV1().Pods(pods.Namespace).Create(context.Background(), pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return pod.Name
 }
 
 // TestNamespace makes a namespace for the test; its pods go when the test ends.
