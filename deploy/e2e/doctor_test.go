@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,6 +81,16 @@ func TestOperationsDoctor(t *testing.T) {
 		{"no stanza", harness.Checkup{SchedulerConfig: plane.SchedulerConfig(t, harness.SchedulerOptions{})}, refused, "kube-scheduler", "failed", "0 extenders"},
 		{"no file of kube-scheduler", harness.Checkup{SchedulerConfig: broken + ".yaml"}, refused, "kube-scheduler", "failed", "rules.toml.yaml"},
 		{"no caData", trust(func(trust map[string]any) { delete(trust, "caData") }), refused, "kube-scheduler", "failed", "does not check the certificate"},
+		{"caData of another authority", trust(func(trust map[string]any) {
+			trust["caData"] = base64.StdEncoding.EncodeToString(stranger.PEM)
+		}), refused, "kube-scheduler", "failed", "not take this extender's certificate"},
+		{"no client certificate", trust(func(trust map[string]any) { delete(trust, "certFile") }), refused, "kube-scheduler", "failed", "no client certificate"},
+		{"an address that the certificate does not name", stanza(func(extender map[string]any) {
+			extender["urlPrefix"] = "https://berth.example:8443"
+		}), refused, "kube-scheduler", "failed", "berth.example"},
+		{"an address without TLS", stanza(func(extender map[string]any) {
+			extender["urlPrefix"] = strings.Replace(berth.URL, "https", "http", 1)
+		}), refused, "kube-scheduler", "failed", "the extender speaks TLS"},
 		{"httpTimeout below the deadline", stanza(func(extender map[string]any) { extender["httpTimeout"] = "100ms" }), refused, "kube-scheduler", "failed", "not above the deadline"},
 		{"not ignorable", stanza(func(extender map[string]any) { delete(extender, "ignorable") }), refused, "kube-scheduler", "failed", "every pod pending"},
 		{"whole nodes", stanza(func(extender map[string]any) { extender["nodeCacheCapable"] = false }), 0, "kube-scheduler", "warning", "whole nodes"},

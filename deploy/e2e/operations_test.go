@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,11 +34,16 @@ func certified(t *testing.T) func(config, extender map[string]any) {
 }
 
 // Install: with certificates on both sides and no rules but the defaults, pods are seen and left alone. Who shows no certificate is
-// not let in, and its pods are bound all the same.
+// let in to the probes alone, and a kube-scheduler without one binds its pods all the same.
 func TestOperationsInstall(t *testing.T) {
 	scene := stage(t, 0.93, 0.20, 0.30, 0.40)
 	berth := plane.StartBerth(t, harness.BerthOptions{Prometheus: scene.monitoring.URL, KnowsClients: true})
 	scheduler := plane.StartScheduler(t, harness.SchedulerOptions{Extender: berth.URL, Edit: certified(t)})
+	for path, open := range map[string]bool{"/readyz": true, "/healthz": true, "/metrics": true, "/v1/state": false, "/v1/shadow": false} {
+		if _, err := harness.Fetch(http.DefaultClient, berth.ProbeURL+path); (err == nil) != open {
+			t.Errorf("`%s` for a probe: %v", path, err)
+		}
+	}
 	pods := harness.Pods{Workload: "cart", Count: 20, CPU: "100m", Memory: "64Mi"}
 	create(t, pods)
 	metrics := berth.Metrics(t)
@@ -60,12 +66,14 @@ func TestOperationsInstall(t *testing.T) {
 	}
 }
 
-// Shadow: the report and the explanation on the command line, of the running process and of the table.
+// Shadow: the report and the explanation on the command line, of the running process, with a certificate to show, and of the table.
 func TestOperationsReportAndExplain(t *testing.T) {
 	scene := stage(t, 0.93, 0.20, 0.30, 0.40)
-	berth := scene.berth(t, "")
+	berth := plane.StartBerth(t, harness.BerthOptions{Prometheus: scene.monitoring.URL, KnowsClients: true})
 	const count = 20
-	_, bound := burst(t, berth.URL, harness.Pods{Workload: "cart", Count: count, CPU: "100m", Memory: "64Mi"})
+	scheduler := plane.StartScheduler(t, harness.SchedulerOptions{Extender: berth.URL, Edit: certified(t)})
+	_, bound := create(t, harness.Pods{Workload: "cart", Count: count, CPU: "100m", Memory: "64Mi"})
+	scheduler.Stop()
 	authority := plane.AuthorityFile()
 	harness.Eventually(t, "the report knows all pods", patience, func() error {
 		said := berth.Ask(t, authority, "report")

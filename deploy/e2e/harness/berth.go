@@ -16,6 +16,8 @@ type Berth struct {
 	*Process
 	// URL of its listener, and Address without the scheme.
 	URL, Address string
+	// ProbeURL is where probes are answered to clients without a certificate.
+	ProbeURL string
 	// Root is its data folder, with models of its own to damage.
 	Root        string
 	folder      string
@@ -40,7 +42,7 @@ type BerthOptions struct {
 	Root string
 	// NotReady says that it is not waited for.
 	NotReady bool
-	// KnowsClients lets only clients with a certificate of the control plane's authority in.
+	// KnowsClients lets only clients with a certificate of the control plane's authority in, but for probes.
 	KnowsClients bool
 }
 
@@ -55,7 +57,7 @@ func (c *ControlPlane) StartBerth(t testing.TB, options BerthOptions) *Berth {
 	}
 	berth := &Berth{Root: options.Root, folder: t.TempDir(), client: c.HTTPS()}
 	if options.KnowsClients {
-		berth.client = c.HTTPSAs(t, "operator")
+		berth.client = c.HTTPSAs(t, "operator", berth.folder)
 	}
 	berth.Rules(t, options.Rules)
 	if err := c.settle(berth, options); err != nil {
@@ -117,7 +119,14 @@ func (c *ControlPlane) settle(berth *Berth, options BerthOptions) error {
 		"--tls-cert-file", certificate, "--tls-key-file", key,
 	}
 	if options.KnowsClients {
-		berth.flags = append(berth.flags, "--tls-client-ca-file", c.AuthorityFile())
+		probes, err := freePort()
+		if err != nil {
+			return err
+		}
+		address := fmt.Sprintf("127.0.0.1:%d", probes)
+		berth.ProbeURL = "http://" + address
+		berth.flags = append(berth.flags, "--tls-client-ca-file", c.AuthorityFile(), "--probe-listen", address)
+		berth.environment = append(berth.environment, clientFiles(berth.folder, "operator")...)
 	}
 	berth.flags = append(berth.flags, options.Arguments...)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -36,6 +37,12 @@ func (b *Berth) Command(t testing.TB, environment []string, command string, more
 		t.Fatal(err)
 	}
 	return Said{Code: run.ProcessState.ExitCode(), Output: output.String(), Errors: stderr.String()}
+}
+
+// clientFiles names a client's certificate to the commands that show one.
+func clientFiles(folder, name string) []string {
+	file := filepath.Join(folder, name)
+	return []string{"BERTH_CLIENT_CERT_FILE=" + file + ".crt", "BERTH_CLIENT_KEY_FILE=" + file + ".key"}
 }
 
 // Ask runs `report` or `explain` against the running extender, which has to succeed, and returns what it prints.

@@ -151,11 +151,14 @@ func (c *ControlPlane) HTTPS() *http.Client {
 	return c.httpsWith(&tls.Config{})
 }
 
-// HTTPSAs is HTTPS with a client certificate.
-func (c *ControlPlane) HTTPSAs(t testing.TB, name string) *http.Client {
+// HTTPSAs is HTTPS with a client certificate, which is left in `folder`.
+func (c *ControlPlane) HTTPSAs(t testing.TB, name, folder string) *http.Client {
 	t.Helper()
 	pair, err := c.Authority.Issue(name, nil, Tomorrow())
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := pair.Write(folder, name); err != nil {
 		t.Fatal(err)
 	}
 	certificate, err := pair.TLS()
