@@ -27,6 +27,12 @@ pub struct HttpArgs {
     /// File that holds a bearer token (or set BERTH_BEARER_TOKEN); wins over basic authentication
     #[arg(long, env = "BERTH_BEARER_TOKEN_FILE", value_name = "FILE")]
     pub bearer_token_file: Option<PathBuf>,
+    /// PEM file with the certificate to show to servers that ask for one
+    #[arg(long, env = "BERTH_CLIENT_CERT_FILE", value_name = "FILE")]
+    pub client_cert_file: Option<PathBuf>,
+    /// PEM file with the private key of --client-cert-file
+    #[arg(long, env = "BERTH_CLIENT_KEY_FILE", value_name = "FILE")]
+    pub client_key_file: Option<PathBuf>,
 }
 
 /// The environment variables that hold secrets where no file is named.
@@ -71,7 +77,27 @@ impl HttpArgs {
             anyhow::ensure!(!authorities.is_empty(), "CA file `{}` holds no certificate", path.display());
             builder = authorities.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
         }
+        if let Some(identity) = self.identity()? {
+            builder = builder.identity(identity);
+        }
         builder.build().context("failed to build the HTTP client")
+    }
+
+    fn identity(&self) -> anyhow::Result<Option<reqwest::Identity>> {
+        let (certificate, key) = match (&self.client_cert_file, &self.client_key_file) {
+            (Some(certificate), Some(key)) => (certificate, key),
+            (None, None) => return Ok(None),
+            _ => anyhow::bail!("`client_cert_file` and `client_key_file` belong together: one of them is not given"),
+        };
+        let mut pem = Vec::new();
+        for path in [certificate, key] {
+            pem.extend(std::fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))?);
+            pem.push(b'\n');
+        }
+        let identity = reqwest::Identity::from_pem(&pem).with_context(|| {
+            format!("`{}` and `{}` are no certificate with its key as PEM", certificate.display(), key.display())
+        })?;
+        Ok(Some(identity))
     }
 
     fn authorization(&self, variables: &SecretVariables) -> anyhow::Result<HeaderMap> {

@@ -132,6 +132,20 @@ fn a_custom_authority_is_trusted_and_an_unknown_one_is_not() {
 }
 
 #[test]
+fn a_client_certificate_wants_its_key_and_both_have_to_be_pem() {
+    let (certificate, key) = (file("no PEM"), file("none either"));
+    let with = |key: Option<&std::path::Path>| HttpArgs {
+        client_cert_file: Some(certificate.path().to_owned()),
+        client_key_file: key.map(std::path::Path::to_owned),
+        ..HttpArgs::default()
+    };
+    let error = format!("{:#}", with(None).client_with(LIMIT, &VARIABLES).expect_err("no key"));
+    assert!(error.contains("belong together"), "{error}");
+    let error = format!("{:#}", with(Some(key.path())).client_with(LIMIT, &VARIABLES).expect_err("no PEM"));
+    assert!(error.contains("as PEM") && !error.contains("none either"), "{error}");
+}
+
+#[test]
 fn an_authority_that_is_none_is_named() {
     for (text, wanted) in [
         ("no PEM", "holds no certificate"),

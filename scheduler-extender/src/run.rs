@@ -3,7 +3,7 @@
 use crate::announce;
 use crate::decide::Decider;
 use crate::health::{Health, Signs};
-use crate::http::{App, router};
+use crate::http::{App, probes, router};
 use crate::kubernetes::{Api, Node, Pod, Resource, watch};
 use crate::ledger::{Hold, Ledger};
 use crate::memory::Memory;
@@ -23,6 +23,7 @@ use serving::journal::Journal;
 use serving::nodes::{KeepArgs, RedisArgs};
 use serving::registry::ModelName;
 use serving::settings::read_token;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -83,9 +84,11 @@ impl Setup {
         let book = Book::open(self.server.rules.clone(), self.server.kill_file.clone(), Arc::clone(&metrics))?;
         let book = Arc::new(book);
         let api = self.api()?;
-        let listener = TcpListener::bind(self.server.listen)
-            .await
-            .with_context(|| format!("failed to listen on `{}`", self.server.listen))?;
+        let listener = bind(self.server.listen).await?;
+        let probed = match self.server.probe_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let journal = match self.server.log_decisions {
             true => Some(Journal::open(&self.store, metrics.clone())?),
             false => None,
@@ -151,8 +154,16 @@ impl Setup {
             tracing::warn!(address = %self.server.listen, "whoever reaches this address is answered: set --tls-client-ca-file, or keep the network closed");
         }
         let limits = ConnectionLimits::default();
-        let listening = Listening { listener, tls, limits, counters: metrics.connections.clone() };
         let drain = self.limits.drain.0;
+        if let Some(listener) = probed {
+            let listening = Listening { listener, tls: None, limits, counters: metrics.connections.clone() };
+            let routes = probes(Arc::clone(&app));
+            // It ends with the process: until then a probe hears that it is ending.
+            tasks.spawn(async move {
+                listening.serve(routes, drain, std::future::pending()).await;
+            });
+        }
+        let listening = Listening { listener, tls, limits, counters: metrics.connections.clone() };
         let routes = router(Arc::clone(&app));
         let answering = tokio::spawn(async move { listening.serve(routes, drain, until).await });
         // Whatever ends by itself takes the process with it, so that it is started again; kube-scheduler goes on without us.
@@ -245,6 +256,10 @@ async fn end_of(ended: &mut Option<Ended>) -> Result<anyhow::Result<()>, oneshot
         Some(ended) => ended.await,
         None => std::future::pending().await,
     }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("failed to listen on `{address}`"))
 }
 
 /// Looks at state, reservations and waiting decisions for as long as the process lives.

@@ -62,6 +62,9 @@ pub struct ServerArgs {
     /// Address to listen on
     #[arg(long, env = "BERTH_EXTENDER_LISTEN", default_value = "127.0.0.1:8888", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// Address on which /healthz, /readyz and /metrics are answered in plain HTTP as well: a kubelet's probes have no certificate
+    #[arg(long, env = "BERTH_EXTENDER_PROBE_LISTEN", value_name = "ADDRESS")]
+    pub probe_listen: Option<SocketAddr>,
     /// Where scores come from: `embedded`, or the address of a serving
     #[arg(long, env = "BERTH_EXTENDER_SCORING", default_value = "embedded", value_name = "FROM")]
     pub scoring: ScoringFrom,

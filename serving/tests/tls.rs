@@ -188,3 +188,17 @@ fn what_does_not_fit_is_refused_before_a_port_is_taken() {
         assert!(told.contains(said), "`{said}` is not in {told}");
     }
 }
+
+#[test]
+fn a_certificate_is_judged_as_a_client_would() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let (own, other) = (Authority::new("own"), Authority::new("other"));
+    let files = Files::new(folder.path(), &own.sign("127.0.0.1"));
+    let tls = serving::http::tls::TlsArgs { tls_cert_file: Some(files.certificate), ..Default::default() };
+    let judged =
+        |by: &Authority, host: &str| tls.trusted_by(by.pem.as_bytes(), host).map_err(|error| format!("{error:#}"));
+    assert_eq!(judged(&own, "127.0.0.1"), Ok(()));
+    assert!(judged(&other, "127.0.0.1").is_err_and(|said| said.contains("UnknownIssuer")));
+    assert!(judged(&own, "berth.example").is_err_and(|said| said.contains("not valid for name")));
+    assert!(tls.trusted_by(b"", "127.0.0.1").is_err());
+}

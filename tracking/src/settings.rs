@@ -85,6 +85,7 @@ fn client(args: &TrackingArgs) -> Result<reqwest::Client, TrackingError> {
         username: args.username.clone(),
         password_file: args.password_file.clone(),
         bearer_token_file: args.token_file.clone(),
+        ..HttpArgs::default()
     };
     http.client_with(CONNECT_LIMIT, &SECRETS).map_err(|error| TrackingError::Settings(format!("{error:#}")))
 }

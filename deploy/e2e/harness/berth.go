@@ -16,11 +16,16 @@ type Berth struct {
 	*Process
 	// URL of its listener, and Address without the scheme.
 	URL, Address string
+	// ProbeURL is where probes are answered to clients without a certificate.
+	ProbeURL string
 	// Root is its data folder, with models of its own to damage.
-	Root   string
-	folder string
-	client *http.Client
-	start  func() (*Process, error)
+	Root        string
+	folder      string
+	client      *http.Client
+	program     string
+	flags       []string
+	environment []string
+	start       func() (*Process, error)
 }
 
 // BerthOptions say how the extender is started.
@@ -37,6 +42,8 @@ type BerthOptions struct {
 	Root string
 	// NotReady says that it is not waited for.
 	NotReady bool
+	// KnowsClients lets only clients with a certificate of the control plane's authority in, but for probes.
+	KnowsClients bool
 }
 
 // StartBerth starts the extender with the account, the certificate and the cluster that it would have in production.
@@ -49,22 +56,15 @@ func (c *ControlPlane) StartBerth(t testing.TB, options BerthOptions) *Berth {
 		options.Root = Models(t)
 	}
 	berth := &Berth{Root: options.Root, folder: t.TempDir(), client: c.HTTPS()}
+	if options.KnowsClients {
+		berth.client = c.HTTPSAs(t, "operator", berth.folder)
+	}
 	berth.Rules(t, options.Rules)
-	arguments, err := c.berthArguments(berth, options)
-	if err != nil {
+	if err := c.settle(berth, options); err != nil {
 		t.Fatal(err)
 	}
-	program, err := berthProgram(c.Repository)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kubeconfig, err := c.TokenKubeconfig("berth", "berth-scheduler-extender")
-	if err != nil {
-		t.Fatal(err)
-	}
-	environment := append([]string{"KUBECONFIG=" + kubeconfig}, quick...)
 	berth.start = func() (*Process, error) {
-		return launch(berth.folder, options.Name, program, environment, arguments...)
+		return launch(berth.folder, options.Name, berth.program, berth.environment, berth.arguments("run", berth.flags...)...)
 	}
 	berth.Start(t)
 	t.Cleanup(func() {
@@ -89,26 +89,47 @@ var quick = []string{
 	"BERTH_EXTENDER_DEADLINE=150ms",
 }
 
-func (c *ControlPlane) berthArguments(berth *Berth, options BerthOptions) ([]string, error) {
+// settle fills in what the extender is started with.
+func (c *ControlPlane) settle(berth *Berth, options BerthOptions) error {
+	program, err := c.Program("scheduler-extender")
+	if err != nil {
+		return err
+	}
+	kubeconfig, err := c.TokenKubeconfig("berth", "berth-scheduler-extender")
+	if err != nil {
+		return err
+	}
 	port, err := freePort()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	berth.Address = fmt.Sprintf("127.0.0.1:%d", port)
-	berth.URL = "https://" + berth.Address
 	serving, err := c.Authority.Issue("scheduler-extender", nil, Tomorrow())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	certificate, key, err := serving.Write(berth.folder, "serving")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	arguments := []string{
-		"--data", berth.Root, "run", "--listen", berth.Address, "--prometheus", options.Prometheus,
-		"--rules", berth.rules(), "--kill-file", berth.killFile(), "--tls-cert-file", certificate, "--tls-key-file", key,
+	berth.program, berth.environment = program, append([]string{"KUBECONFIG=" + kubeconfig}, quick...)
+	berth.Address = fmt.Sprintf("127.0.0.1:%d", port)
+	berth.URL = "https://" + berth.Address
+	berth.flags = []string{
+		"--listen", berth.Address, "--prometheus", options.Prometheus, "--rules", berth.RulesFile(), "--kill-file", berth.killFile(),
+		"--tls-cert-file", certificate, "--tls-key-file", key,
 	}
-	return append(arguments, options.Arguments...), nil
+	if options.KnowsClients {
+		probes, err := freePort()
+		if err != nil {
+			return err
+		}
+		address := fmt.Sprintf("127.0.0.1:%d", probes)
+		berth.ProbeURL = "http://" + address
+		berth.flags = append(berth.flags, "--tls-client-ca-file", c.AuthorityFile(), "--probe-listen", address)
+		berth.environment = append(berth.environment, clientFiles(berth.folder, "operator")...)
+	}
+	berth.flags = append(berth.flags, options.Arguments...)
+	return nil
 }
 
 // Start starts it, at first or again, without waiting until it is ready.
@@ -167,11 +188,11 @@ func (b *Berth) Metrics(t testing.TB) Metrics {
 func (b *Berth) Rules(t testing.TB, rules string) {
 	t.Helper()
 	// Written beside and renamed, as an operator's tools do it.
-	next := b.rules() + ".next"
+	next := b.RulesFile() + ".next"
 	if err := os.WriteFile(next, []byte(rules), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(next, b.rules()); err != nil {
+	if err := os.Rename(next, b.RulesFile()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -190,18 +211,20 @@ func (b *Berth) KillSwitch(t testing.TB, on bool) {
 	}
 }
 
-func (b *Berth) rules() string    { return filepath.Join(b.folder, "rules.toml") }
+// RulesFile is where its rules are.
+func (b *Berth) RulesFile() string { return filepath.Join(b.folder, "rules.toml") }
+
 func (b *Berth) killFile() string { return filepath.Join(b.folder, "kill") }
 
-// berthProgram is the extender as `make build` leaves it.
-func berthProgram(repository string) (string, error) {
+// Program is one of ours as `make build` leaves it; examples are below `examples/`.
+func (c *ControlPlane) Program(name string) (string, error) {
 	target := os.Getenv("CARGO_TARGET_DIR")
 	if target == "" {
-		target = filepath.Join(repository, "target")
+		target = filepath.Join(c.Repository, "target")
 	}
-	program := filepath.Join(target, "debug", "scheduler-extender")
+	program := filepath.Join(target, "debug", filepath.FromSlash(name))
 	if _, err := os.Stat(program); err != nil {
-		return "", fmt.Errorf("the extender is not built (%w): run `make build`", err)
+		return "", fmt.Errorf("`%s` is not built (%w): `make e2e` builds it", name, err)
 	}
 	return program, nil
 }

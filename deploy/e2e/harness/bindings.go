@@ -93,6 +93,37 @@ func (b *Bindings) Wait(t testing.TB, count int, limit time.Duration) Placement 
 	return placement
 }
 
+// Decided waits until kube-scheduler has bound a pod or said that it fits nowhere.
+func (b *Bindings) Decided(t testing.TB, name string, limit time.Duration) *corev1.Pod {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	for {
+		if pod := b.pod(name); pod != nil && (pod.Spec.NodeName != "" || isUnschedulable(pod)) {
+			return pod
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v in vain until pod `%s` is decided", limit, name)
+		}
+		// Hundreds of pods wait for each other: a decision takes some milliseconds.
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+func (b *Bindings) pod(name string) *corev1.Pod {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	if bound := b.pods[name]; bound != nil {
+		return bound.Pod
+	}
+	return nil
+}
+
+func isUnschedulable(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(is corev1.PodCondition) bool {
+		return is.Type == corev1.PodScheduled && is.Reason == corev1.PodReasonUnschedulable
+	})
+}
+
 func (b *Bindings) reason() string {
 	for _, bound := range b.All() {
 		for _, condition := range bound.Pod.Status.Conditions {

@@ -104,7 +104,7 @@ func (c *ControlPlane) startEtcdAndAPIServer() error {
 	if err != nil {
 		return err
 	}
-	authority := filepath.Join(c.Folder, "ca.crt")
+	authority := c.AuthorityFile()
 	if err := os.WriteFile(authority, c.Authority.PEM, 0o644); err != nil {
 		return err
 	}
@@ -135,6 +135,9 @@ func (c *ControlPlane) startEtcdAndAPIServer() error {
 	}
 	return c.APIServer.ready(c.healthy)
 }
+
+// AuthorityFile is the PEM file of the authority that signs all certificates.
+func (c *ControlPlane) AuthorityFile() string { return filepath.Join(c.Folder, "ca.crt") }
 
 func (c *ControlPlane) healthy() error {
 	_, err := c.Client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(context.Background())

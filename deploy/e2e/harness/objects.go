@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -94,9 +95,11 @@ type Pods struct {
 	// Workload is the name of the Deployment, through a ReplicaSet as the controller would name it; without it pods are bare.
 	Workload string
 	Count    int
-	CPU      string
-	Memory   string
-	Labels   map[string]string
+	// First is the number that the first one's name ends with.
+	First  int
+	CPU    string
+	Memory string
+	Labels map[string]string
 	// Annotations of each pod.
 	Annotations map[string]string
 	// Edit changes the specification further.
@@ -148,9 +151,36 @@ func (p Pods) object(at int) *corev1.Pod {
 func (c *ControlPlane) CreatePods(t testing.TB, pods Pods) {
 	t.Helper()
 	each(t, pods.Count, func(at int) error {
-		_, err := c.Client.CoreV1().Pods(pods.Namespace).Create(context.Background(), pods.object(at), metav1.CreateOptions{})
+		_, err := c.Client.CoreV1().Pods(pods.Namespace).Create(context.Background(), pods.object(pods.First+at), metav1.CreateOptions{})
 		return err
 	})
+}
+
+// CreateReplicaSet makes the owner of a workload's pods. Nothing acts on it; kube-scheduler spreads pods by its selector.
+func (c *ControlPlane) CreateReplicaSet(t testing.TB, pods Pods) {
+	t.Helper()
+	pod := pods.object(0)
+	labels := map[string]string{"app": pod.Labels["app"], "pod-template-hash": templateHash}
+	_, err := c.Client.AppsV1().ReplicaSets(pods.Namespace).Create(context.Background(), &appsv1.ReplicaSet{
+		ObjectMeta: metav1.ObjectMeta{Name: pod.OwnerReferences[0].Name, Namespace: pods.Namespace, Labels: labels},
+		Spec: appsv1.ReplicaSetSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod.Spec},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// CreatePod makes the one pod of number `at` and returns its name.
+func (c *ControlPlane) CreatePod(t testing.TB, pods Pods, at int) string {
+	t.Helper()
+	pod := pods.object(at)
+	if _, err := c.Client.CoreV1().Pods(pods.Namespace).Create(context.Background(), pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return pod.Name
 }
 
 // TestNamespace makes a namespace for the test; its pods go when the test ends.

@@ -16,6 +16,8 @@ import (
 // Scheduler is a running kube-scheduler.
 type Scheduler struct {
 	*Process
+	// Config is the file that it was started with.
+	Config  string
 	metrics string
 	client  *http.Client
 }
@@ -56,12 +58,8 @@ func (c *ControlPlane) startScheduler(folder string, options SchedulerOptions) (
 	if _, err := c.Kubeconfig("system:kube-scheduler", nil); err != nil {
 		return nil, err
 	}
-	config, err := c.schedulerConfig(options)
+	path, err := c.writeSchedulerConfig(folder, options)
 	if err != nil {
-		return nil, err
-	}
-	path := filepath.Join(folder, "config.yaml")
-	if err := os.WriteFile(path, config, 0o600); err != nil {
 		return nil, err
 	}
 	port, err := freePort()
@@ -87,11 +85,30 @@ func (c *ControlPlane) startScheduler(folder string, options SchedulerOptions) (
 	if err != nil {
 		return nil, err
 	}
-	scheduler := &Scheduler{Process: process, metrics: fmt.Sprintf("https://127.0.0.1:%d", port), client: c.HTTPS()}
+	scheduler := &Scheduler{Process: process, Config: path, metrics: fmt.Sprintf("https://127.0.0.1:%d", port), client: c.HTTPS()}
 	return scheduler, process.ready(func() error {
 		_, err := Fetch(scheduler.client, scheduler.metrics+"/readyz")
 		return err
 	})
+}
+
+// SchedulerConfig writes the file that a kube-scheduler would be started with.
+func (c *ControlPlane) SchedulerConfig(t testing.TB, options SchedulerOptions) string {
+	t.Helper()
+	path, err := c.writeSchedulerConfig(t.TempDir(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func (c *ControlPlane) writeSchedulerConfig(folder string, options SchedulerOptions) (string, error) {
+	config, err := c.schedulerConfig(options)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(folder, "config.yaml")
+	return path, os.WriteFile(path, config, 0o600)
 }
 
 // schedulerConfig is deploy/kube-scheduler/config.yaml with the test's addresses.
@@ -131,7 +148,28 @@ func (s *Scheduler) Metrics(t testing.TB) Metrics {
 
 // HTTPS is a client that trusts the control plane's authority.
 func (c *ControlPlane) HTTPS() *http.Client {
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(c.Authority.PEM)
-	return &http.Client{Timeout: plain.Timeout, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	return c.httpsWith(&tls.Config{})
+}
+
+// HTTPSAs is HTTPS with a client certificate, which is left in `folder`.
+func (c *ControlPlane) HTTPSAs(t testing.TB, name, folder string) *http.Client {
+	t.Helper()
+	pair, err := c.Authority.Issue(name, nil, Tomorrow())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := pair.Write(folder, name); err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := pair.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.httpsWith(&tls.Config{Certificates: []tls.Certificate{certificate}})
+}
+
+func (c *ControlPlane) httpsWith(config *tls.Config) *http.Client {
+	config.RootCAs = x509.NewCertPool()
+	config.RootCAs.AppendCertsFromPEM(c.Authority.PEM)
+	return &http.Client{Timeout: plain.Timeout, Transport: &http.Transport{TLSClientConfig: config}}
 }

@@ -40,8 +40,10 @@ type Call struct {
 	Body   []byte
 	Status int
 	Answer []byte
-	Took   time.Duration
-	At     time.Time
+	// Neutral is why the extender's answer is neutral, by its own word; empty where it is not.
+	Neutral string
+	Took    time.Duration
+	At      time.Time
 }
 
 // OpenWire listens with HTTPS; `answer` plays the extender. It is closed when the test ends.
@@ -133,7 +135,7 @@ func (w *Wire) handle(response http.ResponseWriter, request *http.Request) {
 	request.Body = io.NopCloser(bytes.NewReader(body))
 	kept := &recorder{ResponseWriter: response, call: &call}
 	answer(kept, request)
-	call.Took = time.Since(call.At)
+	call.Took, call.Neutral = time.Since(call.At), response.Header().Get("x-berth-neutral")
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	w.calls = append(w.calls, call)

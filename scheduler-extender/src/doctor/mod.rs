@@ -68,7 +68,7 @@ impl Patient {
         let named = checks::prometheus(self, &mut findings).await;
         checks::cluster(self, named.as_ref(), &mut findings).await;
         match &self.scheduler_config {
-            Some(path) => findings.extend(scheduler_config(path, &self.of.limits)),
+            Some(path) => findings.extend(scheduler_config(path, &self.of.limits, &self.of.tls)),
             None => findings.push(Finding::warning(
                 "kube-scheduler",
                 "its configuration was not looked at",

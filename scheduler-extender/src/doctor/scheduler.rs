@@ -1,9 +1,13 @@
 //! kube-scheduler's configuration: the traps that make a webhook dangerous or useless.
 
-use super::Finding;
+use super::{Finding, Verdict};
 use crate::settings::LimitArgs;
 use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use reqwest::Url;
 use serde_yaml_ng::Value;
+use serving::http::tls::TlsArgs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,27 +19,85 @@ const LONG_TIMEOUT: Duration = Duration::from_secs(1);
 /// The default plugins' weights sum to 12: below this a webhook is drowned, above it leads.
 const WEIGHTS: std::ops::RangeInclusive<i64> = 2..=12;
 
-/// Looks at a `KubeSchedulerConfiguration`.
-pub fn scheduler_config(path: &Path, limits: &LimitArgs) -> Vec<Finding> {
+/// Looks at a `KubeSchedulerConfiguration`, and whether kube-scheduler and an extender with the certificates of `tls` would let each
+/// other in.
+pub fn scheduler_config(path: &Path, limits: &LimitArgs, tls: &TlsArgs) -> Vec<Finding> {
     let read = || -> anyhow::Result<Value> {
         let text = runtime::files::read_text(path)?;
         serde_yaml_ng::from_str(&text).with_context(|| format!("`{}` is no YAML", path.display()))
     };
     match read() {
-        Ok(config) => judged(&config, limits),
+        Ok(config) => {
+            let strangers = ours(&config).map(|extender| strangers(extender, tls)).unwrap_or_default();
+            let mut findings = judged(&config, limits);
+            if !strangers.is_empty() {
+                findings.retain(|finding| finding.verdict != Verdict::Ok);
+                findings.extend(strangers);
+            }
+            findings
+        }
         Err(error) => {
             vec![Finding::failed(CHECK, format!("{error:#}"), "name the file that kube-scheduler gets by --config")]
         }
     }
 }
 
-fn judged(config: &Value, limits: &LimitArgs) -> Vec<Finding> {
+/// The stanza that calls us, or how many there are instead of one.
+fn ours(config: &Value) -> Result<&Value, usize> {
     let all = config.get("extenders").and_then(Value::as_sequence);
     let extenders: Vec<&Value> =
         all.into_iter().flatten().filter(|it| text(it, "prioritizeVerb") == "prioritize").collect();
-    let [extender] = extenders.as_slice() else {
-        let said = format!("{} extenders have `prioritizeVerb: prioritize`, want one", extenders.len());
-        return vec![Finding::failed(CHECK, said, "add the stanza of deploy/kube-scheduler")];
+    match extenders.as_slice() {
+        [extender] => Ok(extender),
+        several => Err(several.len()),
+    }
+}
+
+/// Why the two would not come to speak, without calling either: kube-scheduler keeps a failed handshake to itself.
+fn strangers(extender: &Value, own: &TlsArgs) -> Vec<Finding> {
+    let prefix = text(extender, "urlPrefix");
+    let Ok(url) = prefix.parse::<Url>() else {
+        let advice = "set the extender's address, such as https://10.96.0.7:8443";
+        return vec![Finding::failed(CHECK, format!("urlPrefix `{prefix}` is no address"), advice)];
+    };
+    let speaks_tls = own.tls_cert_file.is_some();
+    if speaks_tls != (url.scheme() == "https") {
+        let speaks = if speaks_tls { "TLS" } else { "none" };
+        let said = format!("urlPrefix begins with `{}`, and the extender speaks {speaks}", url.scheme());
+        return vec![Finding::failed(CHECK, said, "set urlPrefix, or --tls-cert-file and --tls-key-file")];
+    }
+    let mut findings = Vec::new();
+    let trust = extender.get("tlsConfig");
+    let given = |key: &str| trust.map(|trust| text(trust, key)).filter(|text| !text.is_empty());
+    let named = |data: &str, file: &str| given(data).or(given(file)).is_some();
+    if own.tls_client_ca_file.is_some() && !(named("certData", "certFile") && named("keyData", "keyFile")) {
+        let said = "tlsConfig has no client certificate, and the extender lets nobody in without one";
+        findings.push(Finding::failed(CHECK, said, "set tlsConfig.certFile and tlsConfig.keyFile"));
+    }
+    // A file of another machine is not looked at.
+    let authorities = match (given("caData"), given("caFile")) {
+        (Some(data), _) => BASE64.decode(data).ok(),
+        (None, Some(file)) => std::fs::read(file).ok(),
+        (None, None) => None,
+    };
+    let host = given("serverName").or(url.host_str()).unwrap_or_default();
+    // Addresses of IPv6 stand in brackets in a URL, and without them in a certificate.
+    let host = host.trim_matches(['[', ']']);
+    if let Some(Err(error)) = authorities.filter(|_| speaks_tls).map(|pem| own.trusted_by(&pem, host)) {
+        let said = format!("kube-scheduler would not take this extender's certificate for `{host}`: {error:#}");
+        let advice = "put the authority of --tls-cert-file into tlsConfig.caData; the certificate has to name the host of urlPrefix";
+        findings.push(Finding::failed(CHECK, said, advice));
+    }
+    findings
+}
+
+fn judged(config: &Value, limits: &LimitArgs) -> Vec<Finding> {
+    let extender = match ours(config) {
+        Ok(extender) => extender,
+        Err(count) => {
+            let said = format!("{count} extenders have `prioritizeVerb: prioritize`, want one");
+            return vec![Finding::failed(CHECK, said, "add the stanza of deploy/kube-scheduler")];
+        }
     };
     let mut findings = Vec::new();
     let mut say = |finding| findings.push(finding);
@@ -130,8 +192,8 @@ fn go_duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Verdict;
     use runtime::settings::Span;
+    use std::path::PathBuf;
 
     const GOOD: &str = "
 apiVersion: kubescheduler.config.k8s.io/v1
@@ -183,6 +245,22 @@ extenders:
             assert!(findings.iter().any(|it| it.verdict == verdict && it.said.contains(said)), "{to}: {findings:?}");
         }
         assert_eq!(judge("{}")[0].verdict, Verdict::Failed);
+    }
+
+    #[test]
+    fn who_would_not_let_the_other_in_is_named() {
+        let good: Value = serde_yaml_ng::from_str(GOOD).expect("YAML");
+        let extender = ours(&good).expect("one stanza");
+        let file = |name: &str| Some(PathBuf::from(name));
+        let own = TlsArgs {
+            tls_cert_file: file("absent.crt"),
+            tls_key_file: file("absent.key"),
+            tls_client_ca_file: file("absent.crt"),
+        };
+        let said: Vec<String> = strangers(extender, &own).into_iter().map(|finding| finding.said).collect();
+        assert!(said[0].contains("no client certificate") && said[1].contains("for `berth`"), "{said:?}");
+        let plain = strangers(extender, &TlsArgs::default());
+        assert!(plain[0].said.contains("speaks none"), "{plain:?}");
     }
 
     #[test]

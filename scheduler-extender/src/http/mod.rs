@@ -70,6 +70,15 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
+/// What probes and Prometheus ask, alone.
+pub fn probes(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/healthz", get(people::healthz))
+        .route("/readyz", get(people::readyz))
+        .route("/metrics", get(people::metrics))
+        .with_state(app)
+}
+
 async fn authorize(Of(app): Of<Arc<App>>, request: Request, next: Next) -> Response {
     let Some(token) = &app.token else { return next.run(request).await };
     let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));

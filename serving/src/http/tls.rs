@@ -8,11 +8,13 @@
 use anyhow::{Context, ensure};
 use clap::Args;
 use runtime::WrongUse;
-use rustls::ServerConfig;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier};
+use rustls::{RootCertStore, ServerConfig};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,6 +65,29 @@ impl TlsArgs {
         let content = files.read()?;
         let current = watch::Sender::new(content.config(&files)?);
         Ok(Some(Tls { files, content, current }))
+    }
+
+    /// Looks at the certificate as a client does that trusts `authorities` (PEM) alone and has called `host`.
+    ///
+    /// # Errors
+    /// What such a client would hang up for: another authority, another name, a time at which it is not valid.
+    pub fn trusted_by(&self, authorities: &[u8], host: &str) -> anyhow::Result<()> {
+        let path = self.tls_cert_file.as_deref().context("no certificate is given")?;
+        let pem = std::fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))?;
+        let chain = certificates(&pem, path)?;
+        let (own, between) = chain.split_first().context("the file holds no certificate")?;
+        let mut roots = RootCertStore::empty();
+        for authority in CertificateDer::pem_slice_iter(authorities) {
+            let authority = authority.context("the authorities are no PEM")?;
+            roots.add(authority).context("what is called an authority is none")?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .context("the authorities hold no certificate")?;
+        let name = ServerName::try_from(host).with_context(|| format!("`{host}` is no host"))?;
+        verifier.verify_server_cert(own, between, &name, &[], UnixTime::now())?;
+        Ok(())
     }
 }
 
@@ -123,7 +148,7 @@ fn certificates(pem: &[u8], path: &Path) -> anyhow::Result<Vec<CertificateDer<'s
 }
 
 fn verifier(pem: &[u8], path: &Path, provider: &Arc<CryptoProvider>) -> anyhow::Result<Arc<dyn ClientCertVerifier>> {
-    let mut roots = rustls::RootCertStore::empty();
+    let mut roots = RootCertStore::empty();
     for authority in certificates(pem, path)? {
         roots.add(authority).with_context(|| format!("`{}` holds what is no authority", path.display()))?;
     }
