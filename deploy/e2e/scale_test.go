@@ -67,7 +67,7 @@ func TestScale(t *testing.T) {
 			monitoring := harness.StartMonitoring(t, machines, harness.History{Span: 15 * time.Minute, Every: 30 * time.Second})
 			plane.CreateNodes(t, nodes)
 			berth := plane.StartBerth(t, harness.BerthOptions{Prometheus: monitoring.URL, Rules: active, Arguments: []string{
-				"--every", "30s", "--deadline", "20ms",
+				"--every", "30s", "--warm", "1h", "--timeout", "30s", "--deadline", "20ms",
 			}})
 			var with, alone float64
 			for round := range 2 {
