@@ -42,6 +42,25 @@ pub(super) fn repelled_by(scenario: &Scenario) -> Vec<Vec<(WorkloadId, Topology)
     repelled
 }
 
+/// Who would have whom near, or away: by workload, those whose terms name it, over what, and how much each of their pods adds to the score
+/// of a place. A required affinity adds 1 (`hardPodAffinityWeight`).
+pub(super) fn drawn_by(scenario: &Scenario) -> Vec<Vec<(WorkloadId, Topology, f64)>> {
+    let mut drawn = vec![Vec::new(); scenario.workloads.len()];
+    for at in 0..scenario.workloads.len() {
+        let owner = WorkloadId(at as u32);
+        for term in &scenario.rules_of(owner).affinity {
+            let weight = match (term.strength, term.anti) {
+                (Strength::Preferred(weight), false) => f64::from(weight),
+                (Strength::Preferred(weight), true) => -f64::from(weight),
+                (Strength::Required, false) => 1.0,
+                (Strength::Required, true) => continue,
+            };
+            drawn[term.workload.index()].push((owner, term.topology, weight));
+        }
+    }
+    drawn
+}
+
 /// A bit per node.
 #[derive(Debug, Clone)]
 pub(super) struct NodeSet {
