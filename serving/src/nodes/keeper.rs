@@ -346,7 +346,7 @@ impl Recent {
         while self.cpu.front().is_some_and(|(ts, _)| *ts <= sample.ts - RECENT) {
             self.cpu.pop_front();
         }
-        // A sample without usage is a node that does not answer; its size is known all the same.
+        // A sample without usage is a node that does not answer; what was known of it counts until it is stale.
         self.newest = Some(match &self.newest {
             Some(before) => filled(sample, before),
             None => *sample,
@@ -384,7 +384,8 @@ fn or_zero(value: f64) -> f32 {
     if value.is_finite() { value as f32 } else { 0.0 }
 }
 
-/// What changes rarely (size, requests) stays known when a sample lacks it; usage does not.
+/// What a sample lacks stays as it was. For usage this holds as long as [`Recent::measured_at`] is fresh, and nobody looks at it later:
+/// were it missing at once, a cluster of which no node answers would look idle, and the agent, told so, prefers nodes that were busy before.
 fn filled(sample: &NodeSample, before: &NodeSample) -> NodeSample {
     let mut sample = *sample;
     for metric in [
@@ -392,6 +393,8 @@ fn filled(sample: &NodeSample, before: &NodeSample) -> NodeSample {
         NodeMetric::MemoryAllocatable,
         NodeMetric::CpuRequested,
         NodeMetric::MemoryRequested,
+        NodeMetric::CpuUsed,
+        NodeMetric::MemoryUsed,
     ] {
         if sample.get(metric).is_nan() {
             sample.set(metric, before.get(metric));
@@ -408,4 +411,25 @@ fn judge(all: &AllReadings<'_>, row: usize) -> anyhow::Result<Anomaly> {
         None => Vec::new(),
     };
     Ok(Anomaly { score: detector.score(reading), severity, kind: reading.kind, blame })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_that_a_sample_lacks_is_what_it_was_and_no_news() {
+        let sample = |ts, used: f64| {
+            let mut sample = NodeSample::empty(ts);
+            sample.set(NodeMetric::CpuAllocatable, 8.0);
+            sample.set(NodeMetric::CpuUsed, used);
+            sample
+        };
+        let mut recent = Recent::default();
+        recent.push(&sample(1_000, 6.0));
+        recent.push(&sample(2_000, f64::NAN));
+        let newest = recent.newest.expect("a sample");
+        assert_eq!((newest.ts, newest.get(NodeMetric::CpuUsed)), (2_000, 6.0));
+        assert_eq!((recent.measured_at, recent.cpu.len()), (1_000, 1));
+    }
 }

@@ -42,6 +42,25 @@ pub(super) fn repelled_by(scenario: &Scenario) -> Vec<Vec<(WorkloadId, Topology)
     repelled
 }
 
+/// Who would have whom near, or away: by workload, those whose terms name it, over what, and how much each of their pods adds to the score
+/// of a place. A required affinity adds 1 (`hardPodAffinityWeight`).
+pub(super) fn drawn_by(scenario: &Scenario) -> Vec<Vec<(WorkloadId, Topology, f64)>> {
+    let mut drawn = vec![Vec::new(); scenario.workloads.len()];
+    for at in 0..scenario.workloads.len() {
+        let owner = WorkloadId(at as u32);
+        for term in &scenario.rules_of(owner).affinity {
+            let weight = match (term.strength, term.anti) {
+                (Strength::Preferred(weight), false) => f64::from(weight),
+                (Strength::Preferred(weight), true) => -f64::from(weight),
+                (Strength::Required, false) => 1.0,
+                (Strength::Required, true) => continue,
+            };
+            drawn[term.workload.index()].push((owner, term.topology, weight));
+        }
+    }
+    drawn
+}
+
 /// A bit per node.
 #[derive(Debug, Clone)]
 pub(super) struct NodeSet {
@@ -97,7 +116,7 @@ impl Simulation<'_> {
         let mut admitted = std::mem::take(&mut self.admitted);
         let set = admitted.of(scenario, scenario.workloads[pod.workload.index()].rules);
         let rules = scenario.rules_of(pod.workload);
-        let places = Places::new(self, pod.workload, rules, set);
+        let places = Places::new(self, pod.workload, rules);
         let (accounts, request) = (&self.accounts, &pod.request);
         let best_effort = pod.qos == QosClass::BestEffort;
         let (before, after) = self.rooms.split_at(self.next_start);
@@ -155,14 +174,14 @@ struct Places<'a> {
 
 impl<'a> Places<'a> {
     /// `None` when there is no such rule.
-    fn new(simulation: &Simulation<'_>, workload: WorkloadId, rules: &'a Rules, set: Option<&NodeSet>) -> Option<Self> {
+    fn new(simulation: &Simulation<'_>, workload: WorkloadId, rules: &'a Rules) -> Option<Self> {
         let terms: Vec<&AffinityTerm> =
             rules.affinity.iter().filter(|term| term.strength == Strength::Required).collect();
         let repelled_by = simulation.repelled_by[workload.index()].clone();
         let hard = rules.spread.iter().filter(|constraint| constraint.hard);
         let spread: Vec<(Topology, u32)> = hard
             .map(|constraint| {
-                let least = least_per_place(simulation, workload, constraint.topology, set);
+                let least = least_per_place(simulation, workload, constraint.topology, rules);
                 (constraint.topology, least + constraint.max_skew - 1)
             })
             .collect();
@@ -196,17 +215,13 @@ fn count_near(simulation: &Simulation<'_>, workload: WorkloadId, topology: Topol
     }
 }
 
-/// The fewest pods of `workload` that any place has, over the nodes that are there and admitted.
-fn least_per_place(
-    simulation: &Simulation<'_>,
-    workload: WorkloadId,
-    topology: Topology,
-    set: Option<&NodeSet>,
-) -> u32 {
+/// The fewest pods of `workload` that any place has, over the nodes that are there and selected. A node whose taints keep the pod away
+/// is a place all the same (`nodeTaintsPolicy` is `Ignore` by default).
+fn least_per_place(simulation: &Simulation<'_>, workload: WorkloadId, topology: Topology, rules: &Rules) -> u32 {
     let scenario = simulation.scenario;
     let there = (0..scenario.nodes.len() as u32)
         .map(NodeId)
-        .filter(|node| simulation.accounts[node.index()].ready && set.is_none_or(|set| set.has(*node)));
+        .filter(|node| simulation.accounts[node.index()].ready && rules.selects(scenario.node(*node)));
     there.map(|node| count_near(simulation, workload, topology, node)).min().unwrap_or(0)
 }
 

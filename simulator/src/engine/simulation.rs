@@ -2,7 +2,7 @@
 
 use super::account::{Account, Gpus, Room};
 use super::contention::CpuClaim;
-use super::filter::{Admitted, repelled_by, visiting_order};
+use super::filter::{Admitted, drawn_by, repelled_by, visiting_order};
 use super::habits::Habits;
 use super::node_run::NodeRun;
 use super::presence::Presence;
@@ -79,6 +79,7 @@ pub struct Simulation<'a> {
     pub(super) next_start: usize,
     pub(super) admitted: Admitted,
     pub(super) repelled_by: Vec<Vec<(WorkloadId, Topology)>>,
+    pub(super) drawn_by: Vec<Vec<(WorkloadId, Topology, f64)>>,
     pub(super) now_ms: i64,
     pub(super) zones: usize,
     pub(super) tainted: bool,
@@ -149,6 +150,7 @@ impl<'a> Simulation<'a> {
             next_start: 0,
             admitted: Admitted::default(),
             repelled_by: repelled_by(scenario),
+            drawn_by: drawn_by(scenario),
             now_ms: 0,
             zones,
             tainted: scenario.nodes.iter().any(|node| !node.taints.is_empty()),
@@ -265,6 +267,7 @@ impl<'a> Simulation<'a> {
             telemetry: &self.telemetry,
             recent: &self.recent,
             presence: &self.presence,
+            drawn_by: &self.drawn_by,
             nodes: &self.nodes,
             habits: &self.habits,
             zones: self.zones,

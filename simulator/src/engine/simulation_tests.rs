@@ -163,6 +163,25 @@ fn a_hard_spread_keeps_zones_level() {
     }
 }
 
+#[test]
+fn a_tainted_node_is_a_place_of_a_hard_spread() {
+    // As a real kube-scheduler decides: the node that the pods may not go to has none of them, so no other may have two.
+    let mut nodes: Vec<_> = (0..3).map(|at| node(&format!("node-{at}"), "64", 64)).collect();
+    nodes[0].taints = vec![Taint { key: "dedicated".into(), effect: TaintEffect::NoSchedule }];
+    let mut scenario = scenario(nodes, (0..3).map(|at| pod(&format!("web-{at}"), "1", 1)).collect());
+    scenario.rules[0].spread = vec![SpreadConstraint { topology: Topology::Node, max_skew: 1, hard: true }];
+    let scenario = scenario.checked().expect("a scenario");
+    let mut simulation = Simulation::new(&scenario, EngineSettings::default(), 3);
+    let mut placed = Vec::new();
+    for _ in 0..3 {
+        let pod = simulation.next_pod().expect("a pod");
+        simulation.decide(pod, &mut Random);
+        placed.extend(simulation.node_of(pod));
+    }
+    placed.sort_unstable();
+    assert_eq!(placed, [NodeId(1), NodeId(2)]);
+}
+
 /// Ten equal nodes with a little load of their own, and forty pods that come within twenty seconds.
 fn burst() -> Scenario {
     let mut nodes: Vec<_> = (0..10).map(|at| node(&format!("node-{at}"), "16", 64)).collect();

@@ -5,7 +5,7 @@ use super::habits::Habits;
 use super::node_run::NodeRun;
 use super::presence::Presence;
 use super::telemetry::{Seen, Telemetry};
-use crate::world::{Node, NodeId, PodId, QosClass, Request, Rules, Scenario, WorkloadId};
+use crate::world::{Node, NodeId, PodId, QosClass, Request, Rules, Scenario, Topology, WorkloadId};
 use features::habit::Habit;
 use std::collections::VecDeque;
 
@@ -61,6 +61,7 @@ pub struct View<'a> {
     pub(super) telemetry: &'a Telemetry,
     pub(super) recent: &'a [VecDeque<InFlight>],
     pub(super) presence: &'a [Presence],
+    pub(super) drawn_by: &'a [Vec<(WorkloadId, Topology, f64)>],
     pub(super) nodes: &'a [NodeRun],
     pub(super) habits: &'a Habits,
     pub(super) zones: usize,
@@ -119,6 +120,11 @@ impl<'a> View<'a> {
     /// Where the pods of a workload run.
     pub fn presence(&self, workload: WorkloadId) -> &'a Presence {
         &self.presence[workload.index()]
+    }
+
+    /// The workloads whose affinity names this one: over what, and how much each of their pods adds to a place, less than 0 to keep away.
+    pub fn drawn_by(&self, workload: WorkloadId) -> &'a [(WorkloadId, Topology, f64)] {
+        &self.drawn_by[workload.index()]
     }
 
     /// The pods that run on a node.

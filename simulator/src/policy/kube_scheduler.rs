@@ -159,4 +159,21 @@ mod tests {
         // Affinity: 50 on a → 100, 0, 0; weight 2. Spread: no pod of `web` runs yet, so it adds the same to all: nothing.
         assert_eq!(second_pod(&scenario), [150.0 + 300.0 + 200.0, 175.0 + 50.0, 175.0 + 300.0 + 200.0]);
     }
+
+    #[test]
+    fn a_pod_is_drawn_to_those_that_want_it_near() {
+        let nodes = vec![node("a", "4", 16), node("b", "4", 16)];
+        let mut scenario = scenario(nodes, vec![pod("web", "1", 4).of(1), pod("db", "1", 4)]);
+        let near_db = AffinityTerm {
+            workload: WorkloadId(0),
+            topology: Topology::Node,
+            anti: false,
+            strength: Strength::Preferred(50),
+        };
+        scenario.rules.push(Rules { affinity: vec![near_db], ..Rules::default() });
+        scenario.workloads[1].rules = 1;
+        let scenario = scenario.checked().expect("a scenario");
+        // Resources: 50 + 100 on a, where `web` runs, and 75 + 100 on b. Affinity of `web`: 100 on a; weight 2.
+        assert_eq!(second_pod(&scenario), [150.0 + 200.0, 175.0]);
+    }
 }

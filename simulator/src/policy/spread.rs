@@ -91,8 +91,8 @@ fn zones_among(view: &View<'_>, candidates: &[NodeId]) -> usize {
 }
 
 /// Adds the InterPodAffinity score, times `weight`: the sum of the weights of the preferred terms that hold (negative for
-/// anti-affinity) times the pods they match, then 100 × (score − min) ÷ (max − min)
-/// (`…/plugins/interpodaffinity/scoring.go`). The terms of pods that already run are not looked at.
+/// anti-affinity) times the pods they match, and the same of the terms by which pods that already run would have this one near or
+/// away, then 100 × (score − min) ÷ (max − min) (`…/plugins/interpodaffinity/scoring.go`).
 pub(super) fn add_pod_affinity(
     ask: &Ask<'_>,
     view: &View<'_>,
@@ -102,28 +102,29 @@ pub(super) fn add_pod_affinity(
     scores: &mut [f64],
 ) {
     let preferred = |term: &AffinityTerm| match term.strength {
-        Strength::Preferred(weight) => Some(if term.anti { -f64::from(weight) } else { f64::from(weight) }),
+        Strength::Preferred(weight) if term.anti => Some((term.workload, term.topology, -f64::from(weight))),
+        Strength::Preferred(weight) => Some((term.workload, term.topology, f64::from(weight))),
         Strength::Required => None,
     };
-    let terms: Vec<(&AffinityTerm, f64)> =
-        ask.rules.affinity.iter().filter_map(|term| preferred(term).map(|weight| (term, weight))).collect();
+    let mut terms: Vec<(WorkloadId, Topology, f64)> = ask.rules.affinity.iter().filter_map(preferred).collect();
+    terms.extend_from_slice(view.drawn_by(ask.workload));
     if terms.is_empty() {
         return;
     }
-    let near = |term: &AffinityTerm, node: NodeId| match (term.topology, view.account(node).zone()) {
-        (Topology::Zone, Some(zone)) => view.presence(term.workload).in_zone(zone),
-        _ => view.presence(term.workload).on(node),
+    let near = |workload: WorkloadId, topology: Topology, node: NodeId| match (topology, view.account(node).zone()) {
+        (Topology::Zone, Some(zone)) => view.presence(workload).in_zone(zone),
+        _ => view.presence(workload).on(node),
+    };
+    let sum = |node: &NodeId| {
+        terms.iter().map(|(workload, topology, each)| each * f64::from(near(*workload, *topology, *node))).sum::<f64>()
     };
     scratch.clear();
-    scratch.extend(
-        candidates
-            .iter()
-            .map(|node| terms.iter().map(|(term, weight)| weight * f64::from(near(term, *node))).sum::<f64>()),
-    );
+    scratch.extend(candidates.iter().map(sum));
     let (lowest, highest) = extremes(scratch);
     if highest > lowest {
         for (score, raw) in scores.iter_mut().zip(scratch.iter()) {
-            *score += weight * whole(100.0 * (raw - lowest) / (highest - lowest));
+            // In this order, since the result is cut: 100 × 0.29 is less than 29.
+            *score += weight * whole(100.0 * ((raw - lowest) / (highest - lowest)));
         }
     }
 }

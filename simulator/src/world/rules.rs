@@ -99,7 +99,12 @@ impl Rules {
         let tolerated = |taint: &Taint| {
             taint.effect == TaintEffect::PreferNoSchedule || self.tolerations.iter().any(|key| *key == taint.key)
         };
-        node.taints.iter().all(tolerated) && self.node_selector.iter().all(|label| node.labels.contains(label))
+        node.taints.iter().all(tolerated) && self.selects(node)
+    }
+
+    /// Whether the node has the labels that are asked for, whatever its taints.
+    pub fn selects(&self, node: &super::Node) -> bool {
+        self.node_selector.iter().all(|label| node.labels.contains(label))
     }
 
     /// How many `PreferNoSchedule` taints of `node` are not tolerated.
