@@ -55,11 +55,11 @@ e2e-setup: test-setup ## Build the control plane of the end-to-end tests into th
 	@scripts/e2e-setup.sh >/dev/null
 
 e2e: cycle e2e-setup ## Prove the extender against a real control plane, all but load (E2E_RUN=)
-	@cargo build --quiet -p simulator --example agreement
+	@cargo build --quiet --workspace --example agreement
 	cd deploy/e2e && BERTH_DATA=$(abspath $(DATA)) CGO_ENABLED=0 go test -vet=off -p 1 -count 1 -timeout 30m -run '$(E2E_RUN)' ./...
 
 e2e-full: cycle e2e-setup ## The same, all groups: 500 and 5,000 nodes, rolling restarts
-	@cargo build --quiet -p simulator --example agreement
+	@cargo build --quiet --workspace --example agreement
 	cd deploy/e2e && BERTH_E2E_FULL=1 BERTH_DATA=$(abspath $(DATA)) CGO_ENABLED=0 go test -vet=off -p 1 -count 1 -timeout 120m -v -run '$(E2E_RUN)' ./...
 
 lint: ## Check formatting and lints
