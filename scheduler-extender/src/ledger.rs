@@ -301,11 +301,9 @@ impl Ledger {
         loads
     }
 
-    /// The share of the cluster's nodes that `is_known` knows; `None` before the first list.
-    pub fn matched(&self, is_known: impl Fn(&str) -> bool) -> Option<f64> {
-        let inner = self.inner();
-        let known = inner.nodes.iter().filter(|node| is_known(node)).count();
-        (!inner.nodes.is_empty()).then(|| known as f64 / inner.nodes.len() as f64)
+    /// How many of the cluster's nodes are so; none before the first list.
+    pub fn count(&self, is_so: impl Fn(&str) -> bool) -> usize {
+        self.inner().nodes.iter().filter(|node| is_so(node)).count()
     }
 
     /// How many nodes the cluster has, as far as it is known.
@@ -451,14 +449,14 @@ mod tests {
     #[test]
     fn nodes_that_no_metric_names_lower_the_share() {
         let ledger = Ledger::new(HOLD);
-        assert_eq!(ledger.matched(|_| true), None);
+        assert_eq!(ledger.count(|_| true), 0);
         let node =
             |name: &str| -> Node { serde_json::from_value(json!({ "metadata": { "name": name } })).expect("a node") };
         ledger.node(Happened::ListBegins);
         ["n1", "n2", "n3", "n4"].into_iter().for_each(|name| ledger.node(Happened::Is(node(name))));
         ledger.node(Happened::ListEnds);
-        assert_eq!(ledger.matched(|name| name != "n4"), Some(0.75));
+        assert_eq!(ledger.count(|name| name != "n4"), 3);
         ledger.node(Happened::Gone(node("n4")));
-        assert_eq!(ledger.matched(|name| name != "n4"), Some(1.0));
+        assert_eq!(ledger.count(|name| name != "n4"), 3);
     }
 }

@@ -269,8 +269,14 @@ async fn tick(decider: Arc<Decider>, has_cluster: bool) {
     loop {
         ticks.tick().await;
         let (scoring, ledger, metrics) = (&decider.scoring, &decider.ledger, &decider.metrics);
-        let condition = scoring.condition();
-        let matched = ledger.matched(|node| scoring.sampled_at(node).is_some());
+        let mut condition = scoring.condition();
+        let there = ledger.nodes();
+        let matched = (there > 0).then(|| {
+            // Metrics know nodes for a while that the cluster has no more: stale are those that pods may be offered.
+            condition.nodes = ledger.count(|node| scoring.sampled_at(node).is_some());
+            condition.stale = ledger.count(|node| scoring.is_stale(node));
+            condition.nodes as f64 / there as f64
+        });
         let heard = ledger.is_heard();
         metrics.condition(&condition, matched, heard);
         let signs = Signs { condition, matched, heard: has_cluster.then_some(heard) };

@@ -4,7 +4,6 @@
 use super::{Condition, NodeScore, Scores, ScoringError};
 use crate::ledger::Usage;
 use anyhow::Context;
-use cluster::NodeName;
 use cluster::score::PartWeights;
 use collector::prometheus::Source;
 use features::cluster_state::Amount;
@@ -194,7 +193,13 @@ impl Embedded {
     }
 
     pub(super) fn sampled_at(&self, node: &str) -> Option<i64> {
-        self.shared.fresh.view().nodes.get(&NodeName::new(node)).map(|node| node.sampled_at)
+        self.shared.fresh.view().nodes.get(node).map(|node| node.sampled_at)
+    }
+
+    pub(super) fn is_stale(&self, node: &str) -> bool {
+        let (view, now) = (self.shared.fresh.view(), self.shared.fresh.now());
+        let limit = self.shared.rules(PartWeights::DESIGN).limit(&view);
+        view.nodes.get(node).is_some_and(|node| now - node.sampled_at > limit)
     }
 
     pub(super) fn expected(&self, workload: Option<&str>, request: Usage) -> Usage {

@@ -187,6 +187,14 @@ impl Scoring {
         }
     }
 
+    /// Whether a node is known, by samples that are stale.
+    pub fn is_stale(&self, node: &str) -> bool {
+        match self {
+            Self::Embedded(embedded) => embedded.is_stale(node),
+            Self::Remote(remote) => remote.is_stale(node),
+        }
+    }
+
     /// What a pod will use: by its workload's history where that is known here, else by its requests.
     pub fn expected(&self, pod: &Pod) -> Usage {
         let ask = pod_ask(pod);

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serving::score::ScoreRequest;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -29,6 +29,8 @@ struct Seen {
     condition: Condition,
     /// Newest sample by node, UTC milliseconds.
     sampled: HashMap<String, i64>,
+    /// Nodes whose samples are stale.
+    stale: HashSet<String>,
     /// Nodes whose newest reading is a critical anomaly.
     critical: BTreeSet<String>,
 }
@@ -211,6 +213,10 @@ impl Remote {
         self.seen().sampled.get(node).copied()
     }
 
+    pub(super) fn is_stale(&self, node: &str) -> bool {
+        self.seen().stale.contains(node)
+    }
+
     pub(super) fn expected(&self, workload: &str) -> Option<Usage> {
         self.expected.read().unwrap_or_else(PoisonError::into_inner).get(workload).copied()
     }
@@ -254,10 +260,12 @@ impl Remote {
 
 impl Seen {
     fn of(nodes: Nodes, now: i64) -> Self {
+        let stale: HashSet<String> =
+            nodes.nodes.iter().filter(|node| node.stale).map(|node| node.node.clone()).collect();
         let condition = Condition {
             lacking: if nodes.models.is_empty() { vec!["serving has no models".to_owned()] } else { Vec::new() },
             nodes: nodes.nodes.len(),
-            stale: nodes.nodes.iter().filter(|node| node.stale).count(),
+            stale: stale.len(),
             data_age_seconds: nodes.at.map(|at| (now - at).max(0) as f64 / 1e3),
             models: nodes.models,
             away: false,
@@ -267,6 +275,6 @@ impl Seen {
         };
         let critical = nodes.nodes.iter().filter(is_critical).map(|node| node.node.clone()).collect();
         let sampled = nodes.nodes.into_iter().map(|node| (node.node, now - (node.data_age_seconds * 1e3) as i64));
-        Self { condition, sampled: sampled.collect(), critical }
+        Self { condition, sampled: sampled.collect(), stale, critical }
     }
 }

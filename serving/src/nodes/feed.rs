@@ -119,8 +119,8 @@ impl<'a> Feed<'a> {
     /// The samples of `times`; `step` is their distance where it can be chosen.
     pub async fn samples(&mut self, times: &Range<i64>, step: i64) -> anyhow::Result<Samples> {
         match self {
-            Self::Prometheus { live, shared, looked_around, .. } => {
-                let fetch = asked(live, looked_around, times.end, async |live| live.samples(times, step).await);
+            Self::Prometheus { live, shared, looked_around, fixed } => {
+                let fetch = asked(live, looked_around, *fixed, async |live| live.samples(times, step).await);
                 match shared {
                     Some(shared) => shared.get(times, step, fetch).await,
                     None => fetch.await,
@@ -133,8 +133,8 @@ impl<'a> Feed<'a> {
     /// The pods that lived in `times`, with what they used.
     pub async fn pods(&mut self, times: &Range<i64>) -> anyhow::Result<PodFacts> {
         match self {
-            Self::Prometheus { live, shared, looked_around, .. } => {
-                let fetch = asked(live, looked_around, times.end, async |live| live.pods(times).await);
+            Self::Prometheus { live, shared, looked_around, fixed } => {
+                let fetch = asked(live, looked_around, *fixed, async |live| live.pods(times).await);
                 match shared {
                     Some(shared) => shared.get(times, 0, fetch).await,
                     None => fetch.await,
@@ -153,21 +153,22 @@ impl<'a> Feed<'a> {
     }
 }
 
-/// Asks the server itself. Who the nodes are is looked at now and then, by whoever asks: a new node waits no longer.
+/// Asks the server itself. Who the nodes are is looked at now and then, by whoever asks: a new node waits no longer. It is looked at as of
+/// now, whatever is asked for: history may begin before the server does, and who is there now is who will be scored.
 async fn asked<'a, T>(
     live: &mut Live<'a>,
     looked_around: &mut Option<Instant>,
-    at: i64,
+    fixed: Option<i64>,
     ask: impl AsyncFnOnce(&mut Live<'a>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    match looked_around {
-        // The first question looks around by itself.
-        None => *looked_around = Some(Instant::now()),
-        Some(since) if since.elapsed() >= HOUSEKEEPING => {
-            live.look_around(at).await?;
-            *since = Instant::now();
-        }
-        Some(_) => {}
+    if looked_around.is_none_or(|since| since.elapsed() >= HOUSEKEEPING) {
+        let now = match fixed {
+            Some(at) => at,
+            None => live.now().await?,
+        };
+        let found = live.look_around(now).await?;
+        // Nobody there yet: it is looked again with the next question.
+        *looked_around = (found > 0).then(Instant::now);
     }
     ask(live).await
 }

@@ -59,6 +59,8 @@ impl KeepArgs {
 
 /// The agent reads the mean of so much CPU.
 const RECENT: i64 = 15 * MINUTE_MS;
+/// A node of which nothing was heard for so long is there no more: features have no row of it either.
+const GONE: i64 = HOUR_MS;
 /// Pods are asked for this often: their usage is taken every five minutes.
 const PODS_EVERY: i64 = 5 * MINUTE_MS;
 /// Features that are blamed at most.
@@ -258,6 +260,8 @@ impl Keeper {
                 start = piece.end;
             }
             self.next = until;
+            // A node that is gone is no node with stale samples: clusters that scale would soon know more of those than of others.
+            self.recent.retain(|_, recent| recent.newest.is_some_and(|newest| newest.ts >= until - GONE));
             let began = Instant::now();
             self.rows = Arc::new(block_in_place(|| self.sliding.ending_at(until))?);
             metrics.features_took(began.elapsed());
