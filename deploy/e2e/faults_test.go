@@ -23,8 +23,11 @@ var batchPods = harness.Pods{Workload: "cart", Count: batch, CPU: "100m", Memory
 // pace logs how fast a batch was bound, beside kube-scheduler alone.
 func pace(t *testing.T, alone, with harness.Placement) {
 	t.Helper()
-	t.Logf("%.0f pods a second, and %.0f alone; wait P99 %.0f ms, and %.0f ms alone", with.PerSecond(), alone.PerSecond(),
-		with.Quantile(0.99).Seconds()*1000, alone.Quantile(0.99).Seconds()*1000)
+	waits := func(placement harness.Placement) string {
+		return fmt.Sprintf("%.0f pods a second, wait P50 %.0f ms, P99 %.0f ms", placement.PerSecond(),
+			placement.Quantile(0.5).Seconds()*1000, placement.Quantile(0.99).Seconds()*1000)
+	}
+	t.Logf("%s; alone %s", waits(with), waits(alone))
 }
 
 // Faults of the extender's process and of the wire, which only kube-scheduler can tell.

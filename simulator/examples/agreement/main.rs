@@ -13,6 +13,7 @@ use serde::Serialize;
 use simulator::engine::{EngineSettings, Simulation};
 use simulator::policy::{KubeScheduler, Policy, Reach};
 use simulator::world::NodeId;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// Scores are sums of whole numbers.
@@ -51,7 +52,13 @@ fn main() -> anyhow::Result<()> {
     let mut policy = KubeScheduler::default();
     let mut found: Vec<NodeId> = Vec::new();
     let mut told = Agreement { unread, ..Agreement::default() };
+    let mut decided = HashSet::new();
     while let Some(pod) = simulation.next_pod() {
+        // One that found no node is tried again and again, of which the record knows nothing.
+        if !decided.insert(pod) {
+            simulation.park(pod);
+            continue;
+        }
         simulation.candidates(pod, Reach::All, &mut found);
         let mut scores = vec![0.0; found.len()];
         policy.score(&simulation.ask(pod), &simulation.view(), &found, &mut scores);

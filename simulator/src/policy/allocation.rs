@@ -46,13 +46,19 @@ pub(super) fn least_allocated(account: &Account, request: &Request) -> f64 {
     whole((cpu + memory) / 2.0)
 }
 
-/// NodeResourcesBalancedAllocation: (1 − standard deviation of the requested fractions) × 100, rounded down; of two
-/// resources the deviation is half their difference (`…/noderesources/balanced_allocation.go`).
+/// NodeResourcesBalancedAllocation: 75, and more where the pod brings CPU and memory nearer to each other, less where it drives them
+/// apart: 50 + (50 + balance after − balance before) ÷ 2, in integers (`…/noderesources/balanced_allocation.go` of 1.36).
+///
+/// A balance is (1 − standard deviation of the requested fractions) × 100, rounded down; of two resources the deviation is half their
+/// difference.
 pub(super) fn balanced(account: &Account, request: &Request) -> f64 {
     let fraction = |requested: u64, allocatable: u64| (float(requested) / float(allocatable)).min(1.0);
-    let cpu = fraction(account.cpu_requested + request.cpu.millicores(), account.cpu);
-    let memory = fraction(account.memory_requested + request.memory.get(), account.memory);
-    whole((1.0 - (cpu - memory).abs() / 2.0) * 100.0)
+    let balance = |more_cpu: u64, more_memory: u64| {
+        let cpu = fraction(account.cpu_requested + more_cpu, account.cpu);
+        let memory = fraction(account.memory_requested + more_memory, account.memory);
+        whole((1.0 - (cpu - memory).abs() / 2.0) * 100.0)
+    };
+    50.0 + whole((50.0 + balance(request.cpu.millicores(), request.memory.get()) - balance(0, 0)) / 2.0)
 }
 
 /// NodeResourcesFit with the strategy MostAllocated: packs by requests.
@@ -163,10 +169,11 @@ mod tests {
 
     #[test]
     fn balanced_allocation_by_hand() {
-        // Fractions 0.5 and 0.3334: (1 − 0.1666 ÷ 2) × 100 = 91.67 → 91.
+        // After: fractions 0.5 and 0.3334: (1 − 0.1666 ÷ 2) × 100 = 91.67 → 91. Before: 0.375 and 0.25: 93.75 → 93.
+        // 50 + (50 + 91 − 93) ÷ 2 = 74.
         let request = Request::new(cores("500m"), cluster::Bytes::new(834));
-        assert_eq!(balanced(&account(4_000, 10_000, 1_500, 2_500), &request), 91.0);
-        assert_eq!(balanced(&account(1_000, 1_000, 500, 500), &Request::default()), 100.0);
+        assert_eq!(balanced(&account(4_000, 10_000, 1_500, 2_500), &request), 74.0);
+        assert_eq!(balanced(&account(1_000, 1_000, 500, 500), &Request::default()), 75.0);
     }
 
     #[test]

@@ -111,13 +111,14 @@ mod tests {
     #[test]
     fn resources_alone_by_hand() {
         // Node 1: CPU 3 of 4 and memory 6 of 16 after placement: (25 + 62) ÷ 2 = 43.5 → 43; fractions 0.75 and 0.375:
-        // 81.25 → 81. Node 2: 1 of 4 and 2 of 16: (75 + 87) ÷ 2 = 81; 0.25 and 0.125: 93.75 → 93.
+        // 81.25 → 81, before 0.5 and 0.25: 87.5 → 87, so 50 + (50 + 81 − 87) ÷ 2 = 72. Node 2: 1 of 4 and 2 of 16:
+        // (75 + 87) ÷ 2 = 81; 0.25 and 0.125: 93.75 → 93, before 100, so 50 + 43 ÷ 2 → 71.
         let scores = scored(
             &mut KubeScheduler::default(),
             &[("4", 16, "2", 4), ("4", 16, "0", 0)],
             Request::new(cores("1"), gib(2)),
         );
-        assert_eq!(scores, [124.0, 174.0]);
+        assert_eq!(scores, [115.0, 152.0]);
     }
 
     #[test]
@@ -129,10 +130,10 @@ mod tests {
         };
         let nodes = vec![zoned("a", 0), zoned("b", 0), zoned("c", 1)];
         let scenario = scenario(nodes, vec![pod("web-1", "1", 4), pod("web-2", "1", 4)]).checked().expect("a scenario");
-        // Pods are in proportion to the nodes, so balance is 100 everywhere, and least allocated is 50, 75, 75.
+        // Pods are in proportion to the nodes, so balance stays, which is worth 75, and least allocated is 50, 75, 75.
         // Spread, node weight ln 5, zone weight ln 4: a: ln 5 + 2 + ln 4 + 4 = 8.996 → 9; b: 2 + ln 4 + 4 = 7.386 → 7;
         // c: 2 + 4 = 6. Then 100 × (9 + 6 − s) ÷ 9: 66, 88, 100; weight 2. Zones take turns, so the order is a, c, b.
-        assert_eq!(second_pod(&scenario), [150.0 + 132.0, 175.0 + 200.0, 175.0 + 176.0]);
+        assert_eq!(second_pod(&scenario), [125.0 + 132.0, 150.0 + 200.0, 150.0 + 176.0]);
     }
 
     #[test]
@@ -155,9 +156,9 @@ mod tests {
         });
         scenario.workloads[0].rules = 1;
         let scenario = scenario.checked().expect("a scenario");
-        // Resources: 50 + 100 on a, 75 + 100 on b and c. Taints: 300, 0, 300. Labels: 0, 10 of 40 → 25, 100; weight 2.
+        // Resources: 50 + 75 on a, 75 + 75 on b and c. Taints: 300, 0, 300. Labels: 0, 10 of 40 → 25, 100; weight 2.
         // Affinity: 50 on a → 100, 0, 0; weight 2. Spread: no pod of `web` runs yet, so it adds the same to all: nothing.
-        assert_eq!(second_pod(&scenario), [150.0 + 300.0 + 200.0, 175.0 + 50.0, 175.0 + 300.0 + 200.0]);
+        assert_eq!(second_pod(&scenario), [125.0 + 300.0 + 200.0, 150.0 + 50.0, 150.0 + 300.0 + 200.0]);
     }
 
     #[test]
@@ -173,7 +174,7 @@ mod tests {
         scenario.rules.push(Rules { affinity: vec![near_db], ..Rules::default() });
         scenario.workloads[1].rules = 1;
         let scenario = scenario.checked().expect("a scenario");
-        // Resources: 50 + 100 on a, where `web` runs, and 75 + 100 on b. Affinity of `web`: 100 on a; weight 2.
-        assert_eq!(second_pod(&scenario), [150.0 + 200.0, 175.0]);
+        // Resources: 50 + 75 on a, where `web` runs, and 75 + 75 on b. Affinity of `web`: 100 on a; weight 2.
+        assert_eq!(second_pod(&scenario), [125.0 + 200.0, 150.0]);
     }
 }
