@@ -146,6 +146,10 @@ struct Recent {
     newest: Option<NodeSample>,
     /// Its newest sample that has usage: the cluster may know a node that does not answer.
     measured_at: i64,
+    /// The same, whether its usage can be believed or not.
+    answered_at: i64,
+    /// Usage before this is not believed.
+    believed_from: i64,
 }
 
 struct Keeper {
@@ -208,7 +212,7 @@ impl Keeper {
         while self.next < end {
             let piece = self.next..feed.piece_end(self.next).min(end);
             let samples = feed.samples(&piece, args.warm_step.millis()).await?;
-            self.take_in(&samples);
+            self.take_in(&samples, feed.settles_after(args.every.millis()), args.warm_step.millis());
             self.next = piece.end;
             block_in_place(|| self.sliding.settle(piece.end))?;
         }
@@ -256,7 +260,7 @@ impl Keeper {
             while start < until {
                 let piece = start..feed.piece_end(start).min(until);
                 let samples = feed.samples(&piece, every).await?;
-                self.take_in(&samples);
+                self.take_in(&samples, feed.settles_after(every), every);
                 start = piece.end;
             }
             self.next = until;
@@ -276,12 +280,16 @@ impl Keeper {
         Ok(())
     }
 
-    fn take_in(&mut self, samples: &Samples) {
+    /// Samples every `step`; usage that begins, or begins again after a silence, is believed after `settles_after`.
+    fn take_in(&mut self, samples: &Samples, settles_after: i64, step: i64) {
+        // Who is there when it begins to listen has been there before.
+        let is_first = self.recent.is_empty();
+        let silence = if is_first { i64::MAX } else { settles_after.max(2 * step) };
         for (node, samples) in samples {
             self.sliding.push(node, samples);
             let recent = self.recent.entry(node.clone()).or_default();
             for sample in samples {
-                recent.push(sample);
+                recent.push(sample, silence, settles_after);
             }
         }
     }
@@ -338,15 +346,27 @@ impl Keeper {
 }
 
 impl Recent {
-    fn push(&mut self, sample: &NodeSample) {
+    /// Takes in a sample. After a `silence` that long, usage is not believed before `settles_after`.
+    fn push(&mut self, sample: &NodeSample, silence: i64, settles_after: i64) {
         if self.newest.as_ref().is_some_and(|newest| sample.ts <= newest.ts) {
             return;
         }
         let utilization = sample.get(NodeMetric::CpuUsed) / sample.get(NodeMetric::CpuAllocatable);
+        let mut sample = *sample;
         if utilization.is_finite() {
-            self.cpu.push_back((sample.ts, utilization));
-            self.measured_at = sample.ts;
+            if sample.ts.saturating_sub(self.answered_at) > silence {
+                self.believed_from = sample.ts + settles_after;
+            }
+            self.answered_at = sample.ts;
+            if sample.ts >= self.believed_from {
+                self.cpu.push_back((sample.ts, utilization));
+                self.measured_at = sample.ts;
+            } else {
+                // A rate over a window that is mostly empty: a busy node would look idle, and all pods would go there.
+                sample.set(NodeMetric::CpuUsed, f64::NAN);
+            }
         }
+        let sample = &sample;
         while self.cpu.front().is_some_and(|(ts, _)| *ts <= sample.ts - RECENT) {
             self.cpu.pop_front();
         }
@@ -430,10 +450,17 @@ mod tests {
             sample
         };
         let mut recent = Recent::default();
-        recent.push(&sample(1_000, 6.0));
-        recent.push(&sample(2_000, f64::NAN));
+        recent.push(&sample(1_000, 6.0), i64::MAX, 120_000);
+        recent.push(&sample(2_000, f64::NAN), 120_000, 120_000);
         let newest = recent.newest.expect("a sample");
         assert_eq!((newest.ts, newest.get(NodeMetric::CpuUsed)), (2_000, 6.0));
         assert_eq!((recent.measured_at, recent.cpu.len()), (1_000, 1));
+        // After a silence its rates are too low for a while.
+        recent.push(&sample(300_000, 0.1), 120_000, 120_000);
+        recent.push(&sample(330_000, 1.2), 120_000, 120_000);
+        let newest = recent.newest.expect("a sample");
+        assert_eq!((recent.measured_at, newest.get(NodeMetric::CpuUsed)), (1_000, 6.0));
+        recent.push(&sample(420_000, 6.0), 120_000, 120_000);
+        assert_eq!((recent.measured_at, recent.cpu.len()), (420_000, 1));
     }
 }
