@@ -172,6 +172,31 @@ func TestFaultsBehindTheExtender(t *testing.T) {
 	})
 }
 
+// After a silence that is longer than rates look back, the first rates are far too low. Whoever takes them for usage believes that the
+// busiest node has most room up to the target.
+func TestFaultAfterALongSilence(t *testing.T) {
+	needFull(t)
+	scene := stage(t, 0.93, 0.25, 0.30)
+	berth := scene.berth(t, active+"\n[guard]\nrecover_after = \"1s\"\n", "--stale-after", "10s")
+	plane.StartScheduler(t, harness.SchedulerOptions{Extender: berth.URL})
+	scene.monitoring.Exporters(harness.Silent)
+	harness.Eventually(t, "no rate is left", 2*patience, func() error {
+		if count := scene.monitoring.Count(t, "rate(node_cpu_seconds_total[2m])"); count > 0 {
+			return fmt.Errorf("%d are", count)
+		}
+		return nil
+	})
+	waitState(t, berth, "fallback", "stale_data")
+	scene.monitoring.Exporters(harness.Honest)
+	waitState(t, berth, "healthy", "")
+	for range 3 {
+		with, _ := create(t, batchPods)
+		if with.ByNode["node-000"] > batch/2 {
+			t.Errorf("%d of %d pods are on the hot node", with.ByNode["node-000"], batch)
+		}
+	}
+}
+
 // History that ended an hour ago is no news of now.
 func TestFaultStaleByAnHour(t *testing.T) {
 	levels := []float64{0.93, 0.25, 0.30}

@@ -1,9 +1,11 @@
 package harness
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -146,6 +148,20 @@ scrape_configs:
 			"--web.listen-address", fmt.Sprintf("127.0.0.1:%d", port), "--log.level", "warn")
 	}
 	return m.Resume()
+}
+
+// Count is how many series a query finds now.
+func (m *Monitoring) Count(t testing.TB, query string) int {
+	t.Helper()
+	body, err := Fetch(plain, m.URL+"/api/v1/query?query="+url.QueryEscape(query))
+	var answer struct{ Data struct{ Result []any } }
+	if err == nil {
+		err = json.Unmarshal(body, &answer)
+	}
+	if err != nil {
+		t.Fatalf("`%s`: %v", query, err)
+	}
+	return len(answer.Data.Result)
 }
 
 // Stop stops Prometheus.
