@@ -22,8 +22,12 @@ criterion() {
   python3 scripts/bench/criterion.py "$work/criterion"
 }
 
+# What the host gave to others, and all processor time, so far, in ticks.
+stolen() { awk '/^cpu / { for (at = 2; at <= 9; at++) all += $at; print $9, all }' /proc/stat; }
+
 for section in "$@"; do
   echo "bench: $section" >&2
+  read -r stolen_before all_before < <(stolen)
   case "$section" in
     criterion) title="Single operations: median and 95 % interval" command="POLARS_MAX_THREADS=1 cargo bench --workspace --bench '*' --profile dev" ;;
     features | training | anomaly | simulator | serving | extender) title=$(sed -n '2s/^# *//p' "scripts/bench/$section.sh") command=scripts/bench/$section.sh ;;
@@ -35,6 +39,9 @@ for section in "$@"; do
     echo "\`$command\`, $(date --utc +%F), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
     echo
     case "$section" in criterion) criterion ;; *) "scripts/bench/$section.sh" ;; esac
+    read -r stolen_after all_after < <(stolen)
+    echo
+    echo "Meanwhile the host gave $(((100 * (stolen_after - stolen_before)) / (all_after - all_before))) % of the processor time to others."
   } >"$work/$section.md"
   mv "$work/$section.md" "$kept/$section.md"
 done

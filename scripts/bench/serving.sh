@@ -70,6 +70,8 @@ stop
 settled() {
   start "$target/serving" --data "$work/$1" run --listen "127.0.0.1:$port"
   until curl -s "$url/metrics" | grep -q 'refreshes_total{outcome="ok"} [2-9]'; do sleep 0.5; done
+  # The allocator gives back over ten seconds.
+  sleep 15
   growth="$growth $1=$(resident)"
 }
 settled 500
@@ -103,5 +105,6 @@ echo "- With nodes from tables, after the load: $five at 500 nodes (a week of hi
 echo "- A refresh of 5,000 nodes: $refresh."
 # shellcheck disable=SC2086
 "$target/examples/growth" docs/images/serving-memory.svg $growth >&2
+sed -i '1s/^<svg /<svg xmlns="http:\/\/www.w3.org\/2000\/svg" /' docs/images/serving-memory.svg
 echo
 echo "![Memory by nodes, idle](images/serving-memory.svg)"

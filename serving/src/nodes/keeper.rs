@@ -461,6 +461,6 @@ mod tests {
         let newest = recent.newest.expect("a sample");
         assert_eq!((recent.measured_at, newest.get(NodeMetric::CpuUsed)), (1_000, 6.0));
         recent.push(&sample(420_000, 6.0), 120_000, 120_000);
-        assert_eq!((recent.measured_at, recent.cpu.len()), (420_000, 1));
+        assert_eq!((recent.measured_at, recent.cpu.len()), (420_000, 2));
     }
 }
