@@ -72,7 +72,8 @@ for nodes in 500 5000; do
   done
   start /readyz "$cache/venv-serving/bin/python" scripts/bench/python_extender.py "$work/agent" "$port" "$work/names"
   for candidates in 100 500 5000; do
-    [ "$candidates" -le "$nodes" ] && row "$nodes" "$candidates" "scores, Python"
+    [ "$candidates" -le "$nodes" ] || continue
+    row "$nodes" "$candidates" "scores, Python"
   done
   stop
 done

@@ -48,7 +48,7 @@ pub struct ClusterView {
     pub at: i64,
     /// Distance of samples, milliseconds.
     pub step: i64,
-    /// By name, in the order of names: candidates are looked up in it, which a tree would take most of a score's time for.
+    /// By name, in the order of names: every candidate of every pod is looked up in it, in constant time.
     pub nodes: IndexMap<NodeName, NodeView>,
     /// What the agent reads of the cluster.
     pub cluster: ClusterFacts,
