@@ -52,6 +52,8 @@ pub enum DropReason {
     SeveralSeries,
     /// A value that the server repeated from an old sample; it is a gap.
     Stale,
+    /// A rate over a window that had no samples at first, so that it is too low; it is a gap.
+    WindowNotFull,
 }
 
 impl DropReason {
@@ -76,6 +78,7 @@ impl DropReason {
             Self::UnknownMetric => "unknown_metric",
             Self::SeveralSeries => "several_series",
             Self::Stale => "stale",
+            Self::WindowNotFull => "window_not_full",
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::windows::{ClusterContext, ClusterWindows, Incident, NodeWindows, Pass
 use cluster::{NodeName, NodeSample, grid_floor};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Rows of all nodes at one grid time.
@@ -70,6 +71,32 @@ impl OnlineFeatures {
     pub fn push_incident(&mut self, node: &NodeName, incident: Incident) {
         let rules = &self.rules;
         self.nodes.entry(node.clone()).or_insert_with(|| NodeWindows::new(Arc::clone(rules))).push_incident(incident);
+    }
+
+    /// Takes in the moments of `times`, seen every `step`, at which things were bad: node, what, when. Moments no further apart than `join`
+    /// are one incident; it lasts while it is bad at the newest step.
+    pub fn push_bad_moments<'a>(
+        &mut self,
+        times: &Range<i64>,
+        (step, join): (i64, i64),
+        bad: impl IntoIterator<Item = (&'a NodeName, &'a str, &'a BTreeSet<i64>)>,
+    ) {
+        // What lasted so far did so until these times began; whether it still does they tell.
+        for known in self.incidents_mut().filter(|known| known.ended_at.is_none()) {
+            known.ended_at = Some(known.started_at.max(times.start - 1));
+        }
+        for (node, kind, moments) in bad {
+            let rules = &self.rules;
+            let windows = self.nodes.entry(node.clone()).or_insert_with(|| NodeWindows::new(Arc::clone(rules)));
+            moments.range(times.clone()).for_each(|moment| windows.push_bad_moment(kind, *moment, join));
+        }
+        for known in self.incidents_mut().filter(|known| known.ended_at >= Some(times.end - step)) {
+            known.ended_at = None;
+        }
+    }
+
+    fn incidents_mut(&mut self) -> impl Iterator<Item = &mut Incident> {
+        self.nodes.values_mut().flat_map(NodeWindows::incidents_mut)
     }
 
     /// The rows of grid time `t` (rounded down to the grid) of all nodes heard of in the hour before it. The grid times
@@ -175,7 +202,7 @@ mod tests {
     use super::*;
     use cluster::{HOUR_MS, NodeMetric};
 
-    fn fill(windows: &mut OnlineFeatures, times: std::ops::Range<i64>) {
+    fn fill(windows: &mut OnlineFeatures, times: Range<i64>) {
         for ts in times.step_by(60_000) {
             for node in 0..3 {
                 let mut sample = NodeSample::empty(ts);
@@ -202,5 +229,25 @@ mod tests {
         assert_eq!((one.nodes.len(), &one.nodes), (3, &other.nodes));
         assert_eq!(bits(one), bits(other));
         assert!(rmp_serde::from_slice::<OnlineFeatures>(&bytes[..bytes.len() / 2]).is_err());
+    }
+    #[test]
+    fn bad_moments_become_incidents_that_go_on_over_pieces_and_a_repetition() {
+        let (node, step, join) = (NodeName::new("node-1"), 60_000, 300_000);
+        let mut windows = OnlineFeatures::new(WindowRules::default());
+        let mut push = |times: Range<i64>, bad: &[i64]| {
+            let moments: BTreeSet<i64> = bad.iter().map(|minute| minute * step).collect();
+            let times = times.start * step..times.end * step;
+            windows.push_bad_moments(&times, (step, join), [(&node, "not_ready", &moments)]);
+            let spans = windows.incidents_mut().map(|known| {
+                assert_eq!(known.kind, "not_ready");
+                (known.started_at / step, known.ended_at.map(|end| end / step))
+            });
+            spans.collect::<Vec<_>>()
+        };
+        assert_eq!(push(0..10, &[2, 3, 9]), [(2, Some(3)), (9, None)]);
+        assert_eq!(push(10..20, &[10, 14]), [(2, Some(3)), (9, Some(14))]);
+        assert_eq!(push(20..21, &[20]), [(2, Some(3)), (9, Some(14)), (20, None)]);
+        // Whoever goes on from windows on disk sees the last minutes again.
+        assert_eq!(push(12..22, &[14, 20]), [(2, Some(3)), (9, Some(14)), (20, Some(20))]);
     }
 }

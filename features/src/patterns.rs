@@ -123,7 +123,7 @@ pub static ANOMALY_PATTERNS: [Pattern; 8] = [
 ];
 
 /// What the rules on availability read.
-pub const RULE_COLUMNS: [&str; 3] = ["cpu_utilization", "pods_running", "uptime_hours"];
+pub const RULE_COLUMNS: [&str; 3] = ["memory_utilization", "pods_running", "uptime_hours"];
 
 static COLUMNS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     let mut columns: Vec<&str> = Vec::new();

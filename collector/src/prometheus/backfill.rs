@@ -232,7 +232,7 @@ impl<'a> Collector<'a> {
         let mut rows = cover.map_or(0, |cover| cover.rows);
         for piece in Cover::pieces(cover.as_ref(), times, limit) {
             let fetched = asking.piece(&piece).await?;
-            let bad = bad_moments(&self.client, self.source, identity, &piece, setting.interval).await?;
+            let bad = bad_moments(&self.client, self.source, identity, &piece, asking.step, setting.interval).await?;
             self.summary.rows += fetched.nodes.iter().map(|(_, samples)| samples.len() as u64).sum::<u64>();
             block_in_place(|| {
                 rows = parts::write(self.store, start, &fetched.nodes)?;
@@ -416,14 +416,15 @@ pub(super) async fn view(
     Ok((identity, report))
 }
 
-async fn bad_moments(
+/// What was bad at the steps of `times`.
+pub(super) async fn bad_moments(
     client: &Client,
     source: &Source,
     identity: &Identity,
     times: &Range<i64>,
+    step: i64,
     interval: i64,
 ) -> Result<Vec<incidents::BadMoments>, PrometheusError> {
-    let step = source.args.step.millis();
     let spans = Spans { window: 4 * interval, range: times.end - times.start, stale: 2 * interval };
     let mut bad = Vec::new();
     for (fact, read) in [

@@ -11,7 +11,6 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
-use std::sync::Arc;
 
 /// What came for one column, over all pieces of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -79,17 +78,39 @@ pub struct Piece {
 /// One value per step, NaN where there is none.
 type Lines = BTreeMap<String, Vec<f64>>;
 
+/// An edge of the span that a value stands for: a rate looks back over a window, anything else has an end alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Edge {
+    Begin,
+    End,
+}
+
+impl Edge {
+    /// Where a query's values need samples of the metric underneath.
+    fn of(query: &Query) -> impl Iterator<Item = (&str, Self)> {
+        let edges: &[Self] = if query.is_rate() { &[Self::End, Self::Begin] } else { &[Self::End] };
+        query.metric.iter().flat_map(|metric| edges.iter().map(|edge| (metric.as_str(), *edge)))
+    }
+
+    /// Why a value without such a sample is left out.
+    const fn reason(self) -> DropReason {
+        match self {
+            Self::Begin => DropReason::WindowNotFull,
+            Self::End => DropReason::Stale,
+        }
+    }
+}
+
 impl Asking<'_> {
     /// Fetches all columns of `times`.
     ///
     /// # Errors
     /// See [`PrometheusError`]; a column whose metric does not exist is no error, but null and counted.
     pub async fn piece(&self, times: &Range<i64>) -> Result<Piece, PrometheusError> {
-        let metrics: BTreeSet<&String> =
-            self.queries.columns().filter_map(|(_, query)| query.metric.as_ref()).collect();
-        let ages: HashMap<&str, Arc<Lines>> = stream::iter(metrics)
-            .map(|metric| async move {
-                Ok::<_, PrometheusError>((metric.as_str(), Arc::new(self.sample_times(metric, times).await?)))
+        let edges: BTreeSet<(&str, Edge)> = self.queries.columns().flat_map(|(_, query)| Edge::of(query)).collect();
+        let sampled: HashMap<(&str, Edge), Lines> = stream::iter(edges)
+            .map(|(metric, edge)| async move {
+                Ok::<_, PrometheusError>(((metric, edge), self.sample_times(metric, edge, times).await?))
             })
             .buffer_unordered(self.concurrency)
             .try_collect()
@@ -104,8 +125,20 @@ impl Asking<'_> {
         while let Some((column, query, series)) = columns.try_next().await? {
             let mut count = ColumnCounts::default();
             let mut lines = self.lines(series, times, column, &mut count);
-            if let Some(metric) = &query.metric {
-                self.drop_stale(metric, &ages[metric.as_str()], times, &mut lines, &mut count);
+            for (metric, edge) in Edge::of(query) {
+                if sampled[&(metric, Edge::End)].is_empty() {
+                    count.unchecked_chunks += u64::from(edge == Edge::End && count.values > 0);
+                } else {
+                    let limit = self.limit(metric, query.is_rate());
+                    self.drop_unsampled(
+                        (metric, edge),
+                        limit,
+                        &sampled[&(metric, edge)],
+                        times,
+                        &mut lines,
+                        &mut count,
+                    );
+                }
             }
             count.absent_chunks = u64::from(count.values == 0);
             for (node, line) in lines {
@@ -126,9 +159,13 @@ impl Asking<'_> {
         })
     }
 
-    /// When the newest sample behind each step was taken, in seconds, by node.
-    async fn sample_times(&self, metric: &str, times: &Range<i64>) -> Result<Lines, PrometheusError> {
-        let query = format!("max by (instance, job, node, kubernetes_node, nodename) (timestamp({metric}))");
+    /// When the newest sample at an edge of each step's window was taken, in seconds, by node.
+    async fn sample_times(&self, metric: &str, edge: Edge, times: &Range<i64>) -> Result<Lines, PrometheusError> {
+        let offset = match self.before(metric, edge) {
+            0 => String::new(),
+            before => format!(" offset {before}ms"),
+        };
+        let query = format!("max by (instance, job, node, kubernetes_node, nodename) (timestamp({metric}{offset}))");
         let series = self.series(&query, times).await?;
         let mut newest: Lines = BTreeMap::new();
         for one in series {
@@ -235,34 +272,46 @@ impl Asking<'_> {
         lines
     }
 
-    /// Leaves out values whose newest sample is older than two scrape intervals: Prometheus repeats a sample for up to
-    /// five minutes, and a rate lives on for its whole window.
-    fn drop_stale(
+    /// How far from an edge the nearest sample may be, in milliseconds. Prometheus repeats a sample for up to five minutes. A rate lives on
+    /// for its whole window, and what lies further from its edges than 1.1 usual distances of samples counts as idle, but for half of one.
+    fn limit(&self, metric: &str, is_rate: bool) -> i64 {
+        let interval = self.intervals.get(metric).copied().unwrap_or(self.interval);
+        if is_rate { interval + interval / 2 } else { 2 * interval }
+    }
+
+    /// How long before a step its edge is looked at, in milliseconds: for the begin of a window so late that a sample near enough lies in
+    /// the window.
+    fn before(&self, metric: &str, edge: Edge) -> i64 {
+        match edge {
+            Edge::End => 0,
+            Edge::Begin => (self.window - self.limit(metric, true)).max(0),
+        }
+    }
+
+    /// Leaves out values that have no sample near an edge of the span that they stand for.
+    fn drop_unsampled(
         &self,
-        metric: &str,
+        (metric, edge): (&str, Edge),
+        limit: i64,
         newest: &Lines,
         times: &Range<i64>,
         lines: &mut Lines,
         count: &mut ColumnCounts,
     ) {
-        if newest.is_empty() {
-            count.unchecked_chunks += u64::from(count.values > 0);
-            return;
-        }
-        let limit = 2 * self.intervals.get(metric).copied().unwrap_or(self.interval);
+        let before = self.before(metric, edge);
         for (node, line) in lines.iter_mut() {
             let sampled = newest.get(node);
             let mut kept = 0;
             for (at, value) in line.iter_mut().enumerate().filter(|(_, value)| !value.is_nan()) {
-                let ts = times.start + at as i64 * self.step;
+                let looked_at = times.start + at as i64 * self.step - before;
                 let taken = sampled.and_then(|line| line.get(at)).map_or(f64::NAN, |seconds| seconds * 1_000.0);
-                let fresh = !taken.is_nan() && ts as f64 - taken <= limit as f64;
+                let fresh = !taken.is_nan() && looked_at as f64 - taken <= limit as f64;
                 if fresh {
                     kept += 1;
                 } else {
                     *value = f64::NAN;
                     count.values -= 1;
-                    count.drops.add(DropReason::Stale);
+                    count.drops.add(edge.reason());
                 }
             }
             if kept == 0 {

@@ -7,6 +7,7 @@ use anyhow::Context;
 use chrono::NaiveDate;
 use cluster::INCIDENTS;
 use polars::prelude::{DataFrame, PolarsResult};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use store::{Store, date_of};
@@ -32,14 +33,17 @@ pub struct Incident {
     pub source: String,
 }
 
-/// The bad moments of one thing at one node, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The bad moments of one thing at one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadMoments {
-    node: String,
-    kind: String,
+    /// The node.
+    pub node: String,
+    /// What it is.
+    pub kind: String,
     severity: String,
-    source: &'static str,
-    moments: BTreeSet<i64>,
+    source: String,
+    /// In order.
+    pub moments: BTreeSet<i64>,
 }
 
 /// Reads the points of node conditions: each is a bad moment.
@@ -80,7 +84,7 @@ fn gather<'a>(
             node,
             kind,
             severity,
-            source,
+            source: source.to_owned(),
             moments: BTreeSet::new(),
         });
         bad.moments.extend(series.points.iter().filter(|(_, value)| !value.is_nan()).map(|(ts, _)| *ts));
@@ -187,7 +191,7 @@ impl BadMoments {
                     severity: self.severity.clone(),
                     started_at: *moment,
                     ended_at: Some(*moment),
-                    source: self.source.to_owned(),
+                    source: self.source.clone(),
                 }),
             }
             last = *moment;
@@ -261,7 +265,7 @@ mod tests {
             node: "a".into(),
             kind: "not_ready".into(),
             severity: "critical".into(),
-            source: "condition",
+            source: "condition".into(),
             moments: moments.into_iter().map(|minute| minute * MINUTE_MS).collect(),
         }]
     }

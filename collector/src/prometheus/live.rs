@@ -1,9 +1,10 @@
 //! Samples of all nodes as they are now, without a store: for whoever watches a cluster rather than its history.
 
-use super::backfill::{intervals, view};
+use super::backfill::{bad_moments, intervals, view};
 use super::client::Client;
 use super::columns::Asking;
 use super::identity::Identity;
+use super::incidents::BadMoments;
 use super::pods::{self, PodFacts};
 use super::settings::Source;
 use crate::raw::DropCounts;
@@ -102,6 +103,19 @@ impl<'a> Live<'a> {
         }
         Ok(piece.nodes)
     }
+
+    /// What was bad about nodes at the steps of `times`: conditions and alerts.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub async fn bad_moments(&mut self, times: &Range<i64>, step: i64) -> anyhow::Result<Vec<BadMoments>> {
+        if self.cluster.is_none() {
+            self.look_around(times.end).await?;
+        }
+        let Some(Cluster { identity, interval, .. }) = &self.cluster else { return Ok(Vec::new()) };
+        Ok(bad_moments(&self.client, self.source, identity, times, step, *interval).await?)
+    }
+
     /// The pods that were seen in `times`, with what they used.
     ///
     /// # Errors

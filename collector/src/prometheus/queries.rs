@@ -20,6 +20,13 @@ pub struct Query {
     pub metric: Option<String>,
 }
 
+impl Query {
+    /// Whether its values stand for a window that ends at them.
+    pub fn is_rate(&self) -> bool {
+        self.query.contains("$window")
+    }
+}
+
 /// As `berth.toml` has it: the PromQL alone, or with the metric underneath.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "want PromQL text, or a table with `query` and `metric`")]

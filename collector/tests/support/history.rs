@@ -31,9 +31,11 @@ impl History {
         4e9 + node as f64 * 1e9 + ((ts - self.from) / STEP) as f64 * 1e5
     }
 
-    /// Whether node_exporter on the node was scraped: node 1 is silent for ten minutes, from minute 60 on.
+    /// Whether node_exporter on the node was scraped: node 1 is silent for ten minutes, longer than rates look back, from minute 60 on,
+    /// and for a minute and a half from minute 120 on.
     pub fn is_scraped(&self, node: usize, ts: i64) -> bool {
-        node != 1 || !(60 * MINUTE..70 * MINUTE).contains(&(ts - self.from))
+        let silences = [60 * MINUTE..70 * MINUTE, 120 * MINUTE..120 * MINUTE + 3 * STEP];
+        node != 1 || !silences.iter().any(|silence| silence.contains(&(ts - self.from)))
     }
 
     /// Node 2 is not ready from minute 30 on, for fifteen minutes.

@@ -273,10 +273,12 @@ impl Watcher {
         for from in pieces {
             let piece = from..(from + PIECE).min(span.end);
             let samples = live.samples(&piece, step).await?;
+            let bad = live.bad_moments(&piece, step).await?;
             block_in_place(|| {
                 for (node, samples) in &samples {
                     self.sliding.push(node, samples);
                 }
+                self.sliding.push_bad_moments(&piece, step, &bad);
                 self.sliding.settle(piece.end.min(self.next_grid - GRID_STEP_MS))
             })?;
             bar.inc(1);
@@ -315,9 +317,11 @@ impl Watcher {
         print: &mut impl FnMut(&Change) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let samples = live.samples(&times, self.every).await?;
+        let bad = live.bad_moments(&times, self.every).await?;
         for (node, samples) in &samples {
             self.sliding.push(node, samples);
         }
+        self.sliding.push_bad_moments(&times, self.every, &bad);
         for end in (times.start + self.every..=times.end).step_by(self.every as usize) {
             let began = Instant::now();
             let before: u64 = self.alarms.readings().values().sum();

@@ -6,8 +6,10 @@
 //! minutes. On the grid both are the same row, to the last bit.
 
 use cluster::{NodeName, NodeSample, grid_floor};
+use collector::prometheus::incidents::{BadMoments, JOIN_MS};
 use features::{GRID_STEP_MS, GridRows, Incident, OnlineFeatures, WindowRules};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Windows of all nodes, and the samples of the last minutes.
 #[derive(Debug, Clone)]
@@ -54,6 +56,13 @@ impl SlidingFeatures {
         for incident in incidents {
             self.settled.push_incident(node, incident);
         }
+    }
+
+    /// Takes in what was bad about nodes at the steps of `times`.
+    pub fn push_bad_moments(&mut self, times: &Range<i64>, step: i64, bad: &[BadMoments]) {
+        let names: Vec<NodeName> = bad.iter().map(|one| NodeName::new(one.node.as_str())).collect();
+        let bad = names.iter().zip(bad).map(|(node, one)| (node, one.kind.as_str(), &one.moments));
+        self.settled.push_bad_moments(times, (step, JOIN_MS), bad);
     }
 
     /// Samples that came after their time had passed, or twice.

@@ -113,6 +113,18 @@ impl History {
         }
     }
 
+    /// Takes in a moment at which something was bad. One that is no further than `join` from an incident of its kind belongs to it.
+    fn add_bad_moment(&mut self, kind: &str, moment: i64, join: i64) {
+        let belongs = |known: &&mut Incident| {
+            let since_end = known.ended_at.map_or(0, |end| moment - end);
+            known.kind == kind && known.started_at - moment <= join && since_end <= join
+        };
+        match self.incidents.iter_mut().find(belongs) {
+            Some(known) => known.ended_at = known.ended_at.max(Some(moment)),
+            None => self.add_incident(Incident { started_at: moment, kind: kind.to_owned(), ended_at: Some(moment) }),
+        }
+    }
+
     /// What later rows can depend on.
     pub(super) fn state(&self) -> HistoryState {
         let (plain, seen) = self.plain.state();
@@ -343,6 +355,15 @@ impl NodeWindows {
     /// Adds an incident of the node, or the end of one that was open.
     pub fn push_incident(&mut self, incident: Incident) {
         self.history.add_incident(incident);
+    }
+
+    /// See [`crate::OnlineFeatures::push_bad_moments`].
+    pub(crate) fn push_bad_moment(&mut self, kind: &str, moment: i64, join: i64) {
+        self.history.add_bad_moment(kind, moment, join);
+    }
+
+    pub(crate) fn incidents_mut(&mut self) -> &mut [Incident] {
+        &mut self.history.incidents
     }
 
     /// Closes all slots up to grid time `t` (rounded down to the grid).

@@ -144,7 +144,8 @@ impl AnomalySettings {
             forest: ForestSettings { trees: self.trees, samples: self.samples, extension: self.extension },
             members: members.collect(),
             rules: vec![
-                Rule::Missing { feature: "cpu_utilization".to_owned(), while_known: "pods_running".to_owned() },
+                // Memory is a gauge. A rate is missing for a window longer, while the node answers again.
+                Rule::Missing { feature: "memory_utilization".to_owned(), while_known: "pods_running".to_owned() },
                 Rule::Below { feature: "uptime_hours".to_owned(), limit: JUST_RESTARTED_HOURS },
             ],
             alarms: AlarmSettings {
