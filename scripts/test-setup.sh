@@ -35,7 +35,7 @@ check_rust() {
 # and in temporary folders, so both are kept from happening; what is there already is left alone.
 install_packages() {
   local missing=() package
-  for package in prometheus prometheus-alertmanager postgresql redis-server maven; do
+  for package in prometheus prometheus-alertmanager postgresql redis-server maven chromium; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
   done
   [ "${#missing[@]}" -gt 0 ] || return 0

@@ -25,6 +25,9 @@ struct Cli {
     /// Pods
     #[arg(long, default_value_t = 2_000)]
     pods: usize,
+    /// Workloads that the pods belong to in turn: the extender remembers what it worked out for the last pods of some
+    #[arg(long, default_value_t = 50)]
+    workloads: usize,
     /// Pods before those that are measured
     #[arg(long, default_value_t = 50)]
     warm: usize,
@@ -40,8 +43,8 @@ async fn main() -> anyhow::Result<()> {
     let text = runtime::files::read_text(&cli.names)?;
     let names: Vec<&str> = text.lines().collect();
     ensure!(
-        names.len() >= cli.nodes && cli.nodes > 0 && cli.pods > 0,
-        "{} names for {} candidates",
+        names.len() >= cli.nodes && cli.nodes > 0 && cli.pods > 0 && cli.workloads > 0,
+        "{} names for {} candidates; pods and workloads must be above 0",
         names.len(),
         cli.nodes
     );
@@ -51,7 +54,7 @@ async fn main() -> anyhow::Result<()> {
         let window: Vec<&str> = names.iter().cycle().skip(place * 7 % names.len()).take(cli.nodes).copied().collect();
         let pod = json!({
             "metadata": { "name": format!("web-{place}"), "namespace": "shop", "uid": format!("uid-{place}"), "labels": { "pod-template-hash": "5d9c7" },
-                "ownerReferences": [{ "kind": "ReplicaSet", "name": format!("web-{}-5d9c7", place % 50), "controller": true }] },
+                "ownerReferences": [{ "kind": "ReplicaSet", "name": format!("web-{}-5d9c7", place % cli.workloads), "controller": true }] },
             "spec": { "schedulerName": "default-scheduler", "priority": 0,
                 "containers": [{ "name": "main", "image": "x", "resources": { "requests": { "cpu": "500m", "memory": "256Mi" } } }] },
             "status": { "phase": "Pending" },

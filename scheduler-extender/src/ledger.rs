@@ -289,7 +289,7 @@ impl Ledger {
             return HashMap::new();
         }
         let mut loads: HashMap<String, InFlight> =
-            nodes.filter_map(|node| Some((node.to_owned(), inner.sums.get(node)?.0))).collect();
+            nodes.filter_map(|node| inner.sums.get(node).map(|sum| (node.to_owned(), sum.0))).collect();
         if let Some(own) = inner.reserved.get(pod) {
             let share = own.share();
             for node in &own.nodes {

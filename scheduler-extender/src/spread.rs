@@ -86,16 +86,16 @@ pub fn quarantine(points: &mut [u8], is_critical: impl Fn(usize) -> bool) {
 
 /// The share of the others that each is better than: 0 for the worst, 1 for the best; equals share theirs.
 fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_unstable_by(|left, right| values[*left].total_cmp(&values[*right]));
+    let mut order: Vec<(f64, usize)> = values.iter().enumerate().map(|(place, value)| (*value, place)).collect();
+    order.sort_unstable_by(|left, right| left.0.total_cmp(&right.0));
     let others = (values.len().max(2) - 1) as f64;
     let mut ranks = vec![0.0; values.len()];
     let mut start = 0;
     while start < order.len() {
-        let value = values[order[start]];
-        let end = start + order[start..].iter().take_while(|place| values[**place] == value).count().max(1);
+        let value = order[start].0;
+        let end = start + order[start..].iter().take_while(|(it, _)| *it == value).count().max(1);
         let shared = (start + end - 1) as f64 / 2.0;
-        order[start..end].iter().for_each(|place| ranks[*place] = shared / others);
+        order[start..end].iter().for_each(|(_, place)| ranks[*place] = shared / others);
         start = end;
     }
     ranks

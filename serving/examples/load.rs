@@ -8,9 +8,11 @@
 //! ```
 
 use anyhow::{Context, ensure};
+use axum::body::Bytes;
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -41,6 +43,9 @@ struct Cli {
     /// Requests a second; 0 sends the next when the one before is answered
     #[arg(long, default_value_t = 0)]
     rate: u64,
+    /// Kinds of pods, one after the other: a server may remember what it worked out for the last pod of a kind
+    #[arg(long, default_value_t = 50)]
+    kinds: usize,
     /// How long
     #[arg(long, default_value_t = 10)]
     seconds: u64,
@@ -56,16 +61,21 @@ struct Cli {
 async fn main() -> anyhow::Result<()> {
     runtime::http::install_crypto_provider();
     let cli = Cli::parse();
-    ensure!(cli.rows > 0 && cli.seconds > 0 && cli.connections > 0, "rows, seconds and connections must be above 0");
+    ensure!(
+        cli.rows > 0 && cli.seconds > 0 && cli.connections > 0 && cli.kinds > 0,
+        "rows, seconds, connections and kinds must be above 0"
+    );
     let client =
         reqwest::Client::builder().pool_max_idle_per_host(cli.connections).timeout(Duration::from_secs(30)).build()?;
-    let (path, body) = request(&client, &cli).await?;
+    let (path, bodies) = requests(&client, &cli).await?;
     let url: Arc<str> = format!("{}{path}", cli.url).into();
-    let body: Arc<[u8]> = body.to_string().into_bytes().into();
+    let bodies: Arc<[Bytes]> = bodies.iter().map(|body| body.to_string().into()).collect();
+    let next = Arc::new(AtomicUsize::new(0));
     let send = {
         let client = client.clone();
         move || {
-            let request = client.post(&*url).header("content-type", "application/json").body(body.to_vec());
+            let body = bodies[next.fetch_add(1, Ordering::Relaxed) % bodies.len()].clone();
+            let request = client.post(&*url).header("content-type", "application/json").body(body);
             async move {
                 let response = request.send().await?;
                 let status = response.status().as_u16();
@@ -180,8 +190,8 @@ async fn gather(workers: Vec<tokio::task::JoinHandle<Times>>) -> anyhow::Result<
     Ok(all)
 }
 
-/// Where to, and what: rows of plausible values, as wide as the model says.
-async fn request(client: &reqwest::Client, cli: &Cli) -> anyhow::Result<(String, Value)> {
+/// Where to, and what in turn: rows of plausible values, as wide as the model says.
+async fn requests(client: &reqwest::Client, cli: &Cli) -> anyhow::Result<(String, Vec<Value>)> {
     let get = async |path: &str| -> anyhow::Result<Value> {
         let response = client
             .get(format!("{}{path}", cli.url))
@@ -204,18 +214,22 @@ async fn request(client: &reqwest::Client, cli: &Cli) -> anyhow::Result<(String,
                 .collect();
             ensure!(names.len() >= cli.rows, "the server knows {} nodes, {} are wanted", names.len(), cli.rows);
             let names = &names[..cli.rows];
+            let cores = (0..cli.kinds).map(|kind| 0.5 + kind as f64 / 1_000.0);
             return Ok(match cli.ask {
-                Ask::Combined => (
-                    "/v2/models/combined/infer".to_owned(),
-                    json!({ "inputs": [
-                        { "name": "node", "shape": [cli.rows], "datatype": "BYTES", "data": names },
-                        { "name": "cpu_request_cores", "shape": [1], "datatype": "FP64", "data": [0.5] },
-                    ] }),
-                ),
-                _ => (
-                    "/v1/score".to_owned(),
-                    json!({ "pods": [{ "cpu_request_cores": 0.5, "memory_request_bytes": 5e8 }], "nodes": names, "explain": false }),
-                ),
+                Ask::Combined => {
+                    let body = |cores: f64| {
+                        json!({ "inputs": [
+                            { "name": "node", "shape": [cli.rows], "datatype": "BYTES", "data": names },
+                            { "name": "cpu_request_cores", "shape": [1], "datatype": "FP64", "data": [cores] },
+                        ] })
+                    };
+                    ("/v2/models/combined/infer".to_owned(), cores.map(body).collect())
+                }
+                _ => {
+                    let pod = |cores: f64| json!({ "cpu_request_cores": cores, "memory_request_bytes": 5e8 });
+                    let body = |cores: f64| json!({ "pods": [pod(cores)], "nodes": names, "explain": false });
+                    ("/v1/score".to_owned(), cores.map(body).collect())
+                }
             });
         }
     };
@@ -224,5 +238,5 @@ async fn request(client: &reqwest::Client, cli: &Cli) -> anyhow::Result<(String,
     let value = |at: usize| ((at * 7_919) % 1_009) as f64 / 1_009.0;
     let data: Vec<f64> = (0..cli.rows * width).map(value).collect();
     let input = json!({ "name": "features", "shape": [cli.rows, width], "datatype": "FP32", "data": data });
-    Ok((format!("/v2/models/{model}/infer"), json!({ "inputs": [input] })))
+    Ok((format!("/v2/models/{model}/infer"), vec![json!({ "inputs": [input] })]))
 }

@@ -4,6 +4,7 @@ use crate::http::listen::ConnectionCounters;
 use crate::journal::Counted;
 use crate::registry::ModelName;
 use crate::rollout::{Arm, Report};
+use crate::score::Memo;
 use crate::shadow::Compared;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -34,6 +35,7 @@ pub struct Metrics {
     refusals: Family<Label, Counter>,
     refreshes: Family<Label, Counter>,
     nodes: Gauge,
+    candidates: Family<Label, Counter>,
     features_seconds: Histogram,
     view_seconds: Histogram,
     logged: Counter,
@@ -69,6 +71,7 @@ impl Default for Metrics {
             refusals: Family::default(),
             refreshes: Family::default(),
             nodes: Gauge::default(),
+            candidates: Family::default(),
             features_seconds: durations(),
             view_seconds: durations(),
             logged: Counter::default(),
@@ -95,6 +98,11 @@ impl Default for Metrics {
         registry.register("model_refusals", "Looks at an origin that found nothing usable", metrics.refusals.clone());
         registry.register("refreshes", "Rounds over all nodes, by outcome (ok, failed)", metrics.refreshes.clone());
         registry.register("nodes", "Nodes that are known", metrics.nodes.clone());
+        registry.register(
+            "candidates",
+            "Nodes that were scored, by whether the last pod of the kind had left its result (remembered, worked_out)",
+            metrics.candidates.clone(),
+        );
         registry.register(
             "features_duration_seconds",
             "Time to make the feature rows of all nodes",
@@ -172,6 +180,12 @@ impl Metrics {
         self.requests.get_or_create(&[("model", model), ("outcome", outcome)]).inc();
         self.seconds.get_or_create(&[("model", model)]).observe(took.as_secs_f64());
         self.rows.get_or_create(&[("model", model)]).inc_by(rows as u64);
+    }
+
+    /// A view's memory of what was worked out, which is counted here.
+    pub fn memo(&self) -> Memo {
+        let counter = |what| self.candidates.get_or_create(&[("source", what)]).clone();
+        Memo::counted(counter("remembered"), counter("worked_out"))
     }
 
     /// A request was refused because too many were under way.

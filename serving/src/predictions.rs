@@ -7,6 +7,7 @@ use crate::score::{ScoreAnswer, ScoreRequest};
 use cluster::{PREDICTIONS, TableSchema};
 use polars::prelude::{Column, DataFrame, PolarsResult};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use store::polars_type;
 
@@ -39,20 +40,24 @@ pub struct Record {
 pub enum Content {
     /// By name: shape and elements; a missing number is null.
     Tensors(Vec<Tensor>),
-    /// As it was read back, or as it came.
-    Json(Value),
+    /// As it was read back, or as it came: nobody looks into it on its way to the table.
+    Json(Box<RawValue>),
 }
 
 impl Content {
     fn text(&self) -> String {
-        // Maps with names as keys always have a text.
-        serde_json::to_string(self).unwrap_or_default()
+        match self {
+            Self::Json(text) => text.get().to_owned(),
+            // Maps with names as keys always have a text.
+            Self::Tensors(_) => serde_json::to_string(self).unwrap_or_default(),
+        }
     }
 }
 
 impl From<Value> for Content {
     fn from(value: Value) -> Self {
-        Self::Json(value)
+        // A value always has a text.
+        Self::Json(to_raw_value(&value).unwrap_or_else(|_| RawValue::NULL.to_owned()))
     }
 }
 
@@ -76,7 +81,7 @@ impl Serialize for Content {
 
 impl<'de> Deserialize<'de> for Content {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Value::deserialize(deserializer).map(Self::Json)
+        Box::deserialize(deserializer).map(Self::Json)
     }
 }
 

@@ -2,10 +2,12 @@
 
 mod answer;
 mod ask;
+mod memo;
 mod reasons;
 
 pub use answer::{Expectation, NodeScore, PodScores, ScoreAnswer};
 pub use ask::{InFlight, MOST, PodAsk, ScoreRequest};
+pub use memo::Memo;
 
 use crate::nodes::{ClusterView, NodeView};
 use crate::registry::{Algorithm, ModelName, Registry, ServedModel};
@@ -15,8 +17,9 @@ use cluster::score::{PartWeights, Parts, load_score, unit};
 use cluster::{NodeName, Resource};
 use features::cluster_state::{Amount, NodeFacts, PodCourse, PodFacts, Rows};
 use features::habit::Expected;
+use memo::{Kind, Worked};
 use models::anomaly::Severity;
-use models::placement::Scratch;
+use models::placement::{PlacementNetwork, Scratch};
 
 /// Scores where nothing is known of any node.
 const NEUTRAL: f64 = 0.5;
@@ -40,8 +43,12 @@ impl ScoreRules {
     }
 }
 
-/// A node with what is known of it; `None` where it is unknown.
-type Candidate<'a> = (&'a str, Option<&'a NodeView>);
+/// A node that may be chosen.
+struct Candidate<'a> {
+    name: &'a str,
+    /// Its place in the view and what is known of it; `None` where it is unknown.
+    known: Option<(usize, &'a NodeView)>,
+}
 
 /// Scores every candidate of every pod.
 pub fn score(
@@ -60,10 +67,11 @@ pub fn score(
     } else {
         request.nodes.iter().map(String::as_str).collect()
     };
-    let candidates: Vec<Candidate<'_>> = names.iter().map(|name| (*name, view.nodes.get(*name))).collect();
+    let known = |name: &str| view.nodes.get_full(name).map(|(place, _, node)| (place, node));
+    let candidates: Vec<Candidate<'_>> = names.into_iter().map(|name| Candidate { name, known: known(name) }).collect();
     let scorer =
         Scorer { request, view, registry, shadow, agent: agent.as_deref(), rules, now, candidates: &candidates };
-    let unknown = candidates.iter().filter(|(_, node)| node.is_none()).map(|(name, _)| (*name).to_owned()).collect();
+    let unknown = candidates.iter().filter(|it| it.known.is_none()).map(|it| it.name.to_owned()).collect();
     let mut models = view.versions.clone();
     if let Some(agent) = &agent {
         models.insert(agent.name, agent.version.clone());
@@ -98,36 +106,39 @@ impl Scorer<'_> {
         let expected = workloads.expected(workload, asked);
         let course = expected.course(habit, (self.view.at / cluster::HOUR_MS) as usize);
         let facts = expected.facts(habit, asked, pod.priority < 0);
-        let values = self.placement(pod, &facts, &course);
         let counted = workloads.counted(workload, asked);
+        let (worked, mut leans) = self.worked(pod, &facts, &course, &counted);
+        let values: Vec<f32> = worked.iter().flatten().filter_map(|worked| worked.value).collect();
+        let mut units = unit(&values);
         let mut nodes: Vec<NodeScore> = Vec::with_capacity(self.candidates.len());
-        // One buffer for all nodes.
-        let mut after = Vec::new();
-        for (place, (name, node)) in self.candidates.iter().enumerate() {
-            let fresh = node.filter(|node| self.is_fresh(node));
-            after.clear();
-            if let Some(node) = fresh {
-                self.after(node, name, &counted, &mut after);
-            }
+        for (Candidate { name, known }, worked) in self.candidates.iter().zip(&worked) {
+            let node = known.map(|(_, node)| node);
+            let fresh = worked.and(node);
             let anomaly = fresh.and_then(|node| node.anomaly.as_ref());
-            let valued = values.as_ref().and_then(|values| values[place].as_ref());
+            let valued = worked.and_then(|worked| worked.value).and_then(|_| units.next());
             let parts = Parts {
-                load: load_part(&after, |after| after.with_pod),
-                placement: valued.map(|valued| valued.unit),
+                load: worked.and_then(|worked| worked.load),
+                placement: valued,
                 anomaly: anomaly.map(|anomaly| match anomaly.severity {
                     Some(Severity::Critical) => 0.0,
                     _ => f64::from(1.0 - anomaly.score),
                 }),
             };
+            let detail = self.request.detail().then(|| {
+                let after: Vec<After> =
+                    fresh.into_iter().flat_map(|node| after(node, self.in_flight(name), &counted)).collect();
+                let valued = valued.map(|unit| Valued { unit, leans: leans.next().unwrap_or_default() });
+                reasons::detail(&after, &counted, fresh, valued.as_ref())
+            });
             nodes.push(NodeScore {
                 node: (*name).to_owned(),
                 score: self.rules.weights.combine(&parts).unwrap_or(f64::NAN),
-                missing: self.missing(*node, &parts),
-                uncertainty: self.uncertainty(&after, &parts),
+                missing: self.missing(node, &parts),
+                uncertainty: worked.and_then(|worked| self.uncertainty(&worked, &parts)),
                 parts,
                 data_age_seconds: node.map(|node| (self.now - node.sampled_at).max(0) as f64 / 1e3),
                 severity: anomaly.and_then(|anomaly| anomaly.severity),
-                detail: self.request.detail().then(|| reasons::detail(&after, &counted, fresh, valued)),
+                detail,
             });
         }
         neutral(&mut nodes);
@@ -169,11 +180,10 @@ impl Scorer<'_> {
     }
 
     /// What the forecast's spread is worth in the score.
-    fn uncertainty(&self, after: &[After], parts: &Parts) -> Option<f64> {
+    fn uncertainty(&self, worked: &Worked, parts: &Parts) -> Option<f64> {
         parts.load?;
-        let by_median = load_part(after, |after| after.with_pod - after.p90 + after.p50);
         let weights = &self.rules.weights;
-        let differs = weights.combine(parts)? - weights.combine(&Parts { load: by_median, ..*parts })?;
+        let differs = weights.combine(parts)? - weights.combine(&Parts { load: worked.by_median, ..*parts })?;
         Some(differs.abs())
     }
 
@@ -182,58 +192,97 @@ impl Scorer<'_> {
         self.request.in_flight.get(name).map_or(Amount::default(), InFlight::amount)
     }
 
-    /// What the agent says of every candidate with fresh data.
-    fn placement(&self, pod: &PodAsk, facts: &PodFacts, course: &PodCourse) -> Option<Vec<Option<Valued>>> {
-        let Algorithm::Placement(network) = &self.agent?.algorithm else { return None };
-        let mut rows = Vec::with_capacity(self.candidates.len() * network.features().len());
-        let mut known = Vec::with_capacity(self.candidates.len());
-        let of_pod = Rows::new(facts, course, &self.view.cluster);
-        for (name, node) in self.candidates {
-            let Some(node) = node.filter(|node| self.is_fresh(node)) else {
-                known.push(false);
-                continue;
-            };
-            known.push(true);
-            let same = pod.workload.as_ref().and_then(|workload| node.pods.by_workload.get(workload));
-            let facts_of_node =
-                NodeFacts { in_flight: self.in_flight(name), same_workload: same.copied().unwrap_or(0), ..node.facts };
-            rows.extend_from_slice(&of_pod.of(&facts_of_node));
+    fn network(&self) -> Option<&PlacementNetwork> {
+        match &self.agent?.algorithm {
+            Algorithm::Placement(network) => Some(network),
+            _ => None,
         }
-        let (mut scratch, mut values) = (Scratch::default(), Vec::new());
-        network.score(&rows, &mut scratch, &mut values).ok()?;
-        if let Some(shadow) = self.shadow {
-            shadow.compare_choice(self.registry, &rows);
-        }
-        let mut leans = if self.request.detail() { reasons::leans(network, &rows) } else { Vec::new() }.into_iter();
-        let mut units = unit(&values).map(|unit| Valued { unit, leans: leans.next().unwrap_or_default() });
-        Some(known.into_iter().map(|known| if known { units.next() } else { None }).collect())
     }
 
-    /// The node's forecasts with the pod and those in flight on top, into `list`.
-    fn after(&self, node: &NodeView, name: &str, expected: &Expected, list: &mut Vec<After>) {
-        let Some(forecasts) = &node.forecasts else { return };
-        let (flight, size) = (self.in_flight(name), node.facts.allocatable);
-        let share = |amount: f32, of: f32| if of > 0.0 { f64::from(amount / of) } else { f64::NAN };
-        let cpu = share(flight.cpu + expected.amount.cpu, size.cpu);
-        let memory = share(flight.memory + expected.amount.memory, size.memory);
-        for forecast in forecasts {
-            let added = match forecast.key.resource {
-                Resource::Cpu => cpu,
-                Resource::Memory => memory,
-            };
-            if let (Some(p50), Some(p90)) = (forecast.p50, forecast.p90)
-                && added.is_finite()
-            {
-                list.push(After {
-                    resource: forecast.key.resource,
-                    hours: forecast.key.horizon.hours(),
-                    p50: f64::from(p50),
-                    p90: f64::from(p90),
-                    with_pod: f64::from(p90) + added,
-                });
+    /// What is worked out for each candidate with fresh data, and which way the agent leans in each where that is wanted.
+    fn worked(
+        &self,
+        pod: &PodAsk,
+        facts: &PodFacts,
+        course: &PodCourse,
+        counted: &Expected,
+    ) -> (Vec<Option<Worked>>, std::vec::IntoIter<Vec<reasons::Lean>>) {
+        let network = self.network();
+        // Reasons, and a challenger that is compared, want the rows of all candidates.
+        let wants_rows =
+            self.request.detail() || self.shadow.is_some_and(|shadow| shadow.compares_choices(self.registry));
+        let shelf = (!wants_rows).then(|| self.view.memo.shelf(&Kind::of(pod, self.agent), self.view.nodes.len()));
+        // Who finds it in use works for itself.
+        let mut shelf = shelf.as_ref().and_then(|shelf| shelf.try_lock().ok());
+        let of_pod = Rows::new(facts, course, &self.view.cluster);
+        // One buffer for all nodes.
+        let (mut rows, mut places, mut lines) = (Vec::new(), Vec::new(), Vec::new());
+        let mut all: Vec<Option<Worked>> = vec![None; self.candidates.len()];
+        for (place, Candidate { name, known }) in self.candidates.iter().enumerate() {
+            let Some((at, node)) = known.filter(|(_, node)| self.is_fresh(node)) else { continue };
+            let flight = self.in_flight(name);
+            let remembered = shelf.as_ref().and_then(|shelf| shelf[at]).filter(|(with, _)| *with == flight);
+            if let Some((_, worked)) = remembered {
+                all[place] = Some(worked);
+                continue;
+            }
+            lines.clear();
+            lines.extend(after(node, flight, counted));
+            all[place] = Some(Worked {
+                value: None,
+                load: load_part(&lines, |after| after.with_pod),
+                by_median: load_part(&lines, |after| after.with_pod - after.p90 + after.p50),
+            });
+            places.push((place, at, flight));
+            if network.is_some() {
+                let same = pod.workload.as_ref().and_then(|workload| node.pods.by_workload.get(workload));
+                let facts = NodeFacts { in_flight: flight, same_workload: same.copied().unwrap_or(0), ..node.facts };
+                rows.extend_from_slice(&of_pod.of(&facts));
             }
         }
+        let (mut scratch, mut values) = (Scratch::default(), Vec::new());
+        if let Some(network) = network
+            && network.score(&rows, &mut scratch, &mut values).is_ok()
+        {
+            for ((place, ..), value) in places.iter().zip(&values) {
+                all[*place].iter_mut().for_each(|worked| worked.value = Some(*value));
+            }
+        }
+        self.view.memo.count(all.iter().flatten().count() - places.len(), places.len());
+        if let Some(shelf) = &mut shelf {
+            places.iter().for_each(|(place, at, flight)| shelf[*at] = all[*place].map(|worked| (*flight, worked)));
+        }
+        if let Some(shadow) = self.shadow.filter(|_| wants_rows && !values.is_empty()) {
+            shadow.compare_choice(self.registry, &rows);
+        }
+        let leans = match network {
+            Some(network) if self.request.detail() => reasons::leans(network, &rows),
+            _ => Vec::new(),
+        };
+        (all, leans.into_iter())
     }
+}
+
+/// The node's forecasts with the pod and those in flight on top.
+fn after<'a>(node: &'a NodeView, flight: Amount, expected: &Expected) -> impl Iterator<Item = After> + use<'a> {
+    let (forecasts, size) = (node.forecasts.iter().flatten(), node.facts.allocatable);
+    let share = |amount: f32, of: f32| if of > 0.0 { f64::from(amount / of) } else { f64::NAN };
+    let cpu = share(flight.cpu + expected.amount.cpu, size.cpu);
+    let memory = share(flight.memory + expected.amount.memory, size.memory);
+    forecasts.filter_map(move |forecast| {
+        let added = match forecast.key.resource {
+            Resource::Cpu => cpu,
+            Resource::Memory => memory,
+        };
+        let (p50, p90) = forecast.p50.zip(forecast.p90).filter(|_| added.is_finite())?;
+        Some(After {
+            resource: forecast.key.resource,
+            hours: forecast.key.horizon.hours(),
+            p50: f64::from(p50),
+            p90: f64::from(p90),
+            with_pod: f64::from(p90) + added,
+        })
+    })
 }
 
 /// What the agent says of a candidate.

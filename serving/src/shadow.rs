@@ -137,6 +137,11 @@ impl Shadow {
         }
     }
 
+    /// Whether there are choices to compare.
+    pub fn compares_choices(&self, champions: &Registry) -> bool {
+        self.pair(champions, ModelName::PlacementAgent).is_some()
+    }
+
     /// Both versions, where they differ.
     fn pair(&self, champions: &Registry, name: ModelName) -> Option<(Arc<ServedModel>, Arc<ServedModel>)> {
         let pair = champions.current(name).zip(self.challengers.current(name))?;

@@ -2,7 +2,7 @@
 
 mod support;
 
-use cluster::GRID_STEP_MS;
+use cluster::{GRID_STEP_MS, NodeName};
 use features::{OnlineFeatures, catalogue};
 use models::artifact::Artifact;
 use serde_json::{Value, json};
@@ -60,6 +60,18 @@ async fn the_busy_node_scores_last_and_every_part_says_why() {
         assert!(node["data_age_seconds"].as_f64().is_some_and(|age| age <= 60.0), "{node}");
     }
 
+    // Without reasons the scores are the same, and those of the next pod of the kind are remembered.
+    let mut plain = ask.clone();
+    plain["explain"] = json!(false);
+    for _ in 0..2 {
+        let (_, answer) = server.post("/v1/score", &plain).await;
+        let again: Vec<f64> =
+            (0..NODES).map(|place| node(&answer, place)["score"].as_f64().expect("a score")).collect();
+        assert_eq!(again, scores);
+    }
+    let counted = server.text("/metrics").await;
+    assert!(counted.contains(&format!("candidates_total{{source=\"remembered\"}} {NODES}")), "{counted}");
+
     // Pods in flight make the best node worse; nodes that nobody knows are neither best nor worst.
     let best = (0..NODES).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).expect("a best one");
     let mut again = ask.clone();
@@ -67,6 +79,12 @@ async fn the_busy_node_scores_last_and_every_part_says_why() {
     again["nodes"] = json!([&names[..], &["elsewhere".to_owned()][..]].concat());
     let (_, answer) = server.post("/v1/score", &again).await;
     assert!(node(&answer, best)["score"].as_f64() < Some(scores[best]), "{answer}");
+    let mut plain = again.clone();
+    plain["explain"] = json!(false);
+    let (_, unexplained) = server.post("/v1/score", &plain).await;
+    for place in 0..=NODES {
+        assert_eq!(node(&unexplained, place)["score"], node(&answer, place)["score"], "what was in flight counts");
+    }
     assert_eq!(answer["unknown_nodes"], json!(["elsewhere"]));
     let stranger = node(&answer, NODES);
     assert_eq!(stranger["missing"], json!(["node_unknown"]));
@@ -120,6 +138,15 @@ async fn features_of_the_server_are_those_of_the_windows_to_the_last_bit() {
             samples.iter().for_each(|sample| windows.push(&node, sample));
         }
     }
+    let first_day = store::date_of((NOON - 90 * 60) * 1_000);
+    let mut incidents = 0;
+    for (node, of_node) in features::raw::incidents(&store, first_day).expect("incidents") {
+        for incident in of_node {
+            windows.push_incident(&NodeName::new(node.as_str()), incident);
+            incidents += 1;
+        }
+    }
+    assert_eq!(incidents, 3, "two that have ended and one that lasts");
     let rows = windows.rows(NOON * 1_000).expect("rows");
     assert_eq!((rows.nodes.len(), rows.ts % GRID_STEP_MS), (NODES, 0));
     for (place, name) in rows.nodes.iter().enumerate() {

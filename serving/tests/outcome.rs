@@ -5,13 +5,12 @@ mod support;
 use cluster::{HOUR_MS, MINUTE_MS, NodeName};
 use features::cluster_state::NodeFacts;
 use features::{GridRows, catalogue};
-use indexmap::IndexMap;
 use models::artifact::Artifact;
 use models::load::{HeadKey, LoadForecast};
 use runtime::settings::Span;
 use serde_json::Value;
 use serving::metrics::Metrics;
-use serving::nodes::{ClusterView, NodePods, NodeView};
+use serving::nodes::{ClusterView, NodePods, NodeView, Nodes};
 use serving::registry::{ModelName, Origin, Registry};
 use serving::rollout::log::{Action, Step};
 use serving::rollout::{Rollout, RolloutArgs, RolloutLog, Share, Versions};
@@ -42,7 +41,7 @@ fn view(at: i64, version: &str, off: f32) -> ClusterView {
     let level = |node: usize, hour: i64| 0.4 + 0.02 * node as f32 + 0.01 * ((hour * 7 + node as i64) % 5) as f32;
     let names: Vec<NodeName> = (0..NODES).map(|node| NodeName::new(format!("node-{node}"))).collect();
     let mut values = vec![f32::NAN; NODES * catalogue::len()];
-    let mut nodes = IndexMap::new();
+    let mut nodes = Nodes::default();
     for (place, name) in names.iter().enumerate() {
         for column in ["cpu_mean_1h", "memory_mean_1h"] {
             let column = catalogue::index(column).expect("a feature");

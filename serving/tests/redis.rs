@@ -17,8 +17,21 @@ struct Redis {
 
 impl Redis {
     fn start(program: &Path, folder: &Path, port: u16) -> Self {
+        Self::launch(program, folder, port, &["--port", &port.to_string()])
+    }
+
+    /// One that speaks TLS alone.
+    fn behind_tls(program: &Path, folder: &Path, certificate: &Path, key: &Path) -> Self {
+        let (certificate, key) = (certificate.to_string_lossy(), key.to_string_lossy());
+        let port = free_port().expect("a port");
+        let files = ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-auth-clients", "no"];
+        Self::launch(program, folder, port, &[&["--port", "0", "--tls-port", &port.to_string()], &files[..]].concat())
+    }
+
+    fn launch(program: &Path, folder: &Path, port: u16, arguments: &[&str]) -> Self {
         let process = Command::new(program)
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
+            .args(arguments)
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
             .arg(folder)
             .stdout(Stdio::null())
             .spawn()
@@ -136,4 +149,32 @@ async fn a_redis_that_was_never_there_costs_nothing_but_a_warning() {
     assert!(server.said().contains("Redis is away"), "{}", server.said());
     assert!(!server.said().contains("Redis is back"));
     assert_eq!(server.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_behind_tls_is_trusted_by_the_certificates_that_are_named() {
+    let Some(program): Option<PathBuf> = program("redis-server").expect("redis-server") else { return };
+    let (first, second) = (Root::with_models().await, Root::with_models().await);
+    let now = chrono::Utc::now().timestamp() / 60 * 60;
+    let Some(prometheus) = Cluster::new(1, now).serve(first.path()) else { return };
+    let signed = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let (certificate, key) = (first.path().join("redis.crt"), first.path().join("redis.key"));
+    std::fs::write(&certificate, signed.cert.pem()).expect("written");
+    std::fs::write(&key, signed.signing_key.serialize_pem()).expect("written");
+    let redis = Redis::behind_tls(&program, first.path(), &certificate, &key);
+    let (url, address) = (prometheus.url(), redis.url().replace("redis://", "rediss://"));
+    let plain = ["--prometheus", &url, "--warm", "1h", "--every", "3s", "--stale-after", "1h", "--redis", &address];
+    let trusted = certificate.to_string_lossy();
+    let arguments = [&plain[..], &["--redis-ca-file", &trusted]].concat();
+    let mut one = Server::start(first.path(), &arguments).await;
+    let two = Server::start(second.path(), &arguments).await;
+    one.ready().await;
+    shares(&mut one, &two, 3).await;
+    assert!(!one.said().contains("Redis is away"), "{}", one.said());
+
+    // The system's certificates do not vouch for it: the replica goes on by itself.
+    let stranger = Root::with_models().await;
+    let mut stranger = Server::start(stranger.path(), &plain).await;
+    stranger.wait("it is not trusted", async |server| server.said().contains("Redis is away")).await;
+    grows(&mut stranger, REFRESHES, 2).await;
 }

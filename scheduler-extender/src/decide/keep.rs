@@ -85,7 +85,8 @@ impl Decider {
     }
 }
 
-/// The places of the candidates, the best first; a node about to fail comes last, as nothing is known of it.
+/// The places of the candidates: the [`BEST`] in order, then the others as they come; a node about to fail is among the last, as nothing is
+/// known of it.
 fn order(worked: &Worked) -> Vec<usize> {
     let rank = |place: usize| {
         let is_critical = worked.scores.nodes[place].severity == Some(Severity::Critical);
@@ -93,13 +94,18 @@ fn order(worked: &Worked) -> Vec<usize> {
         (total.unwrap_or(f64::NEG_INFINITY), worked.points[place], place)
     };
     let mut ranks: Vec<(f64, u8, usize)> = (0..worked.totals.len()).map(rank).collect();
-    ranks.sort_unstable_by(|left, right| {
+    let better = |left: &(f64, u8, usize), right: &(f64, u8, usize)| {
         right.0.total_cmp(&left.0).then(right.1.cmp(&left.1)).then(left.2.cmp(&right.2))
-    });
+    };
+    let best = BEST.min(ranks.len());
+    if best < ranks.len() {
+        ranks.select_nth_unstable_by(best, better);
+    }
+    ranks[..best].sort_unstable_by(better);
     ranks.into_iter().map(|(.., place)| place).collect()
 }
 
-/// The best, and others at even distances.
+/// The best, and some of the others.
 fn sample(order: &[usize]) -> impl Iterator<Item = usize> + '_ {
     let step = order.len().div_ceil(DETAIL_NODES).max(1);
     let best = order.iter().take(DETAILED);

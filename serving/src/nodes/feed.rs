@@ -3,10 +3,10 @@
 use super::shared::Shared;
 use anyhow::{Context, ensure};
 use cluster::{DAY_MS, HOUR_MS, NODE_METRICS, NodeName, NodeSample, PODS};
+use collector::prometheus::incidents::BadMoments;
 use collector::prometheus::pods::{PodFacts, PodName, PodRow, read_pods};
 use collector::prometheus::{Live, Source};
 use features::Incident;
-use runtime::settings::Span;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -29,8 +29,6 @@ pub enum Feed<'a> {
         shared: Option<Box<Shared>>,
         /// When it was last looked who the nodes are.
         looked_around: Option<Instant>,
-        /// Rates are taken over so much, as far as settings tell, milliseconds.
-        window: Option<i64>,
     },
     /// Files. Now is the moment after the last sample.
     Tables(Tables),
@@ -73,9 +71,7 @@ impl<'a> Feed<'a> {
             Some(_) => Some(source.span(i64::MAX / 2)?.end),
             None => None,
         };
-        let args = &source.args;
-        let window = args.rate_window.map(Span::millis).or(args.scrape_interval.map(|every| 4 * every.millis()));
-        Ok(Self::Prometheus { live: Box::new(Live::new(source)?), fixed, shared: None, looked_around: None, window })
+        Ok(Self::Prometheus { live: Box::new(Live::new(source)?), fixed, shared: None, looked_around: None })
     }
 
     /// Shares what is fetched with other replicas. Where time stands still there is nothing to share.
@@ -121,19 +117,10 @@ impl<'a> Feed<'a> {
         start - start.rem_euclid(length) + length
     }
 
-    /// How long rates of a series that has begun, or begun again, are too low: they are taken over a window that it does not fill yet. Usage
-    /// in tables has none of that.
-    pub fn settles_after(&self, every: i64) -> i64 {
-        match self {
-            Self::Prometheus { window, .. } => window.unwrap_or(4 * every),
-            Self::Tables(_) => 0,
-        }
-    }
-
     /// The samples of `times`; `step` is their distance where it can be chosen.
     pub async fn samples(&mut self, times: &Range<i64>, step: i64) -> anyhow::Result<Samples> {
         match self {
-            Self::Prometheus { live, shared, looked_around, fixed, .. } => {
+            Self::Prometheus { live, shared, looked_around, fixed } => {
                 let fetch = asked(live, looked_around, *fixed, async |live| live.samples(times, step).await);
                 match shared {
                     Some(shared) => shared.get(times, step, fetch).await,
@@ -147,7 +134,7 @@ impl<'a> Feed<'a> {
     /// The pods that lived in `times`, with what they used.
     pub async fn pods(&mut self, times: &Range<i64>) -> anyhow::Result<PodFacts> {
         match self {
-            Self::Prometheus { live, shared, looked_around, fixed, .. } => {
+            Self::Prometheus { live, shared, looked_around, fixed } => {
                 let fetch = asked(live, looked_around, *fixed, async |live| live.pods(times).await);
                 match shared {
                     Some(shared) => shared.get(times, 0, fetch).await,
@@ -158,7 +145,21 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// Incidents that began after `from`, by node; a server tells none yet.
+    /// What was bad about nodes at the steps of `times`, as a server tells it. Tables have whole incidents instead.
+    pub async fn bad_moments(&mut self, times: &Range<i64>, step: i64) -> anyhow::Result<Option<Vec<BadMoments>>> {
+        match self {
+            Self::Prometheus { live, shared, looked_around, fixed } => {
+                let fetch = asked(live, looked_around, *fixed, async |live| live.bad_moments(times, step).await);
+                match shared {
+                    Some(shared) => shared.get(times, step, fetch).await.map(Some),
+                    None => fetch.await.map(Some),
+                }
+            }
+            Self::Tables(_) => Ok(None),
+        }
+    }
+
+    /// Incidents that began after `from`, by node, as tables hold them.
     pub fn incidents(&self, from: i64) -> anyhow::Result<HashMap<String, Vec<Incident>>> {
         match self {
             Self::Prometheus { .. } => Ok(HashMap::new()),

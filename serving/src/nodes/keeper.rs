@@ -1,21 +1,22 @@
 //! Keeps the view fresh: reads history once, then what is new, every half a minute.
 
-use super::feed::{Feed, Samples};
-use super::view::{Anomaly, ClusterView, Fresh, NodeView, cluster_facts};
+use super::feed::Feed;
+use super::view::{Anomaly, ClusterView, Fresh, NodeView, Nodes, cluster_facts};
 use super::workloads::Workloads;
 use crate::metrics::Metrics;
 use crate::registry::{AllReadings, ModelName, Registry};
 use crate::rollout::Rollout;
+use crate::score::Memo;
 use clap::Args;
 use cluster::{DAY_MS, HOUR_MS, MINUTE_MS, NodeMetric, NodeName, NodeSample, grid_floor};
 use detection::watch::SlidingFeatures;
 use features::cluster_state::{Amount, NodeFacts};
 use features::{FeatureSettings, GRID_STEP_MS, GridRows};
-use indexmap::IndexMap;
 use runtime::WrongUse;
 use runtime::settings::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -101,7 +102,8 @@ pub async fn keep(
             kept.warm(&mut feed, args).await?;
             kept.round(&mut feed, args, metrics).await?;
             let began = Instant::now();
-            let view = block_in_place(|| kept.view(registry))?;
+            let mut view = block_in_place(|| kept.view(registry))?;
+            view.memo = metrics.memo();
             metrics.refreshed(view.nodes.len(), began.elapsed());
             fresh.put(view);
             if let Some(rollout) = beside {
@@ -146,10 +148,6 @@ struct Recent {
     newest: Option<NodeSample>,
     /// Its newest sample that has usage: the cluster may know a node that does not answer.
     measured_at: i64,
-    /// The same, whether its usage can be believed or not.
-    answered_at: i64,
-    /// Usage before this is not believed.
-    believed_from: i64,
 }
 
 struct Keeper {
@@ -211,8 +209,7 @@ impl Keeper {
         let end = grid_floor(feed.now().await? - GRID_STEP_MS, GRID_STEP_MS);
         while self.next < end {
             let piece = self.next..feed.piece_end(self.next).min(end);
-            let samples = feed.samples(&piece, args.warm_step.millis()).await?;
-            self.take_in(&samples, feed.settles_after(args.every.millis()), args.warm_step.millis());
+            self.take_in(feed, &piece, args.warm_step.millis()).await?;
             self.next = piece.end;
             block_in_place(|| self.sliding.settle(piece.end))?;
         }
@@ -259,8 +256,7 @@ impl Keeper {
             let mut start = self.next;
             while start < until {
                 let piece = start..feed.piece_end(start).min(until);
-                let samples = feed.samples(&piece, every).await?;
-                self.take_in(&samples, feed.settles_after(every), every);
+                self.take_in(feed, &piece, every).await?;
                 start = piece.end;
             }
             self.next = until;
@@ -280,18 +276,18 @@ impl Keeper {
         Ok(())
     }
 
-    /// Samples every `step`; usage that begins, or begins again after a silence, is believed after `settles_after`.
-    fn take_in(&mut self, samples: &Samples, settles_after: i64, step: i64) {
-        // Who is there when it begins to listen has been there before.
-        let is_first = self.recent.is_empty();
-        let silence = if is_first { i64::MAX } else { settles_after.max(2 * step) };
-        for (node, samples) in samples {
+    /// Takes in what there is of `times`, every `step`: all of it or nothing.
+    async fn take_in(&mut self, feed: &mut Feed<'_>, times: &Range<i64>, step: i64) -> anyhow::Result<()> {
+        let samples = feed.samples(times, step).await?;
+        if let Some(bad) = feed.bad_moments(times, step).await? {
+            self.sliding.push_bad_moments(times, step, &bad);
+        }
+        for (node, samples) in &samples {
             self.sliding.push(node, samples);
             let recent = self.recent.entry(node.clone()).or_default();
-            for sample in samples {
-                recent.push(sample, silence, settles_after);
-            }
+            samples.iter().for_each(|sample| recent.push(sample));
         }
+        Ok(())
     }
 
     /// All nodes as they are now, forecast and judged by the models that serve.
@@ -308,7 +304,7 @@ impl Keeper {
         };
         let hour = (self.next / HOUR_MS) as usize;
         let mut pods = self.workloads.by_node(hour);
-        let mut nodes = IndexMap::with_capacity(self.recent.len());
+        let mut nodes = Nodes::with_capacity_and_hasher(self.recent.len(), Default::default());
         for (name, recent) in &self.recent {
             let Some(newest) = &recent.newest else { continue };
             let row = self.rows.nodes.binary_search(name).ok();
@@ -341,32 +337,21 @@ impl Keeper {
             workloads: Arc::clone(&self.workloads),
             versions: served.into_iter().flatten().map(|model| (model.name, model.version.clone())).collect(),
             rows: Arc::clone(&self.rows),
+            memo: Memo::default(),
         })
     }
 }
 
 impl Recent {
-    /// Takes in a sample. After a `silence` that long, usage is not believed before `settles_after`.
-    fn push(&mut self, sample: &NodeSample, silence: i64, settles_after: i64) {
+    fn push(&mut self, sample: &NodeSample) {
         if self.newest.as_ref().is_some_and(|newest| sample.ts <= newest.ts) {
             return;
         }
         let utilization = sample.get(NodeMetric::CpuUsed) / sample.get(NodeMetric::CpuAllocatable);
-        let mut sample = *sample;
         if utilization.is_finite() {
-            if sample.ts.saturating_sub(self.answered_at) > silence {
-                self.believed_from = sample.ts + settles_after;
-            }
-            self.answered_at = sample.ts;
-            if sample.ts >= self.believed_from {
-                self.cpu.push_back((sample.ts, utilization));
-                self.measured_at = sample.ts;
-            } else {
-                // A rate over a window that is mostly empty: a busy node would look idle, and all pods would go there.
-                sample.set(NodeMetric::CpuUsed, f64::NAN);
-            }
+            self.cpu.push_back((sample.ts, utilization));
+            self.measured_at = sample.ts;
         }
-        let sample = &sample;
         while self.cpu.front().is_some_and(|(ts, _)| *ts <= sample.ts - RECENT) {
             self.cpu.pop_front();
         }
@@ -450,17 +435,10 @@ mod tests {
             sample
         };
         let mut recent = Recent::default();
-        recent.push(&sample(1_000, 6.0), i64::MAX, 120_000);
-        recent.push(&sample(2_000, f64::NAN), 120_000, 120_000);
+        recent.push(&sample(1_000, 6.0));
+        recent.push(&sample(2_000, f64::NAN));
         let newest = recent.newest.expect("a sample");
         assert_eq!((newest.ts, newest.get(NodeMetric::CpuUsed)), (2_000, 6.0));
         assert_eq!((recent.measured_at, recent.cpu.len()), (1_000, 1));
-        // After a silence its rates are too low for a while.
-        recent.push(&sample(300_000, 0.1), 120_000, 120_000);
-        recent.push(&sample(330_000, 1.2), 120_000, 120_000);
-        let newest = recent.newest.expect("a sample");
-        assert_eq!((recent.measured_at, newest.get(NodeMetric::CpuUsed)), (1_000, 6.0));
-        recent.push(&sample(420_000, 6.0), 120_000, 120_000);
-        assert_eq!((recent.measured_at, recent.cpu.len()), (420_000, 2));
     }
 }

@@ -12,5 +12,5 @@ mod workloads;
 pub use feed::{Feed, Tables};
 pub use keeper::{KeepArgs, keep};
 pub use shared::{RedisArgs, Shared};
-pub use view::{Anomaly, ClusterView, Fresh, NodeView};
+pub use view::{Anomaly, ClusterView, Fresh, NodeView, Nodes};
 pub use workloads::{NodePods, Workloads};

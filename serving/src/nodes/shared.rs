@@ -9,9 +9,10 @@ use crate::metrics::Metrics;
 use anyhow::{Context, ensure};
 use clap::Args;
 use cluster::{NodeMetric, NodeName, NodeSample};
+use collector::prometheus::incidents::BadMoments;
 use collector::prometheus::pods::PodFacts;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, cmd};
+use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, TlsCertificates, cmd};
 use runtime::WrongUse;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,23 +25,28 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Default, Args, Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RedisArgs {
-    /// Redis by which replicas share one poller, such as redis://redis:6379/0; a password belongs into --redis-password-file
+    /// Redis by which replicas share one poller, such as redis://redis:6379/0, or rediss:// for TLS; a password belongs into
+    /// --redis-password-file
     #[arg(long, env = "BERTH_SERVING_REDIS", value_name = "URL")]
     pub redis: Option<String>,
     /// File that holds the password of Redis
     #[arg(long, env = "BERTH_SERVING_REDIS_PASSWORD_FILE", value_name = "FILE")]
     pub redis_password_file: Option<PathBuf>,
+    /// File with the certificates that Redis is trusted by, PEM; those of the system without it
+    #[arg(long, env = "BERTH_SERVING_REDIS_CA_FILE", value_name = "FILE")]
+    pub redis_ca_file: Option<PathBuf>,
 }
 
 impl RedisArgs {
     /// The client; `None` where no Redis is named. Nothing is sent yet.
     ///
     /// # Errors
-    /// An address that is none, or a password file that cannot be read.
+    /// An address that is none, or a file that cannot be read.
     pub fn client(&self) -> anyhow::Result<Option<Client>> {
         let Some(address) = &self.redis else {
-            if self.redis_password_file.is_some() {
-                return Err(WrongUse("`redis_password_file` is given without `redis`".to_owned()).into());
+            let alone = [("redis_password_file", &self.redis_password_file), ("redis_ca_file", &self.redis_ca_file)];
+            if let Some((name, _)) = alone.iter().find(|(_, file)| file.is_some()) {
+                return Err(WrongUse(format!("`{name}` is given without `redis`")).into());
             }
             return Ok(None);
         };
@@ -52,7 +58,19 @@ impl RedisArgs {
             let settings = info.redis_settings().clone().set_password(password.trim());
             info = info.set_redis_settings(settings);
         }
-        Ok(Some(Client::open(info).context("failed to prepare the connection to Redis")?))
+        let client = match &self.redis_ca_file {
+            None => Client::open(info),
+            Some(file) => {
+                if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+                    return Err(
+                        WrongUse("`redis_ca_file` wants an address that begins with rediss://".to_owned()).into()
+                    );
+                }
+                let root_cert = Some(runtime::files::read_text(file)?.into_bytes());
+                Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })
+            }
+        };
+        Ok(Some(client.context("failed to prepare the connection to Redis")?))
     }
 }
 
@@ -233,6 +251,18 @@ impl Shareable for Samples {
     }
 }
 
+impl Shareable for Vec<BadMoments> {
+    const KIND: &'static str = "bad_moments";
+
+    fn pack(&self) -> anyhow::Result<Vec<u8>> {
+        packed(self)
+    }
+
+    fn unpack(bytes: &[u8], _: &Range<i64>) -> anyhow::Result<Self> {
+        unpacked(bytes)
+    }
+}
+
 impl Shareable for PodFacts {
     const KIND: &'static str = "pods";
 
@@ -271,11 +301,15 @@ mod tests {
         let args = |redis: Option<&str>| RedisArgs {
             redis: redis.map(str::to_owned),
             redis_password_file: Some(file.clone()),
+            redis_ca_file: None,
         };
         let client = args(Some("redis://127.0.0.1:6379/0")).client().expect("a client").expect("one is named");
         assert_eq!(client.get_connection_info().redis_settings().password(), Some("secret-word"));
         assert!(args(None).client().is_err());
         let error = format!("{:#}", args(Some("secret-word")).client().expect_err("no address"));
         assert!(!error.contains("secret-word"), "{error}");
+        let plain = RedisArgs { redis_ca_file: Some(file.clone()), ..args(Some("redis://127.0.0.1:6379/0")) };
+        let error = plain.client().expect_err("certificates for nothing").to_string();
+        assert!(error.contains("rediss://"), "{error}");
     }
 }

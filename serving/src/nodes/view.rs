@@ -2,6 +2,7 @@
 
 use super::{NodePods, Workloads};
 use crate::registry::ModelName;
+use crate::score::Memo;
 use cluster::NodeName;
 use features::cluster_state::{ClusterFacts, NodeFacts};
 use indexmap::IndexMap;
@@ -41,6 +42,9 @@ pub struct NodeView {
     pub row: Option<usize>,
 }
 
+/// Nodes by name.
+pub type Nodes = IndexMap<NodeName, NodeView, foldhash::fast::RandomState>;
+
 /// All nodes at one moment.
 #[derive(Debug, Default)]
 pub struct ClusterView {
@@ -49,7 +53,7 @@ pub struct ClusterView {
     /// Distance of samples, milliseconds.
     pub step: i64,
     /// By name, in the order of names: every candidate of every pod is looked up in it, in constant time.
-    pub nodes: IndexMap<NodeName, NodeView>,
+    pub nodes: Nodes,
     /// What the agent reads of the cluster.
     pub cluster: ClusterFacts,
     /// What pods are expected to use.
@@ -58,6 +62,8 @@ pub struct ClusterView {
     pub versions: BTreeMap<ModelName, String>,
     /// Feature rows, in catalogue order.
     pub rows: Arc<features::GridRows>,
+    /// What was worked out from it already.
+    pub memo: Memo,
 }
 
 /// The newest view.
@@ -92,7 +98,7 @@ impl Fresh {
 }
 
 /// What the agent reads of the cluster, from its nodes.
-pub(super) fn cluster_facts(nodes: &IndexMap<NodeName, NodeView>, workloads: &Workloads, at: i64) -> ClusterFacts {
+pub(super) fn cluster_facts(nodes: &Nodes, workloads: &Workloads, at: i64) -> ClusterFacts {
     let (mut seen, mut cpu, mut squares, mut memory) = (0.0, 0.0, 0.0, 0.0);
     let (mut known, mut requested) = (0.0, 0.0);
     for node in nodes.values() {

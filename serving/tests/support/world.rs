@@ -211,6 +211,15 @@ impl Cluster {
         CORES * (if node == BUSY { 0.9 } else { 0.2 + 0.1 * node as f64 } + 0.01 * noise)
     }
 
+    /// One node is not ready for five minutes of each hour, another one in the last three minutes.
+    pub fn is_ready(&self, node: usize, ts: i64) -> bool {
+        match node {
+            1 => !(1_800..2_100).contains(&(self.until - ts).rem_euclid(3_600)),
+            3 => self.until - ts > 180,
+            _ => true,
+        }
+    }
+
     pub fn write(&self, path: &Path) {
         let names = [
             "kube_node_info",
@@ -227,6 +236,7 @@ impl Cluster {
             "kube_pod_container_resource_requests",
             "container_cpu_usage_seconds",
             "container_memory_working_set_bytes",
+            "kube_node_status_condition",
         ];
         let mut lines: Vec<String> = vec![String::new(); names.len()];
         let mut busy = [0.0; NODES];
@@ -266,6 +276,8 @@ impl Cluster {
                 );
                 put(12, format!("{{{container}}} {}", *busy / 2.0));
                 put(13, format!("{{{container}}} 100000000"));
+                let ready = i32::from(self.is_ready(node, ts));
+                put(14, format!(r#"{{{known},condition="Ready",status="true"}} {ready}"#));
             }
         }
         let mut text = String::new();
