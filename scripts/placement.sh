@@ -34,8 +34,8 @@ if [ -n "$traces" ]; then compare openb --scenario openb --trace "$traces" --day
 {
   cat scripts/placement/preface.md
   if [ -f "$work/training.txt" ]; then printf '\n## Training\n\n```text\n'; grep -v -e '^model ' -e '^report ' -e '^run ' "$work/training.txt"; printf '```\n'; fi
-  # The first chart of the report, as a file of its own.
-  if sed -n '/<svg /,/<\/svg>/p;/<\/svg>/q' "$agent/report.html" | sed 's/.*<svg /<svg xmlns="http:\/\/www.w3.org\/2000\/svg" /; s/<\/svg>.*/<\/svg>/' > "$work/curve.svg" && [ -s "$work/curve.svg" ]; then
+  # The report's chart of learning, as a file of its own.
+  if sed -n '/<h2>Learning</,$p' "$agent/report.html" | sed 's/.*<h2>Learning<//' | sed -n '/<svg /,/<\/svg>/p;/<\/svg>/q' | sed 's/.*<svg /<svg xmlns="http:\/\/www.w3.org\/2000\/svg" /; s/<\/svg>.*/<\/svg>/' > "$work/curve.svg" && [ -s "$work/curve.svg" ]; then
     mkdir -p docs/images
     cp "$work/curve.svg" docs/images/placement-learning.svg
     printf '\n![Cost at the looks while learning, against kube-scheduler](images/placement-learning.svg)\n'

@@ -127,13 +127,23 @@ func faultsOfTheWire(t *testing.T, berth *harness.Berth, alone harness.Placement
 	}
 }
 
+// soon makes usage stale after seconds instead of minutes, and believed as soon: rates look back over four samples, as they do unless told
+// otherwise.
+var soon = []string{"--stale-after", "10s", "--rate-window", "20s"}
+
+// dense is a stage whose history, which ended so long ago, has as many samples as live ones.
+func dense(t *testing.T, age time.Duration, levels ...float64) scene {
+	t.Helper()
+	nodes := harness.Nodes("node", len(levels), 8, 32*gigabyte)
+	return open(t, nodes, levels, harness.History{Span: history, Age: age, Step: 5 * time.Second}, nil)
+}
+
 // Faults of what the extender stands on, which it tells itself.
 func TestFaultsBehindTheExtender(t *testing.T) {
-	scene := stage(t, 0.93, 0.25, 0.30)
+	scene := dense(t, 0, 0.93, 0.25, 0.30)
 	alone, _ := burst(t, "", batchPods)
-	// Stale after seconds instead of minutes, and healthy again as soon.
 	rules := active + "\n[guard]\nrecover_after = \"1s\"\n"
-	berth := scene.berth(t, rules, "--stale-after", "10s")
+	berth := scene.berth(t, rules, soon...)
 	plane.StartScheduler(t, harness.SchedulerOptions{Extender: berth.URL})
 	for _, fault := range []struct {
 		name, reason   string
@@ -176,12 +186,12 @@ func TestFaultsBehindTheExtender(t *testing.T) {
 // busiest node has most room up to the target.
 func TestFaultAfterALongSilence(t *testing.T) {
 	needFull(t)
-	scene := stage(t, 0.93, 0.25, 0.30)
-	berth := scene.berth(t, active+"\n[guard]\nrecover_after = \"1s\"\n", "--stale-after", "10s")
+	scene := dense(t, 0, 0.93, 0.25, 0.30)
+	berth := scene.berth(t, active+"\n[guard]\nrecover_after = \"1s\"\n", soon...)
 	plane.StartScheduler(t, harness.SchedulerOptions{Extender: berth.URL})
 	scene.monitoring.Exporters(harness.Silent)
 	harness.Eventually(t, "no rate is left", 2*patience, func() error {
-		if count := scene.monitoring.Count(t, "rate(node_cpu_seconds_total[2m])"); count > 0 {
+		if count := scene.monitoring.Count(t, "rate(node_cpu_seconds_total[20s])"); count > 0 {
 			return fmt.Errorf("%d are", count)
 		}
 		return nil
@@ -199,12 +209,10 @@ func TestFaultAfterALongSilence(t *testing.T) {
 
 // History that ended an hour ago is no news of now.
 func TestFaultStaleByAnHour(t *testing.T) {
-	levels := []float64{0.93, 0.25, 0.30}
-	past := harness.History{Span: history, Age: time.Hour}
-	scene := open(t, harness.Nodes("node", len(levels), 8, 32*gigabyte), levels, past, nil)
+	scene := dense(t, time.Hour, 0.93, 0.25, 0.30)
 	alone, _ := burst(t, "", batchPods)
 	berth := plane.StartBerth(t, harness.BerthOptions{
-		Prometheus: scene.monitoring.URL, Rules: active + "\n[guard]\nrecover_after = \"1s\"\n", NotReady: true,
+		Prometheus: scene.monitoring.URL, Rules: active + "\n[guard]\nrecover_after = \"1s\"\n", NotReady: true, Arguments: soon,
 	})
 	// No node of now is known at all.
 	waitState(t, berth, "fallback", "no_data")

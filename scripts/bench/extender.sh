@@ -32,11 +32,11 @@ start() {
 }
 
 spent() { awk '{ print $14 + $15 }' "/proc/$server/stat"; }
-# row NODES CANDIDATES ANSWER: measures the server that runs.
+# row NODES CANDIDATES ANSWER [ARGUMENTS...]: measures the server that runs.
 row() {
   local before
   before=$(spent)
-  "$target/examples/webhook" --url "$url" --names "$work/names" --nodes "$2" --pods "$pods" --json >"$work/row.json"
+  "$target/examples/webhook" --url "$url" --names "$work/names" --nodes "$2" --pods "$pods" --json "${@:4}" >"$work/row.json"
   python3 - "$1" "$3" "$(($(spent) - before))" "$(getconf CLK_TCK)" "$work/row.json" <<'END'
 import json, sys
 nodes, answer, ticks, rate, file = sys.argv[1:]
@@ -65,7 +65,13 @@ for nodes in 500 5000; do
     start /readyz "$target/scheduler-extender" --data "$root" run --listen "127.0.0.1:$port" --rules "$work/$rules.toml" --deadline 2s --follow never
     for candidates in 10 100 500 5000; do
       [ "$candidates" -le "$nodes" ] || continue
-      case $rules in active) row "$nodes" "$candidates" scores ;; killed) row "$nodes" "$candidates" neutral ;; esac
+      case $rules in
+        active)
+          row "$nodes" "$candidates" "scores, 50 workloads in turn"
+          row "$nodes" "$candidates" "scores, one workload" --workloads 1
+          ;;
+        killed) row "$nodes" "$candidates" neutral ;;
+      esac
     done
     [ "$rules" = killed ] || resident="${resident:-}$(awk '/^VmRSS/ { printf "%.0f", $2 / 1024 }' "/proc/$server/status") MiB at $nodes nodes; "
     stop

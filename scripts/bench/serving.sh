@@ -63,7 +63,7 @@ for rows in 1 100; do
   for model in $models; do row "Berth: $model" --ask "$model" --rows "$rows" --seconds 5 --connections 1; done
 done
 for model in $models; do row "Berth: $model" --ask "$model" --rows 1 --rate 500 --seconds "$seconds"; done
-row "Berth: combined" --ask combined --rows 500 --rate 500 --seconds "$seconds"
+row "Berth: combined, 50 kinds of pods in turn" --ask combined --rows 500 --rate 500 --seconds "$seconds"
 five="$(resident) MiB"
 stop
 # settled NODES: what a server takes once it has read the history of so many nodes and what that took has been given back.
@@ -79,7 +79,8 @@ stop
 settled 1500
 stop
 settled 5000
-row "Berth: score" --ask score --rows 5000 --seconds 5 --connections 1
+row "Berth: score, 50 kinds of pods in turn" --ask score --rows 5000 --seconds 5 --connections 1
+row "Berth: score, pods of one kind" --ask score --rows 5000 --seconds 5 --connections 1 --kinds 1
 # mean NAME: of a histogram of the server.
 mean() { curl -s "$url/metrics" | awk -v name="$1" 'index($1, name "_sum") { sum = $2 } index($1, name "_count") { n = $2 } END { printf "%.2f", sum / n }'; }
 refresh="features $(mean features_duration_seconds) s, forecasts and readings $(mean view_duration_seconds) s"

@@ -81,8 +81,8 @@ func (c *ControlPlane) StartBerth(t testing.TB, options BerthOptions) *Berth {
 
 // quick are settings for tests that last seconds instead of days; a flag wins over each.
 var quick = []string{
-	// History and live samples are differently far apart, so what is else detected is told.
-	"BERTH_PROMETHEUS_SCRAPE_INTERVAL=1m", "BERTH_PROMETHEUS_RATE_WINDOW=2m",
+	// Most of the history has a sample a minute, whole minutes apart.
+	"BERTH_PROMETHEUS_RATE_WINDOW=2m",
 	"BERTH_PROMETHEUS_RETRIES=0", "BERTH_PROMETHEUS_TIMEOUT=5s",
 	"BERTH_SERVING_EVERY=5s", "BERTH_SERVING_WARM=6h",
 	// Tests of what is chosen share their machine with compilers; it stays below kube-scheduler's limit of 200 ms.

@@ -24,14 +24,12 @@ type History struct {
 	Age time.Duration
 	// Every is how often the exporters are scraped from then on; 5 s where it is not given.
 	Every time.Duration
+	// Step is the distance of samples in it, but for its end; a minute where it is not given.
+	Step time.Duration
 }
 
-const (
-	// historyStep is the distance of samples in the history.
-	historyStep = time.Minute
-	// denseEnd is the end of the history whose samples are as dense as live ones: more than any rate looks back.
-	denseEnd = 5 * time.Minute
-)
+// denseEnd is the end of the history whose samples are as dense as live ones: Berth measures their distance there.
+const denseEnd = 15 * time.Minute
 
 // Monitoring is a real Prometheus that scrapes what the machines and their pods do.
 type Monitoring struct {
@@ -62,6 +60,9 @@ func StartMonitoring(t testing.TB, machines []*Machine, history History) *Monito
 	t.Helper()
 	if history.Every == 0 {
 		history.Every = 5 * time.Second
+	}
+	if history.Step == 0 {
+		history.Step = time.Minute
 	}
 	folder := t.TempDir()
 	monitoring := &Monitoring{all: machines, byName: map[string]*Machine{}, known: map[string]bool{}}
@@ -95,10 +96,10 @@ func (m *Monitoring) write(folder string, history History) error {
 		return err
 	}
 	until := time.Now().Add(-history.Age)
-	from := until.Add(-history.Span).Truncate(historyStep)
+	from := until.Add(-history.Span).Truncate(history.Step)
 	series := newFamilies(true)
 	for _, machine := range m.all {
-		machine.booted, machine.last = from.Add(-24*time.Hour), from.Add(-historyStep)
+		machine.booted, machine.last = from.Add(-24*time.Hour), from.Add(-history.Step)
 		machine.pods = map[string]*podUsage{}
 		for at := from; at.Before(until); {
 			if machine.Rebooted > 0 && until.Sub(at) < machine.Rebooted {
@@ -106,9 +107,8 @@ func (m *Monitoring) write(folder string, history History) error {
 			}
 			machine.advance(at)
 			machine.write(series)
-			// The last minutes are as dense as what follows: a rate whose window begins without samples is too low.
 			if until.Sub(at) > denseEnd {
-				at = at.Add(historyStep)
+				at = at.Add(history.Step)
 			} else {
 				at = at.Add(history.Every)
 			}
