@@ -14,8 +14,9 @@
 //! ```
 
 use anyhow::Context;
+pub use runtime::testing::free_port;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -59,14 +60,6 @@ pub fn load_openmetrics(text: &Path, folder: &Path) -> anyhow::Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(output.status.success(), "promtool refuses `{}`: {said}", text.display());
     Ok(())
-}
-
-/// A port that was free a moment ago.
-///
-/// # Errors
-/// When there is none.
-pub fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0").context("no free port")?.local_addr()?.port())
 }
 
 /// A running Prometheus without scrape targets. It is stopped by its process id when dropped.

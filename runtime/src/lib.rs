@@ -1,5 +1,5 @@
 //! What every Berth command needs and none should write again: configuration, telemetry, exit codes, progress,
-//! whole files, signals, HTTP clients.
+//! whole files, signals, HTTP clients, ports for tests.
 
 pub mod command;
 pub mod files;
@@ -8,6 +8,7 @@ pub mod progress;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
+pub mod testing;
 
 pub use command::{GateRefused, WrongUse, run};
 pub use settings::ConfigFile;

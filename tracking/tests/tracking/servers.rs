@@ -1,6 +1,5 @@
 //! Real servers for the tests: own folder, free port, stopped when dropped.
 
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,7 +16,7 @@ pub fn skipped(server: &str) -> bool {
 }
 
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    runtime::testing::free_port().expect("a free port")
 }
 
 /// Waits for a condition; the limit allows for a machine that is busy with other tests.
