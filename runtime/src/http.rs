@@ -64,12 +64,20 @@ impl HttpArgs {
     /// # Errors
     /// See [`HttpArgs::client`].
     pub fn client_with(&self, limit: Duration, variables: &SecretVariables) -> anyhow::Result<reqwest::Client> {
+        let builder = self.builder(limit)?.default_headers(self.authorization(variables)?);
+        builder.build().context("failed to build the HTTP client")
+    }
+
+    /// A client that shows its certificate to those who ask for one, and sends no credentials.
+    ///
+    /// # Errors
+    /// When a file is missing or is no PEM.
+    pub fn builder(&self, limit: Duration) -> anyhow::Result<reqwest::ClientBuilder> {
         install_crypto_provider();
         let mut builder = reqwest::Client::builder()
             .timeout(limit)
             .connect_timeout(limit.min(Duration::from_secs(10)))
-            .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")))
-            .default_headers(self.authorization(variables)?);
+            .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = &self.ca_file {
             let pem = std::fs::read(path).with_context(|| format!("failed to read CA file `{}`", path.display()))?;
             let authorities = reqwest::Certificate::from_pem_bundle(&pem)
@@ -80,7 +88,7 @@ impl HttpArgs {
         if let Some(identity) = self.identity()? {
             builder = builder.identity(identity);
         }
-        builder.build().context("failed to build the HTTP client")
+        Ok(builder)
     }
 
     fn identity(&self) -> anyhow::Result<Option<reqwest::Identity>> {

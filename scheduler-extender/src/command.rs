@@ -2,10 +2,10 @@
 
 use crate::doctor::Patient;
 use crate::explain::Explanation;
-use crate::history::compared;
+use crate::history::{compared, explained};
 use crate::run::Setup;
 use crate::settings::{ClusterArgs, LimitArgs, ServerArgs};
-use crate::shadow::Comparison;
+use crate::shadow::{Comparison, Shadow};
 use anyhow::Context;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use collector::prometheus::{PrometheusArgs, Source};
@@ -59,9 +59,9 @@ enum Command {
     /// Answer kube-scheduler until SIGTERM
     #[command(after_help = EXAMPLES)]
     Run(Box<RunArgs>),
-    /// Tell why a pod went where it went, as the running extender remembers it
+    /// Tell why a pod went where it went
     #[command(
-        after_help = "Example:\n  scheduler-extender explain shop/cart-7d4b9-x2x9k --server http://127.0.0.1:8888"
+        after_help = "Example:\n  scheduler-extender explain shop/cart-7d4b9-x2x9k --server http://127.0.0.1:8888     as it is remembered\n  scheduler-extender --data DIR explain shop/cart-7d4b9-x2x9k --days 7                of all that were kept"
     )]
     Explain(ExplainArgs),
     /// Tell how kube-scheduler's choices compare with the best candidates
@@ -128,6 +128,9 @@ struct ExplainArgs {
     /// Which pod
     #[arg(value_name = "NAMESPACE/POD", value_parser = pod_name)]
     pod: (String, String),
+    /// Read the table `raw/decisions` below --data instead: the last so many days that have decisions
+    #[arg(long, value_name = "DAYS")]
+    days: Option<usize>,
     #[command(flatten)]
     of: ServerOf,
 }
@@ -169,6 +172,10 @@ pub fn run(cli: &Cli, matches: &ArgMatches) -> anyhow::Result<()> {
     let config = ConfigFile::load(&cli.config)?;
     let inner = innermost(matches);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let kept_in = || -> anyhow::Result<Store> {
+        let store: StoreArgs = config.resolve("store", &cli.store, matches)?;
+        Ok(Store::new(store.data))
+    };
     match &cli.command {
         Some(Command::Run(args)) => {
             let setup = settled(cli, &config, args, matches, inner)?;
@@ -179,11 +186,16 @@ pub fn run(cli: &Cli, matches: &ArgMatches) -> anyhow::Result<()> {
             let patient = Patient { of, scheduler_config: args.scheduler_config.clone() };
             crate::doctor::print(&runtime.block_on(patient.look()), args.json)
         }
-        Some(Command::Explain(args)) => runtime.block_on(explain(&config, args, inner)),
+        Some(Command::Explain(args)) => {
+            let explanation = match args.days {
+                Some(days) => kept(&kept_in()?, &args.pod, days)?,
+                None => runtime.block_on(remembered(&config, args, inner))?,
+            };
+            print_explanation(&explanation, args.of.json)
+        }
         Some(Command::Report(args)) => match args.days {
             Some(days) => {
-                let store: StoreArgs = config.resolve("store", &cli.store, matches)?;
-                let (comparison, count) = compared(&Store::new(store.data), days)?;
+                let (comparison, count) = compared(&kept_in()?, days)?;
                 told(&comparison, args.of.json, &format!("{count} decisions"))
             }
             None => runtime.block_on(report(&config, args, inner)),
@@ -251,11 +263,23 @@ impl ServerOf {
     }
 }
 
-async fn explain(config: &ConfigFile, args: &ExplainArgs, matches: &ArgMatches) -> anyhow::Result<()> {
+async fn remembered(config: &ConfigFile, args: &ExplainArgs, matches: &ArgMatches) -> anyhow::Result<Explanation> {
     let response = args.of.get(config, matches, &["explain", &args.pod.0, &args.pod.1]).await?;
-    let explanation: Explanation = response.json().await?;
-    if args.of.json {
-        println!("{}", serde_json::to_string_pretty(&explanation)?);
+    Ok(response.json().await?)
+}
+
+fn kept(store: &Store, (namespace, pod): &(String, String), days: usize) -> anyhow::Result<Explanation> {
+    explained(store, namespace, pod, days)?.with_context(|| {
+        format!(
+            "no decision on `{namespace}/{pod}` in the last {days} days that have any, below `{}`: kube-scheduler asks only where it has a choice of two nodes, and each replica keeps its own",
+            store.root().display()
+        )
+    })
+}
+
+fn print_explanation(explanation: &Explanation, as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(explanation)?);
     } else {
         print!("{}", explanation.text());
     }
@@ -263,12 +287,10 @@ async fn explain(config: &ConfigFile, args: &ExplainArgs, matches: &ArgMatches) 
 }
 
 async fn report(config: &ConfigFile, args: &ReportArgs, matches: &ArgMatches) -> anyhow::Result<()> {
-    #[derive(Deserialize)]
-    struct Shadow {
-        comparison: Comparison,
-    }
     let shadow: Shadow = args.of.get(config, matches, &["v1", "shadow"]).await?.json().await?;
-    told(&shadow.comparison, args.of.json, "since the extender began")
+    shadow.silent.iter().for_each(|one| eprintln!("warning: a replica is silent and left out: {one}"));
+    let replicas = if shadow.replicas == 1 { String::new() } else { format!(", {} replicas", shadow.replicas) };
+    told(&shadow.comparison, args.of.json, &format!("since the extender began{replicas}"))
 }
 
 fn told(comparison: &Comparison, as_json: bool, what: &str) -> anyhow::Result<()> {

@@ -29,8 +29,8 @@ pub struct Line {
     pub uncertainty: Option<f64>,
     /// 0 to 10, as kube-scheduler reads it.
     pub points: u8,
-    /// Cores that are on their way to it.
-    pub in_flight_cores: f64,
+    /// Cores that are on their way to it, where that is remembered.
+    pub in_flight_cores: Option<f64>,
 }
 
 /// A candidate that is kept as a number: enough to tell later how the pod's node compares.

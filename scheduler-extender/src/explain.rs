@@ -63,7 +63,7 @@ impl Explanation {
         let bound = decision.bound.as_ref().map(|bound| bound.node.clone());
         let brief = bound.as_ref().and_then(|node| decision.brief(node));
         let at = DateTime::from_timestamp_millis(decision.ts).unwrap_or_default();
-        let mut explanation = Self {
+        let explanation = Self {
             id: decision.id.to_string(),
             at: at.to_rfc3339_opts(SecondsFormat::Millis, true),
             namespace: decision.namespace.clone(),
@@ -87,8 +87,12 @@ impl Explanation {
             took_seconds: decision.took.as_secs_f64(),
             sentences: Vec::new(),
         };
-        explanation.sentences = explanation.in_words();
-        explanation
+        explanation.in_sentences()
+    }
+
+    /// The same with its sentences.
+    pub fn in_sentences(self) -> Self {
+        Self { sentences: self.in_words(), ..self }
     }
 
     fn in_words(&self) -> Vec<String> {
@@ -139,7 +143,7 @@ impl Explanation {
                 part(line.parts.load),
                 part(line.parts.placement),
                 part(line.parts.anomaly),
-                format!("{:.2}", line.in_flight_cores),
+                part(line.in_flight_cores),
             ];
             table.toned_row(cells.into_iter().map(|cell| (cell, if is_bound { Tone::Good } else { Tone::Plain })));
         }

@@ -1,10 +1,13 @@
 //! Decisions of past days, from the table `raw/decisions` and from the lines that have not been rolled into it yet.
 
-use crate::decision::{HOT, Outcome};
+use crate::decision::{HOT, Line, Outcome};
+use crate::explain::Explanation;
 use crate::record::Record;
 use crate::shadow::Comparison;
 use anyhow::Context;
+use chrono::{DateTime, SecondsFormat};
 use cluster::DECISIONS;
+use cluster::score::Parts;
 use polars::prelude::{DataFrame, PolarsResult};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -43,16 +46,102 @@ pub fn compared(store: &Store, days: usize) -> anyhow::Result<(Comparison, u64)>
         let frame = store.read_day(&DECISIONS, *day, &columns)?;
         rows(&frame).with_context(|| format!("failed to read decisions of {day}"))?.iter().for_each(&mut add);
     }
+    lines(store, |record| add(&record.into()))?;
+    Ok((comparison, count))
+}
+
+/// Why a pod went where it went: its newest decision of the last `days` that have any. What was on its way to nodes, and reasons in
+/// words, are not in the table.
+///
+/// # Errors
+/// When a part of the table is damaged.
+pub fn explained(store: &Store, namespace: &str, pod: &str, days: usize) -> anyhow::Result<Option<Explanation>> {
+    let mut newest: Option<Record> = None;
+    let mut take = |record: Record| {
+        if newest.as_ref().is_none_or(|newest| newest.ts <= record.ts) {
+            newest = Some(record);
+        }
+    };
+    lines(store, |record| {
+        if record.namespace == namespace && record.pod == pod {
+            take(record);
+        }
+    })?;
+    for day in store.days(&DECISIONS)?.iter().rev().take(days) {
+        let frame = store.read_day(&DECISIONS, *day, &[])?;
+        let found = of_pod(&frame, namespace, pod).with_context(|| format!("failed to read decisions of {day}"))?;
+        let is_found = !found.is_empty();
+        found.into_iter().for_each(&mut take);
+        if is_found {
+            break;
+        }
+    }
+    Ok(newest.map(|record| told(&record)))
+}
+
+/// Goes through what has not been rolled into the table yet.
+fn lines(store: &Store, mut each: impl FnMut(Record)) -> anyhow::Result<()> {
     let folder = store.root().join(DECISIONS.name);
     for entry in std::fs::read_dir(&folder).with_context(|| format!("no decisions below `{}`", folder.display()))? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "jsonl") {
             // The last line of a process that writes may be half of one.
             let lines = BufReader::new(std::fs::File::open(&path)?).lines().map_while(Result::ok);
-            lines.filter_map(|line| serde_json::from_str::<Record>(&line).ok()).for_each(|record| add(&record.into()));
+            lines.filter_map(|line| serde_json::from_str::<Record>(&line).ok()).for_each(&mut each);
         }
     }
-    Ok((comparison, count))
+    Ok(())
+}
+
+fn of_pod(frame: &DataFrame, namespace: &str, pod: &str) -> PolarsResult<Vec<Record>> {
+    let (namespaces, pods) = (frame.column("namespace")?.str()?, frame.column("pod")?.str()?);
+    let rows = (0..frame.height()).filter(|row| pods.get(*row) == Some(pod) && namespaces.get(*row) == Some(namespace));
+    rows.map(|row| Record::of_row(frame, row)).collect()
+}
+
+fn told(record: &Record) -> Explanation {
+    let outcome = Row::from(record.clone()).outcome();
+    let best: Vec<Line> = record.scores.as_array().into_iter().flatten().map(line).collect();
+    let bound = best.iter().find(|line| Some(&line.node) == record.bound.as_ref());
+    let at = DateTime::from_timestamp_millis(record.ts).unwrap_or_default();
+    let explanation = Explanation {
+        id: record.id.clone(),
+        at: at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        namespace: record.namespace.clone(),
+        pod: record.pod.clone(),
+        workload: record.workload.clone(),
+        mode: record.mode.clone(),
+        answer: record.answer.clone(),
+        reason: record.reason.clone(),
+        state: record.state.clone(),
+        candidates: usize::try_from(record.candidates).unwrap_or_default(),
+        bound: record.bound.clone(),
+        bound_score: record.bound_score,
+        bound_points: bound.map(|line| line.points),
+        gain: outcome.map(|outcome| outcome.gain),
+        agrees: outcome.map(|outcome| outcome.agrees),
+        expected_cores: None,
+        best,
+        details: Value::Null,
+        versions: serde_json::from_value(record.versions.clone()).unwrap_or_default(),
+        data_age_seconds: record.data_age_seconds,
+        took_seconds: record.took_seconds,
+        sentences: Vec::new(),
+    };
+    explanation.in_sentences()
+}
+
+/// A candidate as [`Record::of`] writes it.
+fn line(written: &Value) -> Line {
+    let parts = Parts { load: written[2].as_f64(), placement: written[3].as_f64(), anomaly: written[4].as_f64() };
+    Line {
+        node: written[0].as_str().unwrap_or_default().to_owned(),
+        score: written[1].as_f64(),
+        parts,
+        uncertainty: None,
+        points: written[5].as_u64().and_then(|points| points.try_into().ok()).unwrap_or_default(),
+        in_flight_cores: None,
+    }
 }
 
 fn rows(frame: &DataFrame) -> PolarsResult<Vec<Row>> {
@@ -113,7 +202,7 @@ mod tests {
             "ts": 1_780_272_000_000_i64, "id": id, "verb": "prioritize", "namespace": "shop", "pod": id, "pod_uid": id, "workload": null,
             "mode": "shadow", "answer": "neutral", "reason": "shadow", "state": "healthy", "candidates": 2, "best": "n1", "best_score": 0.9,
             "bound": null, "bound_score": null, "bound_after_seconds": null, "took_seconds": 0.001, "data_age_seconds": 5.0,
-            "versions": {}, "scores": scores,
+            "versions": { "load-predictor": "1" }, "scores": scores,
         });
         if let Some((node, score)) = bound {
             (value["bound"], value["bound_score"]) = (json!(node), json!(score));
@@ -136,5 +225,17 @@ mod tests {
         assert_eq!((count, neutral.outcomes, neutral.agreed, neutral.hot, neutral.best_hot), (3, 2, 1, 1, 0));
         assert!((neutral.gain - 0.5).abs() < 1e-9, "{}", neutral.gain);
         assert!(compared(&Store::new(folder.path().join("none")), 7).is_err());
+
+        // `a` is in the table, `c` only in the lines; `b` of another namespace is nobody's.
+        let kept = |pod: &str| explained(&store, "shop", pod, 7).expect("readable");
+        let found = kept("a").expect("a decision");
+        assert_eq!((found.bound.as_deref(), found.bound_points, found.agrees), (Some("n2"), Some(2), Some(false)));
+        assert_eq!(
+            (found.best.len(), found.best[0].parts.load, found.at.as_str()),
+            (2, Some(0.9), "2026-06-01T00:00:00.000Z")
+        );
+        assert!(found.sentences.iter().any(|it| it.contains("n2, which scores 0.50 less")), "{:?}", found.sentences);
+        assert_eq!(kept("c").and_then(|it| it.agrees), Some(true));
+        assert!(explained(&store, "other", "a", 7).expect("readable").is_none() && kept("d").is_none());
     }
 }

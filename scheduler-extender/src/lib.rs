@@ -6,7 +6,7 @@
 //! - [`rules`]: what may change while the process runs. [`rollout`]: whose pods are in. [`health`]: whether scores may be trusted.
 //! - [`kubernetes`]: watches. [`ledger`]: load on its way to nodes.
 //! - [`decision`], [`memory`], [`record`]: what was decided, how it turned out, and how it is kept. [`explain`], [`shadow`], [`history`], [`notes`], [`announce`]:
-//!   how people hear of it. [`doctor`]: what may be wrong around it. [`quarantine`]: taints, by explicit
+//!   how people hear of it. [`peers`]: the other replicas. [`doctor`]: what may be wrong around it. [`quarantine`]: taints, by explicit
 //!   rule.
 //!
 //! No feature formula and no model format is known here.
@@ -25,6 +25,7 @@ pub mod ledger;
 pub mod memory;
 pub mod metrics;
 pub mod notes;
+pub mod peers;
 pub mod quarantine;
 pub mod record;
 pub mod reject;

@@ -218,7 +218,7 @@ mod tests {
             parts: cluster::score::Parts::default(),
             uncertainty: Some(0.05),
             points: 3,
-            in_flight_cores: 0.0,
+            in_flight_cores: None,
         };
         decision.best = scores.iter().take(1).map(line).collect();
         decision

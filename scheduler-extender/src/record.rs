@@ -2,7 +2,7 @@
 
 use crate::decision::Decision;
 use cluster::{ColumnKind, DECISIONS, TableSchema};
-use polars::prelude::{Column, DataFrame, PolarsResult};
+use polars::prelude::{Column, DataFrame, PolarsError, PolarsResult};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use serving::journal::Kept;
@@ -74,6 +74,43 @@ impl Record {
             versions: json!(decision.versions),
             scores: Value::Array(scores),
         }
+    }
+}
+
+impl Record {
+    /// A row of the table.
+    ///
+    /// # Errors
+    /// When a column is absent or of another kind.
+    pub fn of_row(frame: &DataFrame, row: usize) -> PolarsResult<Self> {
+        let maybe =
+            |name: &str| -> PolarsResult<Option<String>> { Ok(frame.column(name)?.str()?.get(row).map(str::to_owned)) };
+        let text = |name: &str| Ok::<_, PolarsError>(maybe(name)?.unwrap_or_default());
+        let number = |name: &str| -> PolarsResult<Option<f64>> { Ok(frame.column(name)?.f64()?.get(row)) };
+        let json = |name: &str| Ok::<_, PolarsError>(serde_json::from_str(&text(name)?).unwrap_or_default());
+        Ok(Self {
+            ts: frame.column("ts")?.datetime()?.physical().get(row).unwrap_or_default(),
+            id: text("id")?,
+            verb: text("verb")?,
+            namespace: text("namespace")?,
+            pod: text("pod")?,
+            pod_uid: text("pod_uid")?,
+            workload: maybe("workload")?,
+            mode: text("mode")?,
+            answer: text("answer")?,
+            reason: maybe("reason")?,
+            state: text("state")?,
+            candidates: frame.column("candidates")?.i64()?.get(row).unwrap_or_default(),
+            best: maybe("best")?,
+            best_score: number("best_score")?,
+            bound: maybe("bound")?,
+            bound_score: number("bound_score")?,
+            bound_after_seconds: number("bound_after_seconds")?,
+            took_seconds: number("took_seconds")?.unwrap_or_default(),
+            data_age_seconds: number("data_age_seconds")?,
+            versions: json("versions")?,
+            scores: json("scores")?,
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use crate::ledger::{Hold, Ledger};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::notes::{Notes, write};
+use crate::peers::Peers;
 use crate::quarantine;
 use crate::rules::Book;
 use crate::scoring::{Embedded, EmbeddedSetup, Remote, Scoring};
@@ -113,6 +114,7 @@ impl Setup {
         });
         let app = Arc::new(App {
             decider: Arc::clone(&decider),
+            peers: Peers::new(self.server.peers.iter().map(|peer| peer.0.clone()).collect(), self.http.clone()),
             max_body: self.limits.max_body_bytes,
             body_time: self.limits.body_timeout.0,
             token,

@@ -24,11 +24,7 @@ impl std::str::FromStr for ScoringFrom {
         if text == "embedded" {
             return Ok(Self::Embedded);
         }
-        let url: reqwest::Url =
-            text.parse().map_err(|error| format!("want `embedded` or the address of a serving: {error}"))?;
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Err(format!("want `embedded` or http://HOST:PORT, got `{text}`"));
-        }
+        let url = server_url(text).map_err(|said| format!("want `embedded` or the address of a serving: {said}"))?;
         Ok(Self::Remote(url))
     }
 }
@@ -53,6 +49,39 @@ impl std::fmt::Display for ScoringFrom {
             Self::Remote(url) => url.fmt(f),
         }
     }
+}
+
+/// An address of replicas.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Peer(pub reqwest::Url);
+
+impl std::str::FromStr for Peer {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        server_url(text).map(Self)
+    }
+}
+
+impl TryFrom<String> for Peer {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Peer> for String {
+    fn from(peer: Peer) -> Self {
+        peer.0.into()
+    }
+}
+
+fn server_url(text: &str) -> Result<reqwest::Url, String> {
+    let url: reqwest::Url = text.parse().map_err(|error| format!("`{text}` is no address: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(format!("want http://HOST:PORT or https://HOST:PORT, got `{text}`"));
+    }
+    Ok(url)
 }
 
 /// The listener and where scores come from, section `[scheduler_extender.server]`.
@@ -86,6 +115,10 @@ pub struct ServerArgs {
     /// Keep every decision below the data folder, as JSON Lines rolled to Parquet
     #[arg(long, env = "BERTH_EXTENDER_LOG_DECISIONS", default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
     pub log_decisions: bool,
+    /// Address of all replicas, such as that of a headless Service: one that does not remember a pod asks the others, and reports sum
+    /// up what all have seen; may be given for several
+    #[arg(long, env = "BERTH_EXTENDER_PEERS", value_delimiter = ',', value_name = "URL")]
+    pub peers: Vec<Peer>,
     /// File that holds the bearer token which readers of explanations and reports must send; kube-scheduler sends none
     #[arg(long, env = "BERTH_EXTENDER_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,

@@ -29,6 +29,15 @@ impl Tally {
         self.best_hot += u64::from(outcome.best_hot);
     }
 
+    /// Adds those of another.
+    fn add_all(&mut self, other: &Self) {
+        self.outcomes += other.outcomes;
+        self.agreed += other.agreed;
+        self.gain += other.gain;
+        self.hot += other.hot;
+        self.best_hot += other.best_hot;
+    }
+
     /// Share that agrees; not a number before the first.
     pub fn agreement(&self) -> f64 {
         self.agreed as f64 / self.outcomes as f64
@@ -49,7 +58,26 @@ pub struct Comparison {
     pub scored: Tally,
 }
 
+/// What `GET /v1/shadow` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shadow {
+    /// Sums over all replicas.
+    pub comparison: Comparison,
+    /// How many of them are in it.
+    pub replicas: usize,
+    /// Those that did not answer, and why.
+    pub silent: Vec<String>,
+    /// The same in sentences.
+    pub in_words: Vec<String>,
+}
+
 impl Comparison {
+    /// Adds what another process has seen.
+    pub fn add(&mut self, other: &Self) {
+        self.neutral.add_all(&other.neutral);
+        self.scored.add_all(&other.scored);
+    }
+
     /// In words.
     pub fn sentences(&self) -> Vec<String> {
         let percent = |part: u64, all: u64| 100.0 * part as f64 / all.max(1) as f64;

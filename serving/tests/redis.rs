@@ -1,67 +1,12 @@
 //! Two replicas that share one poller by a real Redis, which hangs, dies and comes back.
 
+#[path = "support/redis.rs"]
+mod redis;
 mod support;
 
-use collector::testing::{free_port, program};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use collector::testing::free_port;
+use redis::{Redis, redis_server};
 use support::{Cluster, Root, Server};
-
-/// A Redis that keeps nothing on disk; stopped by its process id when dropped.
-struct Redis {
-    process: Child,
-    port: u16,
-}
-
-impl Redis {
-    fn start(program: &Path, folder: &Path, port: u16) -> Self {
-        Self::launch(program, folder, port, &["--port", &port.to_string()])
-    }
-
-    /// One that speaks TLS alone.
-    fn behind_tls(program: &Path, folder: &Path, certificate: &Path, key: &Path) -> Self {
-        let (certificate, key) = (certificate.to_string_lossy(), key.to_string_lossy());
-        let port = free_port().expect("a port");
-        let files = ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-auth-clients", "no"];
-        Self::launch(program, folder, port, &[&["--port", "0", "--tls-port", &port.to_string()], &files[..]].concat())
-    }
-
-    fn launch(program: &Path, folder: &Path, port: u16, arguments: &[&str]) -> Self {
-        let process = Command::new(program)
-            .args(arguments)
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
-            .arg(folder)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("started");
-        let redis = Self { process, port };
-        let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(began.elapsed() < Duration::from_secs(30), "Redis does not listen");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        redis
-    }
-
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/0", self.port)
-    }
-
-    fn signal(&self, signal: &str) {
-        let done = Command::new("kill").args([signal, &self.process.id().to_string()]).status().expect("kill");
-        assert!(done.success());
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        // It may have ended by itself; either way nothing is left to do.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// The value of a counter; 0 where it is not told yet.
 async fn count(server: &Server, name: &str) -> u64 {
@@ -88,7 +33,7 @@ async fn shares(one: &mut Server, two: &Server, by: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_polls_for_all_and_all_poll_for_themselves_while_redis_is_away() {
-    let Some(program): Option<PathBuf> = program("redis-server").expect("redis-server") else { return };
+    let Some(program) = redis_server() else { return };
     let (first, second) = (Root::with_models().await, Root::with_models().await);
     let now = chrono::Utc::now().timestamp() / 60 * 60;
     let Some(prometheus) = Cluster::new(1, now).serve(first.path()) else { return };
@@ -153,7 +98,7 @@ async fn a_redis_that_was_never_there_costs_nothing_but_a_warning() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_behind_tls_is_trusted_by_the_certificates_that_are_named() {
-    let Some(program): Option<PathBuf> = program("redis-server").expect("redis-server") else { return };
+    let Some(program) = redis_server() else { return };
     let (first, second) = (Root::with_models().await, Root::with_models().await);
     let now = chrono::Utc::now().timestamp() / 60 * 60;
     let Some(prometheus) = Cluster::new(1, now).serve(first.path()) else { return };

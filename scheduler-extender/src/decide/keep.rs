@@ -44,7 +44,9 @@ impl Decider {
                 parts: node.parts,
                 uncertainty: node.uncertainty,
                 points: worked.points[*place],
-                in_flight_cores: worked.request.in_flight.get(&names[*place]).map_or(0.0, |flight| flight.cpu_cores),
+                in_flight_cores: Some(
+                    worked.request.in_flight.get(&names[*place]).map_or(0.0, |flight| flight.cpu_cores),
+                ),
             }
         };
         decision.best = order.iter().take(BEST).map(line).collect();

@@ -5,6 +5,7 @@ mod verbs;
 
 use crate::decide::Decider;
 use crate::health::State;
+use crate::peers::Peers;
 use axum::Router;
 use axum::extract::{Request, State as Of};
 use axum::http::header::AUTHORIZATION;
@@ -22,6 +23,8 @@ use std::time::Duration;
 pub struct App {
     /// Answers.
     pub decider: Arc<Decider>,
+    /// The other replicas.
+    pub peers: Peers,
     /// Bytes of a body.
     pub max_body: usize,
     /// Time for a body to arrive.

@@ -2,10 +2,12 @@
 
 use super::App;
 use crate::explain::Explanation;
+use crate::peers::Seen;
 use crate::scoring::Scoring;
+use crate::shadow::Shadow;
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use serde::Deserialize;
@@ -16,6 +18,9 @@ use std::sync::Arc;
 #[derive(Deserialize)]
 pub(super) struct Form {
     format: Option<String>,
+    /// Another replica asks.
+    #[serde(default)]
+    alone: bool,
 }
 
 pub(super) async fn explain(
@@ -24,12 +29,19 @@ pub(super) async fn explain(
     Query(form): Query<Form>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let decision = app.decider.memory.of(&namespace, &pod).ok_or_else(|| {
-        Refusal::not_found(format!(
-            "no decision on `{namespace}/{pod}` is remembered here: kube-scheduler asks only where it has a choice of two nodes, and another replica may have been asked. The table `raw/decisions` has all of them"
-        ))
-    })?;
-    let explanation = Explanation::of(&decision);
+    let explanation = match app.decider.memory.of(&namespace, &pod) {
+        Some(decision) => Explanation::of(&decision),
+        None if form.alone => return Err(Refusal::not_found(format!("`{namespace}/{pod}` is not remembered here"))),
+        None => {
+            let (found, silent) = app.peers.explain(&namespace, &pod, headers.get(AUTHORIZATION)).await;
+            found.ok_or_else(|| {
+                let silent = silent.iter().fold(String::new(), |said, one| said + "; a replica is silent: " + one);
+                Refusal::not_found(format!(
+                    "no decision on `{namespace}/{pod}` is remembered: kube-scheduler asks only where it has a choice of two nodes, and replicas know the others only by --peers. `scheduler-extender --data DIR explain {namespace}/{pod} --days 7` looks among all that were kept{silent}"
+                ))
+            })?
+        }
+    };
     let wants_page =
         || headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|it| it.contains("text/html"));
     match form.format.as_deref() {
@@ -42,9 +54,18 @@ pub(super) async fn explain(
     }
 }
 
-pub(super) async fn shadow(State(app): State<Arc<App>>) -> Json<Value> {
-    let comparison = app.decider.memory.comparison();
-    Json(json!({ "comparison": comparison, "in_words": comparison.sentences() }))
+pub(super) async fn shadow(
+    State(app): State<Arc<App>>,
+    Query(form): Query<Form>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let own = app.decider.memory.comparison();
+    if form.alone {
+        return Ok(Json(Seen { replica: app.peers.replica, comparison: own }).into_response());
+    }
+    let (comparison, replicas, silent) = app.peers.comparison(own, headers.get(AUTHORIZATION)).await;
+    let told = Shadow { comparison, replicas, silent, in_words: comparison.sentences() };
+    Ok(Json(told).into_response())
 }
 
 pub(super) async fn state(State(app): State<Arc<App>>) -> Json<Value> {

@@ -3,7 +3,10 @@
 mod contract;
 mod embedded;
 mod faults;
+mod peers;
 mod quarantine;
+#[path = "../../../serving/tests/support/redis.rs"]
+mod redis;
 mod support;
 mod tls;
 mod watch;
