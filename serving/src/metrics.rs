@@ -51,6 +51,8 @@ pub struct Metrics {
     rollout_pods: Family<Labels, Counter>,
     rollout_returns: Family<Label, Counter>,
     rollout_forecast_error: Family<Label, Gauge<f64, AtomicU64>>,
+    rollout_choice_loss: Family<Label, Gauge<f64, AtomicU64>>,
+    rollout_alarms: Family<Label, Gauge<f64, AtomicU64>>,
 }
 
 /// From 50 µs to 3 s.
@@ -87,6 +89,8 @@ impl Default for Metrics {
             rollout_pods: Family::default(),
             rollout_returns: Family::default(),
             rollout_forecast_error: Family::default(),
+            rollout_choice_loss: Family::default(),
+            rollout_alarms: Family::default(),
         };
         let registry = &mut metrics.registry;
         metrics.connections.register(registry);
@@ -162,13 +166,23 @@ impl Default for Metrics {
         );
         registry.register(
             "rollout_returns",
-            "Times that the challenger was taken back without being asked, by limit (errors, latency, quality, version)",
+            "Times that the challenger was taken back without being asked, by limit (errors, latency, quality, choices, alarms, version)",
             metrics.rollout_returns.clone(),
         );
         registry.register(
             "rollout_forecast_error_ratio",
             "Mean absolute error of forecasts whose hour has passed, by arm",
             metrics.rollout_forecast_error.clone(),
+        );
+        registry.register(
+            "rollout_choice_loss_ratio",
+            "Load score that the chosen nodes lacked an hour later, by arm",
+            metrics.rollout_choice_loss.clone(),
+        );
+        registry.register(
+            "rollout_alarms_ratio",
+            "Readings of nodes that are alarms, by arm",
+            metrics.rollout_alarms.clone(),
         );
         metrics
     }
@@ -264,12 +278,18 @@ impl Metrics {
         self.rollout_returns.get_or_create(&[("limit", limit)]).inc();
     }
 
-    /// How the forecasts of both arms turned out so far.
+    /// How the forecasts, choices and alarms of both arms turned out so far.
     pub fn rollout_quality(&self, report: &Report) {
-        for (arm, error) in [(Arm::Champion, report.forecasts.champion), (Arm::Challenger, report.forecasts.challenger)]
-        {
-            if let Some(error) = error {
-                self.rollout_forecast_error.get_or_create(&[("arm", arm.as_str())]).set(error);
+        let (forecasts, choices, alarms) = (&report.forecasts, &report.choices, &report.alarms);
+        for (family, champion, challenger) in [
+            (&self.rollout_forecast_error, forecasts.champion, forecasts.challenger),
+            (&self.rollout_choice_loss, choices.champion, choices.challenger),
+            (&self.rollout_alarms, alarms.champion, alarms.challenger),
+        ] {
+            for (arm, value) in [(Arm::Champion, champion), (Arm::Challenger, challenger)] {
+                if let Some(value) = value {
+                    family.get_or_create(&[("arm", arm.as_str())]).set(value);
+                }
             }
         }
     }

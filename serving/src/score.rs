@@ -312,10 +312,13 @@ fn load_part(after: &[After], utilization: impl Fn(&After) -> f64) -> Option<f64
         let of = after.iter().filter(|after| after.resource == resource).map(&utilization);
         of.max_by(f64::total_cmp)
     };
-    let cpu = worst(Resource::Cpu).map(load_score);
-    let memory =
-        worst(Resource::Memory).map(|utilization| load_score(utilization.max(cluster::score::TARGET_UTILIZATION)));
-    match (cpu, memory) {
+    load_of(worst(Resource::Cpu), worst(Resource::Memory))
+}
+
+/// The load score of a node by its utilization, where that is known: of the resource that has less left.
+pub(crate) fn load_of(cpu: Option<f64>, memory: Option<f64>) -> Option<f64> {
+    let memory = memory.map(|utilization| load_score(utilization.max(cluster::score::TARGET_UTILIZATION)));
+    match (cpu.map(load_score), memory) {
         (Some(cpu), Some(memory)) => Some(cpu.min(memory)),
         (only, None) | (None, only) => only,
     }

@@ -1,5 +1,7 @@
 //! What is known of champion and challenger beside each other, and when the challenger has to go.
 
+use super::alarms::Alarms;
+use super::choices::Choices;
 use super::log::Versions;
 use super::quality::{ForecastErrors, Quality};
 use super::split::Arm;
@@ -30,6 +32,12 @@ pub struct RolloutArgs {
     /// one point
     #[arg(long, env = "BERTH_SERVING_ROLLOUT_MAX_FORECAST_LOSS", default_value_t = 0.005, value_name = "SHARE")]
     pub rollout_max_forecast_loss: f64,
+    /// By how much less load score the nodes that the challenger chose may have an hour later than the champion's
+    #[arg(long, env = "BERTH_SERVING_ROLLOUT_MAX_CHOICE_LOSS", default_value_t = 0.05, value_name = "SHARE")]
+    pub rollout_max_choice_loss: f64,
+    /// Share of readings by which the challenger may raise more alarms than the champion
+    #[arg(long, env = "BERTH_SERVING_ROLLOUT_MAX_ALARMS", default_value_t = 0.02, value_name = "SHARE")]
+    pub rollout_max_alarms: f64,
 }
 
 impl RolloutArgs {
@@ -42,6 +50,8 @@ impl RolloutArgs {
             ("rollout_max_errors", self.rollout_max_errors),
             ("rollout_max_slow", self.rollout_max_slow),
             ("rollout_max_forecast_loss", self.rollout_max_forecast_loss),
+            ("rollout_max_choice_loss", self.rollout_max_choice_loss),
+            ("rollout_max_alarms", self.rollout_max_alarms),
         ] {
             if !(0.0..=1.0).contains(&value) {
                 return Err(WrongUse(format!("`{key}` of [serving.rollout] is {value}, want a share from 0 to 1")));
@@ -74,6 +84,10 @@ pub struct Analysis {
     arms: BTreeMap<Arm, Figures>,
     /// How forecasts turned out.
     pub quality: Quality,
+    /// How chosen nodes fared.
+    pub choices: Choices,
+    /// How often nodes are suspected.
+    pub alarms: Alarms,
 }
 
 /// A figure of both arms.
@@ -119,12 +133,20 @@ pub struct Report {
     pub forecasts_waiting: usize,
     /// Those of which nobody will know how they turned out.
     pub forecasts_lost: u64,
+    /// Load score that the chosen nodes lacked an hour later: means over workloads.
+    pub choices: Shares,
+    /// Choices that wait for their hour, and those that were lost.
+    pub choices_waiting: usize,
+    /// Those of which nobody will know what they were worth.
+    pub choices_lost: u64,
+    /// Readings of nodes that are alarms.
+    pub alarms: Shares,
 }
 
 /// A limit that was passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breach {
-    /// `errors`, `latency` or `quality`, for the counter.
+    /// `errors`, `latency`, `quality`, `choices` or `alarms`, for the counter.
     pub limit: &'static str,
     /// The same as a sentence.
     pub sentence: String,
@@ -144,9 +166,10 @@ impl Analysis {
         figures.seconds.add(took.as_secs_f64());
     }
 
-    /// Begins to count pods anew. Forecasts are of all nodes whoever answers, so what is known of them stays.
+    /// Begins to count pods anew. Forecasts and alarms are of all nodes whoever answers, so what is known of them stays.
     pub fn forget_pods(&mut self) {
         self.arms.clear();
+        self.choices = Choices::default();
     }
 
     fn of(&self, arm: Arm) -> Figures {
@@ -184,6 +207,10 @@ impl Analysis {
                 .collect(),
             forecasts_waiting: self.quality.waiting(),
             forecasts_lost: self.quality.lost(),
+            choices: self.choices.losses(limits.rollout_max_choice_loss),
+            choices_waiting: self.choices.waiting(),
+            choices_lost: self.choices.lost(),
+            alarms: self.alarms.shares(limits.rollout_max_alarms),
         }
     }
 }
@@ -192,11 +219,11 @@ impl Report {
     /// The first limit that the challenger passes beyond chance.
     pub fn breach(&self) -> Option<Breach> {
         let points = |value: Option<f64>| value.map_or("?".to_owned(), |value| format!("{:.2} %", 100.0 * value));
-        let told = |limit, what: &str, shares: &Shares| {
+        let told = |limit, [theirs, of, ours]: [&str; 3], shares: &Shares| {
             shares.limit.is_some_and(|limit| shares.difference.is_above(limit)).then(|| Breach {
                 limit,
                 sentence: format!(
-                    "the challenger {what} for {} of its pods, the champion for {}: at least {} more, {} are allowed",
+                    "the challenger{theirs} {} of {of}, the champion{ours} {}: at least {} more, {} are allowed",
                     points(shares.challenger),
                     points(shares.champion),
                     points(shares.difference.low),
@@ -214,7 +241,11 @@ impl Report {
                 points(Some(self.forecast_limit))
             ),
         });
-        told("errors", "failed", &self.errors).or_else(|| told("latency", "was slow", &self.slow)).or(quality)
+        told("errors", [" failed for", "its pods", " for"], &self.errors)
+            .or_else(|| told("latency", [" was slow for", "its pods", " for"], &self.slow))
+            .or(quality)
+            .or_else(|| told("choices", ["'s choices lost", "the load score within an hour", "'s"], &self.choices))
+            .or_else(|| told("alarms", [" raised alarms at", "all readings", " at"], &self.alarms))
     }
 }
 
@@ -228,6 +259,8 @@ mod tests {
             rollout_slow_after: Span(Duration::from_millis(100)),
             rollout_max_slow: 0.01,
             rollout_max_forecast_loss: 0.005,
+            rollout_max_choice_loss: 0.05,
+            rollout_max_alarms: 0.02,
         }
     }
 

@@ -2,12 +2,14 @@
 //!
 //! - [`log`]: what was decided, kept for ever. [`split`]: which workloads the challenger has.
 //! - [`analysis`]: champion and challenger beside each other, with intervals and limits; [`quality`]: how forecasts turned
-//!   out; [`stats`].
+//!   out; [`choices`]: how the chosen nodes fared; [`alarms`]: how often detectors cry; [`stats`].
 //! - [`command`]: `serving rollout …`.
 //!
 //! The challengers are those of [`crate::shadow`]: without a percentage they are compared and never answer.
 
+pub mod alarms;
 pub mod analysis;
+pub mod choices;
 pub mod command;
 mod heed;
 pub mod log;
@@ -173,6 +175,8 @@ impl Rollout {
                     *analysis = Analysis::new(champion.versions.clone(), challenger.versions.clone(), champion.at);
                 }
                 analysis.quality.take_in(champion, &challenger);
+                analysis.alarms.take_in(champion, &challenger);
+                analysis.choices.settle(champion);
                 drop(analysis);
                 self.shadow.put(challenger);
             }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// Forecasts are put aside this often: the hours that they are about overlap, so more would tell little.
 const EVERY: i64 = 15 * MINUTE_MS;
 /// What really happened is looked up this late at most; a refresh that comes later has lost the moment.
-const LATE: i64 = GRID_STEP_MS;
+pub(super) const LATE: i64 = GRID_STEP_MS;
 
 /// A forecast of both arms for one node.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -173,7 +173,7 @@ fn pairs<'a>(
 }
 
 /// Utilization over the hour that has just passed: what a forecast for now was about.
-fn last_hour(view: &ClusterView, name: &NodeName, resource: Resource) -> Option<f32> {
+pub(super) fn last_hour(view: &ClusterView, name: &NodeName, resource: Resource) -> Option<f32> {
     let column = catalogue::index(match resource {
         Resource::Cpu => "cpu_mean_1h",
         Resource::Memory => "memory_mean_1h",

@@ -27,6 +27,8 @@ pub(super) fn of(told: &Value) -> String {
         ("slow", &report["slow"], &report["slow"]["limit"], 100.0, "%"),
         ("time per pod", &report["seconds"], &Value::Null, 1e3, "ms"),
         ("forecast error", &report["forecasts"], &report["forecast_limit"], 100.0, "%"),
+        ("loss of choices", &report["choices"], &report["choices"]["limit"], 100.0, "%"),
+        ("alarms", &report["alarms"], &report["alarms"]["limit"], 100.0, "%"),
     ] {
         let number =
             |value: &Value| value.as_f64().map_or("-".to_owned(), |value| format!("{:.3} {unit}", scale * value));
@@ -53,6 +55,14 @@ pub(super) fn of(told: &Value) -> String {
             count(&forecasts["nodes"]),
             count(&report["forecasts_waiting"]),
             count(&report["forecasts_lost"])
+        ),
+    );
+    line(
+        &mut text,
+        &format!(
+            "{} choices of nodes wait for their hour, {} were lost",
+            count(&report["choices_waiting"]),
+            count(&report["choices_lost"])
         ),
     );
     if let Some(breach) = told["breach"].as_str() {

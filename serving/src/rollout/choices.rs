@@ -1,0 +1,124 @@
+//! What the choices of both arms were worth: the node that scored best for a pod is looked at again when an hour has passed, and gets the
+//! load score of what really happened there. So an agent is judged by outcomes, not by its own numbers.
+//!
+//! Workloads are shared out by hash, so the two groups differ by chance alone. Pods of one workload go to like nodes, so a workload counts
+//! as one observation.
+
+use super::analysis::Shares;
+use super::quality::{LATE, last_hour};
+use super::split::Arm;
+use super::stats::Mean;
+use crate::nodes::ClusterView;
+use crate::score::load_of;
+use cluster::{HOUR_MS, MINUTE_MS, NodeName, Resource};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A workload's choice is put aside this often: the hours that they are about overlap.
+const EVERY: i64 = 5 * MINUTE_MS;
+/// Choices that wait for their hour, and workloads that are known: at most so many.
+const MOST: usize = 100_000;
+
+/// A choice of which it is not known yet what it was worth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Awaited {
+    arm: Arm,
+    /// Place in `workloads`.
+    workload: u32,
+    node: NodeName,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct Workload {
+    /// When a choice was put aside last.
+    noted: Option<i64>,
+    champion: Mean,
+    challenger: Mean,
+}
+
+/// Choices of two arms, and what they were worth.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Choices {
+    workloads: Vec<Workload>,
+    places: BTreeMap<String, u32>,
+    /// By the end of their hour.
+    awaited: BTreeMap<i64, Vec<Awaited>>,
+    lost: u64,
+}
+
+impl Choices {
+    /// Where a workload's next choice is to be noted, if one is wanted at this moment.
+    pub fn wants(&mut self, workload: &str, at: i64) -> Option<u32> {
+        let place = match self.places.get(workload) {
+            Some(place) => *place,
+            None if self.workloads.len() >= MOST => return None,
+            None => {
+                let place = self.workloads.len() as u32;
+                self.workloads.push(Workload::default());
+                self.places.insert(workload.to_owned(), place);
+                place
+            }
+        };
+        let noted = self.workloads[place as usize].noted;
+        noted.is_none_or(|noted| at - noted >= EVERY).then_some(place)
+    }
+
+    /// The node that scored best for a pod of the workload at `place`.
+    pub fn note(&mut self, arm: Arm, workload: u32, node: NodeName, at: i64) {
+        self.workloads[workload as usize].noted = Some(at);
+        if self.waiting() >= MOST {
+            self.lost += 1;
+            return;
+        }
+        self.awaited.entry(at + HOUR_MS).or_default().push(Awaited { arm, workload, node });
+    }
+
+    /// Judges the choices whose hour has passed.
+    pub fn settle(&mut self, view: &ClusterView) {
+        let later = self.awaited.split_off(&(view.at + 1));
+        for (due, awaited) in std::mem::replace(&mut self.awaited, later) {
+            for choice in awaited {
+                let worth = worth(view, &choice.node).filter(|_| view.at - due <= LATE);
+                let workload = &mut self.workloads[choice.workload as usize];
+                match (worth, choice.arm) {
+                    (Some(worth), Arm::Champion) => workload.champion.add(worth),
+                    (Some(worth), Arm::Challenger) => workload.challenger.add(worth),
+                    (None, _) => self.lost += 1,
+                }
+            }
+        }
+    }
+
+    /// Choices that wait for their hour.
+    pub fn waiting(&self) -> usize {
+        self.awaited.values().map(Vec::len).sum()
+    }
+
+    /// Choices of which nobody will know what they were worth: their node has no samples any more, no refresh came at the right time, or
+    /// too many were waiting.
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// What was lost by the choices of both arms: 1 less the load score of what happened.
+    pub fn losses(&self, limit: f64) -> Shares {
+        let of = |pick: fn(&Workload) -> Mean| {
+            let mut all = Mean::default();
+            self.workloads.iter().filter_map(|workload| pick(workload).mean()).for_each(|worth| all.add(1.0 - worth));
+            all
+        };
+        let (champion, challenger) = (of(|workload| workload.champion), of(|workload| workload.challenger));
+        Shares {
+            champion: champion.mean(),
+            challenger: challenger.mean(),
+            difference: challenger.less(champion),
+            limit: Some(limit),
+        }
+    }
+}
+
+/// The load score of the hour that has just passed.
+fn worth(view: &ClusterView, node: &NodeName) -> Option<f64> {
+    let happened = |resource| last_hour(view, node, resource).map(f64::from);
+    load_of(happened(Resource::Cpu), happened(Resource::Memory))
+}
