@@ -4,7 +4,7 @@ use crate::protocol::{Datatype, InferRequest, InferResponse, Refusal, Tensor};
 use crate::registry::{Algorithm, ServedModel};
 use models::FeatureMatrix;
 use models::anomaly::Detector;
-use models::load::{LoadPredictor, Quantile};
+use models::load::{HeadKey, LoadPredictor, Quantile};
 use models::placement::{PlacementNetwork, Scratch};
 use serde_json::{Map, Value, json};
 
@@ -38,7 +38,7 @@ pub fn infer(model: &ServedModel, request: &InferRequest, most_rows: usize) -> R
     let (outputs, explanations) = match &model.algorithm {
         Algorithm::Load { predictor, .. } => forecast(predictor, rows, values, explain)?,
         Algorithm::Placement(network) => value(network, &values, explain)?,
-        Algorithm::Anomaly { detector, .. } => judge(detector, &values, explain)?,
+        Algorithm::Anomaly { detector, .. } => judge(detector, rows, &values, explain)?,
     };
     let parameters = explanations.map_or_else(Map::new, |list| Map::from_iter([("explanations".to_owned(), list)]));
     Ok(InferResponse { model: model.name.as_str().to_owned(), version: model.version.clone(), outputs, parameters })
@@ -47,13 +47,25 @@ pub fn infer(model: &ServedModel, request: &InferRequest, most_rows: usize) -> R
 type Answer = (Vec<Tensor>, Option<Value>);
 
 fn forecast(predictor: &LoadPredictor, rows: usize, values: Vec<f32>, explain: bool) -> Result<Answer, Refusal> {
-    let x = FeatureMatrix::new(predictor.features().clone(), rows, values).map_err(unfit)?;
     let mut outputs = Vec::new();
-    for head in predictor.predict(&x).map_err(unfit)? {
-        for (quantile, line) in [(Quantile::P50, head.p50), (Quantile::P90, head.p90)] {
-            let name = format!("{}-{}", head.key.slug(), quantile.as_str());
-            outputs.push(Tensor::numbers(name, Datatype::Fp32, line.into_iter().map(f64::from).collect()));
+    let mut tell = |key: HeadKey, p50: Vec<f64>, p90: Vec<f64>| {
+        for (quantile, line) in [(Quantile::P50, p50), (Quantile::P90, p90)] {
+            outputs.push(Tensor::numbers(output_name(key, quantile), Datatype::Fp32, line));
         }
+    };
+    if rows == 1 && !explain {
+        // A matrix of one row costs as much as its forecasts.
+        for forecast in predictor.forecasts(&values) {
+            let forecast = forecast.map_err(unfit)?;
+            let line = |value: Option<f32>| vec![value.map_or(f64::NAN, f64::from)];
+            tell(forecast.key, line(forecast.p50), line(forecast.p90));
+        }
+        return Ok((outputs, None));
+    }
+    let x = FeatureMatrix::new(predictor.features().clone(), rows, values).map_err(unfit)?;
+    for head in predictor.predict(&x).map_err(unfit)? {
+        let line = |line: Vec<f32>| line.into_iter().map(f64::from).collect();
+        tell(head.key, line(head.p50), line(head.p90));
     }
     let explanations = if explain {
         let all = predictor.heads().iter().map(|head| head.explain(Quantile::P90, &x));
@@ -63,6 +75,10 @@ fn forecast(predictor: &LoadPredictor, rows: usize, values: Vec<f32>, explain: b
         None
     };
     Ok((outputs, explanations))
+}
+
+fn output_name(key: HeadKey, quantile: Quantile) -> String {
+    format!("{}-{}", key.slug(), quantile.as_str())
 }
 
 fn value(network: &PlacementNetwork, values: &[f32], explain: bool) -> Result<Answer, Refusal> {
@@ -81,10 +97,22 @@ fn value(network: &PlacementNetwork, values: &[f32], explain: bool) -> Result<An
     Ok((vec![output], explanations))
 }
 
-fn judge(detector: &Detector, values: &[f32], explain: bool) -> Result<Answer, Refusal> {
+/// From so many rows on it pays to take them through the forests together.
+const TOGETHER: usize = 8;
+
+fn judge(detector: &Detector, rows: usize, values: &[f32], explain: bool) -> Result<Answer, Refusal> {
     let (mut scores, mut severities, mut kinds, mut findings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut surprises = Vec::new();
+    if rows >= TOGETHER {
+        let x = FeatureMatrix::new(detector.features().clone(), rows, values.to_vec()).map_err(unfit)?;
+        surprises = detector.surprises(&x).map_err(unfit)?;
+    }
+    let mut surprises = surprises.chunks_exact(detector.members().len().max(1));
     for row in values.chunks_exact(detector.features().len().max(1)) {
-        let reading = detector.read(row).map_err(unfit)?;
+        let reading = match surprises.next() {
+            Some(surprises) => detector.reading(row, surprises),
+            None => detector.read(row).map_err(unfit)?,
+        };
         scores.push(f64::from(detector.score(&reading)));
         severities.push(detector.severity(&reading).map_or("", |severity| severity.as_str()).to_owned());
         kinds.push(reading.kind.as_str().to_owned());
@@ -111,8 +139,7 @@ pub fn outputs(model: &ServedModel) -> Vec<(String, Datatype)> {
             .heads()
             .iter()
             .flat_map(|head| {
-                [Quantile::P50, Quantile::P90]
-                    .map(|quantile| (format!("{}-{}", head.key().slug(), quantile.as_str()), Datatype::Fp32))
+                [Quantile::P50, Quantile::P90].map(|quantile| (output_name(head.key(), quantile), Datatype::Fp32))
             })
             .collect(),
         Algorithm::Placement(_) => vec![("value".to_owned(), Datatype::Fp32)],

@@ -121,9 +121,17 @@ impl Record {
             let line = |node: &crate::score::NodeScore| {
                 json!([node.node, node.score, node.parts.load, node.parts.placement, node.parts.anomaly])
             };
-            let mut best: Vec<&crate::score::NodeScore> = pod.nodes.iter().collect();
-            best.sort_by(|left, right| right.score.total_cmp(&left.score));
-            best.into_iter().take(BEST).map(line).collect()
+            // Of thousands the ten best: they need not all be in order. Equals are in the order of the request.
+            let mut best: Vec<usize> = (0..pod.nodes.len()).collect();
+            let order = |left: &usize, right: &usize| {
+                pod.nodes[*right].score.total_cmp(&pod.nodes[*left].score).then(left.cmp(right))
+            };
+            if best.len() > BEST {
+                best.select_nth_unstable_by(BEST, order);
+                best.truncate(BEST);
+            }
+            best.sort_unstable_by(order);
+            best.into_iter().map(|place| line(&pod.nodes[place])).collect()
         };
         let versions: Vec<String> =
             answer.models.iter().map(|(name, version)| format!("{}={version}", name.as_str())).collect();

@@ -136,9 +136,11 @@ async fn a_full_disk_costs_predictions_that_are_counted_and_no_answer() {
         asked += 1;
         assert!(asked < 2_000, "the disk is never full: {}", server.said());
     }
-    assert_eq!(server.said().matches("records are lost").count(), 1, "{}", server.said());
+    let told = |server: &Server| server.said().matches("records are lost").count();
+    server.wait("it is said", async |server| told(server) > 0).await;
     assert_eq!(server.post(INFER, &row()).await.0, 200);
     assert_eq!(server.stop(), Some(0), "{}", server.said());
+    assert_eq!(told(&server), 1, "once, not for each of them: {}", server.said());
 }
 
 #[tokio::test(flavor = "multi_thread")]

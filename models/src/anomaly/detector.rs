@@ -247,13 +247,13 @@ impl Detector {
     /// Other features than the detector's.
     pub fn surprises(&self, x: &FeatureMatrix) -> Result<Vec<f32>, ModelError> {
         x.expect_names(&self.features)?;
-        let mut surprises = vec![0.0; x.rows() * self.members.len()];
-        for (place, member) in self.members.iter().enumerate() {
-            let scores = member.scores(x)?;
-            let places = surprises.par_chunks_exact_mut(self.members.len());
-            places.zip(scores).for_each(|(row, score)| row[place] = member.tail.surprise(score));
-        }
-        Ok(surprises)
+        let of = |member: &Member| -> Result<Vec<f32>, ModelError> {
+            let mut surprises = member.scores(x)?;
+            surprises.iter_mut().for_each(|score| *score = member.tail.surprise(*score));
+            Ok(surprises)
+        };
+        let by_member = self.members.par_iter().map(of).collect::<Result<Vec<_>, _>>()?;
+        Ok((0..x.rows()).flat_map(|row| by_member.iter().map(move |surprises| surprises[row])).collect())
     }
 }
 

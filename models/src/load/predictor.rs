@@ -2,6 +2,7 @@
 
 use super::{Explanation, HeadForecasts, HeadKey, LoadForecast, LoadHead, Quantile};
 use crate::{FeatureMatrix, Importance, ModelError};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -67,12 +68,12 @@ impl LoadPredictor {
         })
     }
 
-    /// Forecasts of all heads for a batch.
+    /// Forecasts of all heads for a batch, on the pool that the caller is in.
     ///
     /// # Errors
     /// Other features than the predictor's.
     pub fn predict(&self, x: &FeatureMatrix) -> Result<Vec<HeadForecasts>, ModelError> {
-        self.heads.iter().map(|head| head.predict(x)).collect()
+        self.heads.par_iter().map(|head| head.predict(x)).collect()
     }
 
     /// Forecasts of all heads for one row, one after the other; nothing is allocated.

@@ -1,7 +1,8 @@
 //! An inference answer, as JSON alone or with tensors behind it.
 
-use super::{InferRequest, Refusal, Tensor, Values, WantedOutput};
-use serde_json::{Map, Value, json};
+use super::{Datatype, InferRequest, Refusal, Tensor, Values, WantedOutput};
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 /// What a model answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,61 +57,82 @@ impl InferResponse {
     pub fn encode(mut self, request: &InferRequest) -> Result<Encoded, Refusal> {
         let chosen = self.take_chosen(request)?;
         let mut behind = Vec::new();
-        let mut outputs = Vec::with_capacity(chosen.len());
-        for (tensor, is_binary) in chosen {
-            let mut output = Map::new();
-            output.insert("name".into(), tensor.name.into());
-            output.insert("shape".into(), json!(tensor.shape));
-            output.insert("datatype".into(), tensor.datatype.as_str().into());
-            if is_binary {
-                let before = behind.len();
+        let outputs = chosen.iter().map(|(tensor, is_binary)| {
+            let before = behind.len();
+            if *is_binary {
                 write_raw(tensor.datatype, &tensor.values, &mut behind);
-                output.insert("parameters".into(), json!({ "binary_data_size": behind.len() - before }));
-            } else {
-                output.insert("data".into(), to_json(tensor.datatype, &tensor.values));
             }
-            outputs.push(Value::Object(output));
-        }
-        let mut body = Map::new();
-        body.insert("model_name".into(), self.model.into());
-        body.insert("model_version".into(), self.version.into());
-        if let Some(id) = &request.id {
-            body.insert("id".into(), id.clone().into());
-        }
-        if !self.parameters.is_empty() {
-            body.insert("parameters".into(), Value::Object(self.parameters));
-        }
-        body.insert("outputs".into(), Value::Array(outputs));
-        let mut body = Value::Object(body).to_string().into_bytes();
+            Output {
+                name: &tensor.name,
+                shape: &tensor.shape,
+                datatype: tensor.datatype.as_str(),
+                parameters: is_binary.then(|| BinarySize { binary_data_size: behind.len() - before }),
+                data: (!is_binary).then_some(Data(tensor)),
+            }
+        });
+        let written = Body {
+            model_name: &self.model,
+            model_version: &self.version,
+            id: request.id.as_deref(),
+            outputs: outputs.collect(),
+            parameters: &self.parameters,
+        };
+        let mut body = serde_json::to_vec(&written).map_err(Refusal::failed)?;
         let header_length = (!behind.is_empty()).then_some(body.len());
         body.append(&mut behind);
         Ok(Encoded { body, header_length })
     }
 }
 
-/// A missing number is null: JSON has no NaN.
-fn to_json(datatype: super::Datatype, values: &Values) -> Value {
-    let number = |value: &f64| match datatype {
-        super::Datatype::Bool => Value::Bool(*value != 0.0),
-        // Through single precision, so that 0.1 is written as such and not with sixteen digits.
-        super::Datatype::Fp32 => shortest(*value as f32),
-        super::Datatype::Fp64 => json!(value),
-        _ => json!(*value as i64),
-    };
-    match values {
-        Values::None => Value::Array(Vec::new()),
-        Values::Numbers(numbers) => numbers.iter().map(number).collect(),
-        Values::Texts(texts) => json!(texts),
+/// The protocol's names.
+#[derive(Serialize)]
+struct Body<'a> {
+    model_name: &'a str,
+    model_version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    parameters: &'a Map<String, Value>,
+    outputs: Vec<Output<'a>>,
+}
+
+#[derive(Serialize)]
+struct Output<'a> {
+    name: &'a str,
+    shape: &'a [usize],
+    datatype: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<BinarySize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Data<'a>>,
+}
+
+#[derive(Serialize)]
+struct BinarySize {
+    binary_data_size: usize,
+}
+
+/// A tensor's elements, straight into the text. A missing number is null: JSON has no NaN.
+struct Data<'a>(&'a Tensor);
+
+impl Serialize for Data<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0.values {
+            Values::None => serializer.collect_seq(std::iter::empty::<f64>()),
+            Values::Texts(texts) => texts.serialize(serializer),
+            Values::Numbers(numbers) => match self.0.datatype {
+                Datatype::Bool => serializer.collect_seq(numbers.iter().map(|number| *number != 0.0)),
+                // 0.1 is written as such and not with sixteen digits.
+                Datatype::Fp32 => serializer.collect_seq(numbers.iter().map(|number| *number as f32)),
+                Datatype::Fp64 => numbers.serialize(serializer),
+                _ => serializer.collect_seq(numbers.iter().map(|number| *number as i64)),
+            },
+        }
     }
 }
 
-/// The shortest decimal that reads back as the same single-precision number.
-fn shortest(value: f32) -> Value {
-    value.to_string().parse::<f64>().ok().filter(|value| value.is_finite()).map_or(Value::Null, |value| json!(value))
-}
-
 /// Elements as the binary extension and gRPC's raw contents have them.
-pub fn write_raw(datatype: super::Datatype, values: &Values, bytes: &mut Vec<u8>) {
+pub fn write_raw(datatype: Datatype, values: &Values, bytes: &mut Vec<u8>) {
     match values {
         Values::None => {}
         Values::Numbers(numbers) => numbers.iter().for_each(|number| datatype.write(*number, bytes)),
@@ -126,7 +148,7 @@ pub fn write_raw(datatype: super::Datatype, values: &Values, bytes: &mut Vec<u8>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Datatype;
+    use serde_json::json;
 
     fn answer() -> InferResponse {
         InferResponse {

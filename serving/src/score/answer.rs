@@ -72,12 +72,14 @@ pub struct NodeScore {
     /// Which node.
     pub node: String,
     /// 0..1, higher is better. Where no part is known: the mean of the others.
+    #[serde(serialize_with = "single::number")]
     pub score: f64,
     /// What it is made of.
+    #[serde(serialize_with = "single::parts")]
     pub parts: Parts,
     /// By how much the score would differ if the load part followed the forecast's median in place of P90: scores that are
     /// closer than that are as good as equal. Absent where there is no load part.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "single::maybe")]
     pub uncertainty: Option<f64>,
     /// Why parts are not there: `node_unknown`, `data_stale`, `no_load_predictor`, `no_forecast`, `no_placement_agent`,
     /// `no_features`, `no_anomaly_detector`.
@@ -90,6 +92,32 @@ pub struct NodeScore {
     /// Forecasts and reasons, where they are wanted.
     #[serde(flatten)]
     pub detail: Option<Detail>,
+}
+
+/// Models answer in single precision: more digits would say nothing, and would be a quarter of an answer with thousands of nodes.
+mod single {
+    use cluster::score::Parts;
+    use serde::{Serialize, Serializer};
+
+    pub fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f32(*value as f32)
+    }
+
+    pub fn maybe<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.map(|value| value as f32).serialize(serializer)
+    }
+
+    pub fn parts<S: Serializer>(parts: &Parts, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Single {
+            load: Option<f32>,
+            placement: Option<f32>,
+            anomaly: Option<f32>,
+        }
+        let single = |part: Option<f64>| part.map(|part| part as f32);
+        let Parts { load, placement, anomaly } = *parts;
+        Single { load: single(load), placement: single(placement), anomaly: single(anomaly) }.serialize(serializer)
+    }
 }
 
 /// A moment as people and JSON read it; none for 0.
