@@ -15,12 +15,14 @@ SEEDS ?= 5
 SERVE_ARGS ?=
 # Further arguments for `pipelines run`, such as PIPELINE_ARGS="--from train-load".
 PIPELINE_ARGS ?=
+# Seconds for each target of `make fuzz`.
+FUZZ_SECONDS ?= 60
 # Which end-to-end tests `make e2e` runs, as `go test -run` takes it.
 E2E_RUN ?= .
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 
-.PHONY: help build cycle serve load-serving test test-setup e2e-setup e2e e2e-full lint bench results anomaly-results simulate placement docs real-road clean
+.PHONY: help build cycle serve load-serving test test-setup e2e-setup e2e e2e-full lint fuzz bench results anomaly-results simulate placement docs real-road clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +67,9 @@ e2e-full: cycle e2e-setup ## The same, all groups: 500 and 5,000 nodes, rolling 
 lint: ## Check formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+fuzz: ## Feed every parser of bodies with what a fuzzer makes up (FUZZ_SECONDS= per target); wants nightly Rust and cargo-fuzz
+	@FUZZ_SECONDS="$(FUZZ_SECONDS)" scripts/fuzz.sh
 
 bench: test-setup ## Measure speed and memory beside pandas, Polars and XGBoost, into docs/benchmarks.md
 	@scripts/bench.sh

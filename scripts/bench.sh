@@ -5,13 +5,13 @@
 #
 # A section that is not measured keeps its last table, which names the day and the commit that it was measured on. The
 # scripts of scripts/bench run our commands beside their peers and print a Markdown table each; `criterion` measures single
-# operations. Needs `make test-setup` and a quiet machine. BERTH_BENCH names the folder that keeps the tables.
+# operations. Needs `make test-setup` and a quiet machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-kept=${BERTH_BENCH:-.berth/bench}
 file=docs/benchmarks.md
-[ $# -gt 0 ] || set -- features training anomaly simulator serving extender criterion
-mkdir -p "$kept"
+sections="features training anomaly simulator serving extender criterion"
+# shellcheck disable=SC2086
+[ $# -gt 0 ] || set -- $sections
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -25,16 +25,28 @@ criterion() {
 # What the host gave to others, and all processor time, so far, in ticks.
 stolen() { awk '/^cpu / { for (at = 2; at <= 9; at++) all += $at; print $9, all }' /proc/stat; }
 
+title() {
+  case "$1" in
+    criterion) echo "Single operations: median and 95 % interval" ;;
+    *) sed -n '2s/^# *//p' "scripts/bench/$1.sh" ;;
+  esac
+}
+# What was measured last.
+last() { awk -v title="## $(title "$1")" '/^## / { inside = $0 == title } inside' "$file"; }
+
+for section in "$@"; do
+  case " $sections " in
+    *" $section "*) ;;
+    *) echo "no section \`$section\`; there are $sections" >&2; exit 2 ;;
+  esac
+done
 for section in "$@"; do
   echo "bench: $section" >&2
   read -r stolen_before all_before < <(stolen)
-  case "$section" in
-    criterion) title="Single operations: median and 95 % interval" command="POLARS_MAX_THREADS=1 cargo bench --workspace --bench '*' --profile dev" ;;
-    features | training | anomaly | simulator | serving | extender) title=$(sed -n '2s/^# *//p' "scripts/bench/$section.sh") command=scripts/bench/$section.sh ;;
-    *) echo "no section \`$section\`; there are features, training, anomaly, simulator, serving, extender and criterion" >&2; exit 2 ;;
-  esac
+  command=scripts/bench/$section.sh
+  [ "$section" != criterion ] || command="POLARS_MAX_THREADS=1 cargo bench --workspace --bench '*' --profile dev"
   {
-    echo "## $title"
+    echo "## $(title "$section")"
     echo
     echo "\`$command\`, $(date --utc +%F), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
     echo
@@ -43,7 +55,6 @@ for section in "$@"; do
     echo
     echo "Meanwhile the host gave $(((100 * (stolen_after - stolen_before)) / (all_after - all_before))) % of the processor time to others."
   } >"$work/$section.md"
-  mv "$work/$section.md" "$kept/$section.md"
 done
 
 {
@@ -52,8 +63,9 @@ done
   echo "Written by \`make bench\` on $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores,"
   echo "$(rustc --version | cut -d ' ' -f 1,2), Linux $(uname -r). CPU seconds are compared rather than wall clocks, since other"
   echo "programs may run on the machine."
-  for section in features training anomaly simulator serving extender criterion; do
-    [ -f "$kept/$section.md" ] && { echo; cat "$kept/$section.md"; }
+  for section in $sections; do
+    if [ -f "$work/$section.md" ]; then text=$(cat "$work/$section.md"); else text=$(last "$section"); fi
+    [ -z "$text" ] || printf '\n%s\n' "$text"
   done
   echo
   cat scripts/bench/reading.md
