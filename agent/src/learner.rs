@@ -138,7 +138,7 @@ impl Learner {
     /// When it has another width, or its reward is no number.
     pub fn observe(&mut self, transition: Transition) -> Result<(), LearnError> {
         let expected = self.network.features().len();
-        if transition.row.len() != expected || transition.next.len() % expected != 0 {
+        if transition.row.len() != expected || !transition.next.len().is_multiple_of(expected) {
             let got = if transition.row.len() == expected { transition.next.len() } else { transition.row.len() };
             return Err(LearnError::Width { expected, got });
         }
@@ -192,7 +192,7 @@ impl Learner {
         self.replay.judge(&drawn, &fitted.errors);
         self.network = self.online.network()?;
         self.updates += 1;
-        if self.updates % self.settings.target_every == 0 {
+        if self.updates.is_multiple_of(self.settings.target_every) {
             self.target = self.network.clone();
         }
         let values = fitted.errors.iter().zip(&targets).map(|(error, target)| f64::from(error + target));

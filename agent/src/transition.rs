@@ -98,7 +98,7 @@ mod tests {
         let over = Step { end: End { terminated: true, truncated: false }, ..step(1.0, &[]) };
         let cut = Step { end: End { terminated: false, truncated: true }, ..step(1.0, &[]) };
         assert!(n_step(&[0.0], &[over], 3).expect("a return").end.terminated);
-        assert_eq!(n_step(&[0.0], &[cut.clone()], 3), Err(NoReturn::NoNext));
+        assert_eq!(n_step(&[0.0], std::slice::from_ref(&cut), 3), Err(NoReturn::NoNext));
         assert_eq!(n_step(&[0.0], &[], 3), Err(NoReturn::NoSteps));
         // The last state that was seen stands in for the end.
         let seen = n_step(&[0.0], &[step(1.0, &[7.0]), cut], 3).expect("a return");

@@ -44,8 +44,8 @@ fn cases() -> Vec<Case> {
             true,
             0.6,
         ),
-        case(Box::new(LinearRegression::default()), true, 0.9),
-        case(Box::new(ElasticNet::default()), true, 0.9),
+        case(Box::<LinearRegression>::default(), true, 0.9),
+        case(Box::<ElasticNet>::default(), true, 0.9),
         // The library sums over hash maps with a random order.
         Case {
             same_bytes: false,
@@ -313,7 +313,7 @@ fn weights_pull_the_forecast() {
     let learners: [Box<dyn Learner>; 3] = [
         Box::new(GradientBoosting::with_loss(Loss::Squared)),
         Box::new(ForustBoosting { rounds: 200, ..ForustBoosting::default() }),
-        Box::new(LinearRegression::default()),
+        Box::<LinearRegression>::default(),
     ];
     for learner in learners {
         let data = FitData { train: FitRows { x: &x, y: &y, weight: Some(&weight) }, valid: None };

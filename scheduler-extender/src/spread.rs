@@ -26,6 +26,7 @@ pub struct Scored {
 /// stands in the middle: as good as the mean of the others.
 ///
 /// Finite or not, in range or not, any input gives points of 0 to 10.
+#[expect(clippy::neg_cmp_op_on_partial_ord, reason = "what is no number is not above anything")]
 pub fn points(candidates: &[Option<Scored>], rules: &Spread, decision: u128) -> Vec<u8> {
     let mut chance = ChaCha8Rng::seed_from_u64((decision ^ (decision >> 64)) as u64);
     let known = || candidates.iter().flatten().map(|scored| scored.score).filter(|score| score.is_finite());

@@ -15,7 +15,7 @@ struct Folder(TempDir);
 
 /// The value of a column at a row, 0.3 to 0.5 and mostly in the middle: the mean of four repeatable draws.
 fn usual(row: i64, column: i64) -> f64 {
-    let draw = |at: i64| (((row * 8 + column * 4 + at) * 2_654_435_761 >> 7) % 10_007) as f64 / 10_007.0;
+    let draw = |at: i64| ((((row * 8 + column * 4 + at) * 2_654_435_761) >> 7) % 10_007) as f64 / 10_007.0;
     0.3 + (0..4).map(draw).sum::<f64>() / 4.0 * 0.2
 }
 

@@ -113,7 +113,7 @@ impl Notifier {
     /// Sends what is due: changes at once, standing alerts again and again. A server that is away is told at the next call.
     pub async fn flush(&mut self) {
         let again = self.sent_at.is_none_or(|at| at.elapsed() >= self.resend);
-        if !self.is_due && !(again && !self.firing.is_empty()) {
+        if !self.is_due && (!again || self.firing.is_empty()) {
             return;
         }
         let now = Utc::now();

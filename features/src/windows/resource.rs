@@ -400,7 +400,10 @@ mod fades {
     const _: () = {
         let mut place = 0;
         while place < FADES.len() {
-            assert!(FADES[place].1 % LANES == 0 && FADES[place].1 <= DAY, "lanes divide the length, a day holds it");
+            assert!(
+                FADES[place].1.is_multiple_of(LANES) && FADES[place].1 <= DAY,
+                "lanes divide the length, a day holds it"
+            );
             place += 1;
         }
     };

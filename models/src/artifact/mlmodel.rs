@@ -58,14 +58,14 @@ pub fn mlmodel(metadata: &ArtifactMetadata, predictor: &LoadPredictor) -> Result
             "  xgboost:\n    data: {booster}\n    model_class: xgboost.core.Booster\n    model_format: ubj\n"
         );
     }
-    let _ = write!(text, "model_uuid: {}\n", model_id(metadata));
+    let _ = writeln!(text, "model_uuid: {}", model_id(metadata));
     let _ = write!(
         text,
         "signature:\n  inputs: '{}'\n  outputs: '{}'\n  params: null\n",
         quoted(&inputs),
         quoted(&outputs)
     );
-    let _ = write!(text, "utc_time_created: '{}'\n", quoted(&metadata.trained_at));
+    let _ = writeln!(text, "utc_time_created: '{}'", quoted(&metadata.trained_at));
     Ok(text)
 }
 

@@ -63,10 +63,10 @@ impl LoadHead {
                 });
             }
         }
-        if let (Some(median), Some(upper)) = (&median, &upper) {
-            if median.model.features() != upper.model.features() {
-                return Err(ModelError::damaged(key.slug(), "its two boosters read different features"));
-            }
+        if let (Some(median), Some(upper)) = (&median, &upper)
+            && median.model.features() != upper.model.features()
+        {
+            return Err(ModelError::damaged(key.slug(), "its two boosters read different features"));
         }
         let gather = match median.as_ref().or(upper.as_ref()).map(|part| part.model.features()) {
             None => None,

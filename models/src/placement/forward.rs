@@ -23,7 +23,7 @@ impl PlacementNetwork {
     /// [`ModelError::Shape`] when `rows` is not whole rows.
     pub fn score(&self, rows: &[f32], scratch: &mut Scratch, scores: &mut Vec<f32>) -> Result<(), ModelError> {
         let width = self.features.len();
-        if rows.len() % width != 0 {
+        if !rows.len().is_multiple_of(width) {
             let (expected, got) = (rows.len().next_multiple_of(width), rows.len());
             return Err(ModelError::Shape { what: "the candidates", unit: "values", expected, got });
         }

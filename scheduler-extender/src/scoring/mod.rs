@@ -123,7 +123,7 @@ pub enum Scoring {
     /// This process.
     Embedded(Embedded),
     /// Another one.
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 impl Scoring {

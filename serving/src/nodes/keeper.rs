@@ -71,6 +71,7 @@ const MOST_BLAMED: usize = 5;
 ///
 /// # Errors
 /// Settings out of range.
+#[expect(clippy::too_many_arguments, reason = "each is another part of the process, and there are two callers")]
 pub async fn keep(
     mut feed: Feed<'_>,
     args: &KeepArgs,

@@ -167,7 +167,7 @@ impl RawOutput {
 /// 400 for bytes that are no whole elements, or text that is no UTF-8.
 pub fn raw_values(name: &str, datatype: Datatype, bytes: &[u8]) -> Result<Values, Refusal> {
     if let Some(width) = datatype.width() {
-        if bytes.len() % width != 0 {
+        if !bytes.len().is_multiple_of(width) {
             return Err(Refusal::bad(format!(
                 "tensor `{name}` has {} bytes, an element of {} has {width}",
                 bytes.len(),

@@ -89,7 +89,7 @@ impl Account {
         if !self.ready {
             return 0;
         }
-        let share = |free: u64, asked: u64| if asked == 0 { u64::MAX } else { free / asked };
+        let share = |free: u64, asked: u64| free.checked_div(asked).unwrap_or(u64::MAX);
         let cpu = share(self.cpu.saturating_sub(self.cpu_requested), request.cpu.millicores());
         let memory = share(self.memory.saturating_sub(self.memory_requested), request.memory.get());
         cpu.min(memory).min(u64::from(self.max_pods - self.pods))

@@ -209,7 +209,7 @@ impl Policy for Player<'_, '_> {
         let chosen = self.chooser.choose(&self.rows, candidates.len()).min(candidates.len() - 1);
         scores[chosen] = 1.0;
         self.made += 1;
-        if self.made % self.episode.settings.every.max(1) != 0 {
+        if !self.made.is_multiple_of(self.episode.settings.every.max(1)) {
             return;
         }
         let others = self.chooser.others(chosen, self.episode.settings.others, candidates.len());

@@ -96,9 +96,8 @@ pub struct Rules {
 impl Rules {
     /// Whether nodes may be told apart by labels and taints alone: then the answer never changes.
     pub fn admits(&self, node: &super::Node) -> bool {
-        let tolerated = |taint: &Taint| {
-            taint.effect == TaintEffect::PreferNoSchedule || self.tolerations.iter().any(|key| *key == taint.key)
-        };
+        let tolerated =
+            |taint: &Taint| taint.effect == TaintEffect::PreferNoSchedule || self.tolerations.contains(&taint.key);
         node.taints.iter().all(tolerated) && self.selects(node)
     }
 
@@ -109,9 +108,8 @@ impl Rules {
 
     /// How many `PreferNoSchedule` taints of `node` are not tolerated.
     pub fn disliked_taints(&self, node: &super::Node) -> usize {
-        let disliked = |taint: &&Taint| {
-            taint.effect == TaintEffect::PreferNoSchedule && !self.tolerations.iter().any(|key| *key == taint.key)
-        };
+        let disliked =
+            |taint: &&Taint| taint.effect == TaintEffect::PreferNoSchedule && !self.tolerations.contains(&taint.key);
         node.taints.iter().filter(disliked).count()
     }
 }

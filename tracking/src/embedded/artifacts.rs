@@ -67,7 +67,7 @@ impl ArtifactFolder {
                 continue;
             }
             let metadata = entry.metadata().map_err(failed)?;
-            let bytes = metadata.is_file().then(|| metadata.len());
+            let bytes = metadata.is_file().then_some(metadata.len());
             artifacts.push(Artifact { path: crate::paths::join(path, &name), is_folder: metadata.is_dir(), bytes });
         }
         artifacts.sort_by(|a, b| a.path.cmp(&b.path));

@@ -87,7 +87,7 @@ fn learners(recipe: &Recipe, key: HeadKey) -> Vec<Candidate> {
     };
     vec![
         learner("linear", "least squares (linfa)".into(), Box::new(LinearRegression {})),
-        learner("elastic net", "L1 and L2 penalty (linfa)".into(), Box::new(ElasticNet::default())),
+        learner("elastic net", "L1 and L2 penalty (linfa)".into(), Box::<ElasticNet>::default()),
         learner(
             "decision tree",
             format!("one tree over target bins (linfa-trees), at most {} rows drawn", tree.max_rows),
@@ -98,7 +98,7 @@ fn learners(recipe: &Recipe, key: HeadKey) -> Vec<Candidate> {
             format!("{} trees (smartcore), at most {} rows drawn", forest.trees, forest.max_rows),
             Box::new(forest),
         ),
-        learner("forust", "the fallback booster, squared error".into(), Box::new(ForustBoosting::default())),
+        learner("forust", "the fallback booster, squared error".into(), Box::<ForustBoosting>::default()),
         learner(
             "plain boosting",
             "gradient boosting on the level with squared error, as XGBoost does by default".into(),

@@ -3,7 +3,8 @@
 use cluster::HOUR_MS;
 use models::ModelError;
 use models::load::OnlineOffset;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 /// The correction moves by this share of the head's typical error per outcome. Chosen on the first seven tenths of the
 /// Alibaba trace, whose load drifts: there 0.06 is the smallest rate that keeps the coverage of every head between 0.87 and
@@ -33,10 +34,10 @@ pub fn served_p90(
     order.sort_by_key(|&row| (ts[row], node[row]));
     let mut served = vec![f64::NAN; ts.len()];
     for row in order {
-        if !trackers.contains_key(&node[row]) {
-            trackers.insert(node[row], (OnlineOffset::new(0.9, rate)?, VecDeque::new()));
-        }
-        let Some((tracker, waiting)) = trackers.get_mut(&node[row]) else { continue };
+        let (tracker, waiting) = match trackers.entry(node[row]) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert((OnlineOffset::new(0.9, rate)?, VecDeque::new())),
+        };
         while let Some(&known) = waiting.front().filter(|&&earlier| ts[earlier] + horizon <= ts[row]) {
             tracker.observe(observed[known] as f32, served[known] as f32);
             waiting.pop_front();

@@ -43,10 +43,10 @@ impl Clusters<'_> {
     /// When a setting is out of range.
     pub fn of_episode(&self, episode: u64) -> anyhow::Result<Scenario> {
         let seed = LEARN_FROM + self.settings.seed.wrapping_mul(10_007) % 900_000 + episode;
-        self.to_learn_in(seed, episode)
+        self.scenario_to_learn(seed, episode)
     }
 
-    fn to_learn_in(&self, seed: u64, turn: u64) -> anyhow::Result<Scenario> {
+    fn scenario_to_learn(&self, seed: u64, turn: u64) -> anyhow::Result<Scenario> {
         match self.history {
             Some(history) if turn % 2 == 1 => {
                 history.draw(Part::Learn, self.settings, &mut ChaCha8Rng::seed_from_u64(seed))
@@ -62,7 +62,7 @@ impl Clusters<'_> {
     /// When a setting is out of range.
     pub fn to_search_in(&self, round: u64) -> anyhow::Result<Vec<Scenario>> {
         let first = SEARCH_FROM + self.settings.seed.wrapping_mul(10_007) % 900_000 + round * SEARCHED;
-        (0..SEARCHED).map(|at| self.to_learn_in(first + at, at)).collect()
+        (0..SEARCHED).map(|at| self.scenario_to_learn(first + at, at)).collect()
     }
 
     /// The clusters that networks are compared in while learning goes on.

@@ -67,7 +67,7 @@ fn optional<T>(result: Result<T, TrackingError>) -> Result<Option<T>, TrackingEr
 /// # Errors
 /// When the store cannot be asked, or the champion's files are damaged: then it must be rolled back first.
 pub async fn fetch_champion(tracker: &dyn Tracker) -> anyhow::Result<Option<Champion>> {
-    let fetched = fetch(tracker, MODEL, |folder| read_model(folder)).await?;
+    let fetched = fetch(tracker, MODEL, read_model).await?;
     Ok(fetched.map(|(version, model)| Champion { version, model }))
 }
 
@@ -76,7 +76,7 @@ pub async fn fetch_champion(tracker: &dyn Tracker) -> anyhow::Result<Option<Cham
 /// # Errors
 /// See [`fetch_champion`].
 pub async fn fetch_placement_champion(tracker: &dyn Tracker) -> anyhow::Result<Option<(String, PlacementFolder)>> {
-    fetch(tracker, PLACEMENT_MODEL, |folder| read_placement(folder)).await
+    fetch(tracker, PLACEMENT_MODEL, read_placement).await
 }
 
 /// The same for the anomaly detector: version and model.
@@ -84,7 +84,7 @@ pub async fn fetch_placement_champion(tracker: &dyn Tracker) -> anyhow::Result<O
 /// # Errors
 /// See [`fetch_champion`].
 pub async fn fetch_detector_champion(tracker: &dyn Tracker) -> anyhow::Result<Option<(String, DetectorFolder)>> {
-    fetch(tracker, ANOMALY_MODEL, |folder| read_detector(folder)).await
+    fetch(tracker, ANOMALY_MODEL, read_detector).await
 }
 
 async fn fetch<T>(

@@ -178,13 +178,13 @@ impl<'a> Head<'a> {
             let name = format!("load predictor, retrained every {} days", self.settings.retrain_days);
             lines.push(self.line(&name, vec![(self.retrained()?, None)]));
         }
-        if self.settings.held_out_nodes > 0.0 && self.kind == TargetKind::HourMean {
-            if let Some(outcomes) = self.new_nodes()? {
-                lines.push(
-                    self.line("persistence, new nodes only", sure(outcomes.forecast_by(outcomes.persistence.clone()))),
-                );
-                lines.push(self.line("load predictor, new nodes only", vec![(outcomes, None)]));
-            }
+        if self.settings.held_out_nodes > 0.0
+            && self.kind == TargetKind::HourMean
+            && let Some(outcomes) = self.new_nodes()?
+        {
+            let persistence = sure(outcomes.forecast_by(outcomes.persistence.clone()));
+            lines.push(self.line("persistence, new nodes only", persistence));
+            lines.push(self.line("load predictor, new nodes only", vec![(outcomes, None)]));
         }
         Ok(lines)
     }

@@ -30,7 +30,7 @@ fn paths_of_a_tiny_tree_agree_with_a_calculation_by_hand() {
     // two levels, so that the second split, at x < 0.5, ends it. The fewer rows come first: 10 is `−x < −5`.
     let node = |feature, threshold, fewer| Some(straight::Split { feature, threshold, fewer });
     let tree = vec![node(straight::MIRRORED, -5.0, 1), None, node(0, 0.5, 1), None, None];
-    let trees = StraightTrees::new(&[tree.clone()], 3).expect("a tree");
+    let trees = StraightTrees::new(std::slice::from_ref(&tree), 3).expect("a tree");
     let settings = ForestSettings { trees: 1, samples: 3, extension: 0 };
     let forest = IsolationForest { settings, width: 1, samples: 3, trees: Trees::Straight(trees) };
     // c(3) = 5/3. One split for 10: 2^(−1 ÷ (5/3)) = 2^−0.6. Two for 0 and 1: 2^−1.2.

@@ -237,7 +237,7 @@ fn node(shape: Shape, at: usize) -> Node {
     let mut node = Node::new(format!("node-{at:04}"), cpu, Bytes::new((gib as f64 * GIB * ALLOCATABLE) as u64));
     node.zone = Some(ZoneId((at / SIZES.len()) as u16 % ZONES));
     if shape == Shape::Pools {
-        if at % 4 == 0 {
+        if at.is_multiple_of(4) {
             node.labels.push(Label::new("disk", "ssd"));
         }
         if at % 8 == 1 {
