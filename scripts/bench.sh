@@ -22,6 +22,8 @@ criterion() {
   python3 scripts/bench/criterion.py "$work/criterion"
 }
 
+machine="$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, $(rustc --version | cut -d ' ' -f 1,2), Linux $(uname -r)"
+
 # What the host gave to others, and all processor time, so far, in ticks.
 stolen() { awk '/^cpu / { for (at = 2; at <= 9; at++) all += $at; print $9, all }' /proc/stat; }
 
@@ -48,7 +50,7 @@ for section in "$@"; do
   {
     echo "## $(title "$section")"
     echo
-    echo "\`$command\`, $(date --utc +%F), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
+    echo "\`$command\`, $(date --utc +%F), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), on $machine"
     echo
     case "$section" in criterion) criterion ;; *) "scripts/bench/$section.sh" ;; esac
     read -r stolen_after all_after < <(stolen)
@@ -60,9 +62,7 @@ done
 {
   echo "# Benchmarks"
   echo
-  echo "Written by \`make bench\` on $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores,"
-  echo "$(rustc --version | cut -d ' ' -f 1,2), Linux $(uname -r). CPU seconds are compared rather than wall clocks, since other"
-  echo "programs may run on the machine."
+  echo "Written by \`make bench\`. Each section names its day, commit and machine: compare figures within a section, and none across two."
   for section in $sections; do
     if [ -f "$work/$section.md" ]; then text=$(cat "$work/$section.md"); else text=$(last "$section"); fi
     [ -z "$text" ] || printf '\n%s\n' "$text"
