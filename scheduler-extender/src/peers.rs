@@ -1,5 +1,5 @@
-//! The other replicas. Each remembers what it was asked itself, so one that does not know a pod asks the rest, and a report sums up what
-//! all of them have seen.
+//! The other replicas. Each remembers what it was asked itself, so an explanation is the newest that any of them has, and a report sums up
+//! what all of them have seen.
 
 use crate::explain::Explanation;
 use crate::shadow::Comparison;
@@ -50,16 +50,19 @@ impl Peers {
         Self { replica: Uuid::new_v4(), urls, http }
     }
 
-    /// The newest explanation that a replica has, and those that were silent. `token` is what the reader sent.
+    /// The newest explanation that this or another replica has, since a pod that is tried again may be another one's; and those that were
+    /// silent. `token` is what the reader sent.
     pub async fn explain(
         &self,
+        own: Option<Explanation>,
         namespace: &str,
         pod: &str,
         token: Option<&HeaderValue>,
     ) -> (Option<Explanation>, Vec<String>) {
         let heard = self.ask::<Explanation>(&["explain", namespace, pod], token).await;
         // RFC 3339 in UTC with the same number of digits: the order of the texts is that of the times.
-        (heard.answers.into_iter().max_by(|one, other| one.at.cmp(&other.at)), heard.silent)
+        let newest = heard.answers.into_iter().chain(own).max_by(|one, other| one.at.cmp(&other.at));
+        (newest, heard.silent)
     }
 
     /// What all replicas have seen together, how many they are, and those that were silent.

@@ -115,8 +115,8 @@ pub struct ServerArgs {
     /// Keep every decision below the data folder, as JSON Lines rolled to Parquet
     #[arg(long, env = "BERTH_EXTENDER_LOG_DECISIONS", default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
     pub log_decisions: bool,
-    /// Address of all replicas, such as that of a headless Service: one that does not remember a pod asks the others, and reports sum
-    /// up what all have seen; may be given for several
+    /// Address of all replicas, such as that of a headless Service: explanations are the newest that any of them has, and reports sum up
+    /// what all have seen; may be given for several
     #[arg(long, env = "BERTH_EXTENDER_PEERS", value_delimiter = ',', value_name = "URL")]
     pub peers: Vec<Peer>,
     /// File that holds the bearer token which readers of explanations and reports must send; kube-scheduler sends none

@@ -29,19 +29,17 @@ pub(super) async fn explain(
     Query(form): Query<Form>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let explanation = match app.decider.memory.of(&namespace, &pod) {
-        Some(decision) => Explanation::of(&decision),
-        None if form.alone => return Err(Refusal::not_found(format!("`{namespace}/{pod}` is not remembered here"))),
-        None => {
-            let (found, silent) = app.peers.explain(&namespace, &pod, headers.get(AUTHORIZATION)).await;
-            found.ok_or_else(|| {
-                let silent = silent.iter().fold(String::new(), |said, one| said + "; a replica is silent: " + one);
-                Refusal::not_found(format!(
-                    "no decision on `{namespace}/{pod}` is remembered: kube-scheduler asks only where it has a choice of two nodes, and replicas know the others only by --peers. `scheduler-extender --data DIR explain {namespace}/{pod} --days 7` looks among all that were kept{silent}"
-                ))
-            })?
-        }
+    let own = app.decider.memory.of(&namespace, &pod).map(|decision| Explanation::of(&decision));
+    let (found, silent) = match form.alone {
+        true => (own, Vec::new()),
+        false => app.peers.explain(own, &namespace, &pod, headers.get(AUTHORIZATION)).await,
     };
+    let explanation = found.ok_or_else(|| {
+        let silent = silent.iter().fold(String::new(), |said, one| said + "; a replica is silent: " + one);
+        Refusal::not_found(format!(
+            "no decision on `{namespace}/{pod}` is remembered: kube-scheduler asks only where it has a choice of two nodes, and replicas know the others only by --peers. `scheduler-extender --data DIR explain {namespace}/{pod} --days 7` looks among all that were kept{silent}"
+        ))
+    })?;
     let wants_page =
         || headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|it| it.contains("text/html"));
     match form.format.as_deref() {

@@ -39,8 +39,14 @@ async fn who_is_asked_asks_the_others_and_reports_are_of_all() {
     let shadow: serde_json::Value = get(&one, "/v1/shadow").await.json().await.expect("JSON");
     let neutral = &shadow["comparison"]["neutral"];
     assert_eq!((&shadow["replicas"], &neutral["outcomes"], &neutral["agreed"]), (&json!(2), &json!(2), &json!(1)));
+    // A pod that is tried again is told as the other replica saw it last.
+    one.prioritize(&ask(&pod("web-3", "web"), &names(10))).await;
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    other.prioritize(&ask(&pod("web-3", "web"), &names(5))).await;
+    let explanation: serde_json::Value = get(&one, "/explain/shop/web-3").await.json().await.expect("JSON");
+    assert_eq!(explanation["candidates"], json!(5), "{explanation}");
     // It knows nobody: it tells what it has seen itself.
-    assert_eq!(get(&other, "/explain/shop/web-1").await.status(), 404);
+    assert_eq!(get(&other, "/explain/shop/web-4").await.status(), 404);
     let alone: serde_json::Value = get(&other, "/v1/shadow").await.json().await.expect("JSON");
     assert_eq!((&alone["replicas"], &alone["comparison"]["neutral"]["outcomes"]), (&json!(1), &json!(1)));
 
