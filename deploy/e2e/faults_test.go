@@ -166,10 +166,15 @@ func TestFaultsBehindTheExtender(t *testing.T) {
 			pace(t, alone, with)
 			fault.repair(t)
 			waitState(t, berth, "healthy", "")
+			before := berth.Metrics(t)
 			again, _ := create(t, batchPods)
 			if again.ByNode["node-000"] > batch/6 {
 				t.Errorf("%d pods are on the hot node after recovery", again.ByNode["node-000"])
 			}
+			scored := func(metrics harness.Metrics) float64 {
+				return metrics.Sum("berth_scheduler_extender_decisions_total", `answer="scored"`)
+			}
+			t.Logf("after recovery %.0f of %d answers are scores, and the pods are on %v", scored(berth.Metrics(t))-scored(before), batch, again.ByNode)
 		})
 	}
 	t.Run("the API watch is cut", func(t *testing.T) {
