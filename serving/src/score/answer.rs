@@ -94,7 +94,7 @@ pub struct NodeScore {
     pub detail: Option<Detail>,
 }
 
-/// Models answer in single precision: more digits would say nothing, and would be a quarter of an answer with thousands of nodes.
+/// Models answer in single precision: more digits would say nothing, and lengthen an answer with thousands of nodes.
 mod single {
     use cluster::score::Parts;
     use serde::{Serialize, Serializer};
