@@ -2,7 +2,7 @@
 
 mod common;
 
-use cluster::{DAY_MS, HOUR_MS, NodeName, NodeSample};
+use cluster::{DAY_MS, HOUR_MS, NodeMetric, NodeName, NodeSample};
 use common::{START, cluster, differences, write_raw};
 use features::{FeatureSettings, FeatureTable, GRID_STEP_MS, OnlineFeatures, Selection, offline};
 use store::Store;
@@ -110,4 +110,72 @@ fn windows_go_on_from_a_snapshot_as_if_nothing_had_happened() {
 
 fn cluster_context() -> features::windows::ClusterContext {
     features::windows::ClusterContext::UNKNOWN
+}
+
+#[test]
+fn a_stretch_that_is_replayed_unchanged_gives_the_rows_of_the_build() {
+    let nodes = cluster(3, DAYS, STEP_MS);
+    let (folder, table, _) = offline_table(&nodes);
+    let store = Store::new(folder.path());
+    let raw = store.version("latest").expect("a version").inputs[0].name.clone();
+    // Over midnight, and two stretches of one node that overlap.
+    let stretch = |node: usize, from: i64, until: i64| offline::Replay {
+        node: nodes[node].0.as_str().to_owned(),
+        from: START + from * HOUR_MS,
+        until: START + until * HOUR_MS,
+        change: Box::new(|_| {}),
+    };
+    let replays = [stretch(0, 9 * 24 - 3, 9 * 24 + 2), stretch(1, 8 * 24 + 5, 8 * 24 + 9), stretch(0, 9 * 24, 9 * 24 + 1)];
+    let everything = Selection::everything();
+    let rows = offline::replay(&store, &raw, &FeatureSettings::default(), &everything, &replays).expect("replayed");
+    for (replay, rows) in replays.iter().zip(&rows) {
+        let expected: Vec<i64> = (replay.from / GRID_STEP_MS + 1..=replay.until / GRID_STEP_MS)
+            .map(|slot| slot * GRID_STEP_MS)
+            .filter(|ts| table.find(&replay.node, *ts).is_some())
+            .collect();
+        assert_eq!(rows.ts, expected);
+        for (place, ts) in rows.ts.iter().enumerate() {
+            let row = table.find(&replay.node, *ts).expect("a row of the build");
+            let different = differences(table.row(row), &rows.values[place * everything.len()..][..everything.len()]);
+            assert!(different.is_empty(), "{} at {ts}: {different:?}", replay.node);
+        }
+    }
+}
+
+#[test]
+fn a_stretch_that_is_replayed_with_other_samples_gives_the_rows_of_a_history_that_has_them() {
+    let nodes = cluster(3, DAYS, STEP_MS);
+    let (folder, _, _) = offline_table(&nodes);
+    let store = Store::new(folder.path());
+    let raw = store.version("latest").expect("a version").inputs[0].name.clone();
+    let (from, until) = (START + (9 * 24 - 2) * HOUR_MS, START + (9 * 24 + 3) * HOUR_MS);
+    let busy = |sample: &mut NodeSample| {
+        if sample.ts < until - HOUR_MS {
+            sample.set(NodeMetric::CpuUsed, 0.9 * sample.get(NodeMetric::CpuAllocatable));
+        }
+    };
+    let mut changed = nodes.clone();
+    changed[1].1.iter_mut().filter(|sample| (from..until).contains(&sample.ts)).for_each(busy);
+    let (_changed_folder, table, _) = offline_table(&changed);
+    let replay = offline::Replay { node: nodes[1].0.as_str().to_owned(), from, until, change: Box::new(busy) };
+    // The cluster's context is that of the history as it was.
+    let own: Vec<&str> = features::catalogue::all()
+        .iter()
+        .filter(|feature| feature.topic != features::Topic::Cluster)
+        .map(|feature| feature.name.as_str())
+        .collect();
+    let (own, everything) = (Selection::new(&own).expect("known"), Selection::everything());
+    let rows = offline::replay(&store, &raw, &FeatureSettings::default(), &own, std::slice::from_ref(&replay));
+    let rows = rows.expect("replayed").remove(0);
+    assert!(rows.ts.len() > 50, "{}", rows.ts.len());
+    for (place, ts) in rows.ts.iter().enumerate() {
+        let full = table.row(table.find(&replay.node, *ts).expect("a row"));
+        let wanted: Vec<u32> = own
+            .names()
+            .iter()
+            .map(|name| full[everything.names().iter().position(|other| other == name).expect("known")].to_bits())
+            .collect();
+        let got: Vec<u32> = rows.values[place * own.len()..][..own.len()].iter().map(|value| value.to_bits()).collect();
+        assert_eq!(wanted, got, "at {ts}");
+    }
 }

@@ -1,11 +1,10 @@
 //! `collector inject`: a copy of a history in which things go wrong at known times, so that a detector can be judged on
 //! real series.
 
-mod fault;
 mod labels;
 mod plan;
 
-pub use fault::InjectedFault;
+
 pub use plan::{Injection, plan};
 
 use crate::openmetrics::export::read_day;
@@ -19,6 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use store::{DatasetInput, Store};
+use synthetic::InjectedFault;
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Args)]

@@ -1,8 +1,8 @@
 //! When which node gets which incident.
 
 use super::InjectArgs;
-use super::fault::InjectedFault;
-use crate::synthesize::noise::{between, generator};
+use synthetic::InjectedFault;
+use synthetic::noise::{between, generator};
 use cluster::{DAY_MS, GRID_STEP_MS, MINUTE_MS, grid_floor};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;

@@ -1,6 +1,6 @@
 //! The demand of every workload, with the noise that clusters, zones and workloads share.
 
-use super::noise::{Ar1, generator};
+use synthetic::noise::{Ar1, generator};
 use super::plan::Plan;
 use cluster::{DAY_MS, GRID_STEP_MS};
 use rand::Rng;

@@ -1,6 +1,6 @@
 //! What goes wrong on the made-up cluster, and when: the labels that anomaly detection is judged by.
 
-use super::noise::{between, generator};
+use synthetic::noise::{between, generator};
 use super::shape::Machine;
 use cluster::{DAY_MS, HOUR_MS, MINUTE_MS};
 use rand::Rng;

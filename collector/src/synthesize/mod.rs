@@ -12,7 +12,6 @@ pub mod demand;
 pub mod incident;
 mod marker;
 pub mod node;
-pub mod noise;
 pub mod plan;
 mod run;
 mod settings;

@@ -2,7 +2,7 @@
 
 use super::demand::DemandDay;
 use super::incident::{Fault, Incident, LEAK_KILL_MS};
-use super::noise::{Ar1, generator, normal};
+use synthetic::noise::{Ar1, generator, normal};
 use super::plan::{Plan, PodLife};
 use super::shape::GIB;
 use super::usage::Usage;

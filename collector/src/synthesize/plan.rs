@@ -1,7 +1,7 @@
 //! Which pod lives where and when: the controllers and the scheduler of the made-up cluster, minute by minute.
 
 use super::incident::{EVICTION_DELAY_MS, Fault, Incident, incidents};
-use super::noise::{between, generator, normal};
+use synthetic::noise::{between, generator, normal};
 use super::shape::{Machine, machines};
 use super::workload::{Kind, Workload, workloads};
 use cluster::{DAY_MS, HOUR_MS, MINUTE_MS};

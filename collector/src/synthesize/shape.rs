@@ -1,6 +1,6 @@
 //! The nodes of the made-up cluster: zones, machine types, what the kubelet keeps for itself.
 
-use super::noise::{between, generator};
+use synthetic::noise::{between, generator};
 use cluster::NodeName;
 use rand::Rng;
 

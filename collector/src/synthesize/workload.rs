@@ -1,6 +1,6 @@
 //! What runs on the made-up cluster, and how its load goes with the hours, the days and the weeks.
 
-use super::noise::{between, generator, normal};
+use synthetic::noise::{between, generator, normal};
 use super::shape::{GIB, Machine};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;

@@ -1,5 +1,6 @@
 //! One day: raw columns through the windows into feature columns.
 
+use super::replay::Replaying;
 use crate::GRID_STEP_MS;
 use crate::catalogue::{self, ColumnSink};
 use crate::columns;
@@ -7,7 +8,7 @@ use crate::settings::WindowRules;
 use crate::slot::{Dropped, Slot, SlotBuilder};
 use crate::windows::{ClusterContext, ClusterWindows, DAY, History, Incident};
 use chrono::NaiveDate;
-use cluster::{DAY_MS, NODE_METRICS, NodeMetric, grid_floor};
+use cluster::{DAY_MS, NODE_METRICS, NodeMetric, NodeSample, grid_floor};
 use polars::prelude::*;
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -34,9 +35,9 @@ impl NodeState {
 }
 
 /// The raw columns of a day.
-struct RawDay<'a> {
-    start: i64,
-    ts: Vec<i64>,
+pub(super) struct RawDay<'a> {
+    pub start: i64,
+    pub ts: Vec<i64>,
     /// By metric; empty where the source has none.
     metrics: Vec<Cow<'a, [f64]>>,
     /// As many missing values as there are rows, for the metrics that the source does not have.
@@ -84,32 +85,8 @@ impl Day<'_> {
         cluster: &mut ClusterWindows,
     ) -> anyhow::Result<DayOutput> {
         let frame = self.raw.read_day(&NODE_METRICS, self.date, &[])?;
-        let runs = columns::runs(frame.column("node")?)?;
-        let metrics = NodeMetric::ALL.par_iter().map(|metric| match frame.column(metric.column()) {
-            Ok(column) => columns::doubles(column),
-            Err(_) => Ok(Cow::Borrowed([].as_slice())),
-        });
-        let day = RawDay {
-            start: day_start(self.date),
-            ts: columns::timestamps(frame.column("ts")?)?,
-            metrics: metrics.collect::<Result<_, _>>()?,
-            absent: vec![f64::NAN; frame.height()],
-        };
-        for (node, _) in &runs {
-            if !nodes.contains_key(node) {
-                nodes.insert(node.clone(), NodeState::new(self.rules));
-            }
-        }
-        let rows: HashMap<&str, Range<usize>> = runs.iter().map(|(node, rows)| (node.as_str(), rows.clone())).collect();
-        let mut states: Vec<(&String, &mut NodeState)> = nodes.iter_mut().collect();
-        let slots: Vec<Vec<Slot>> = states
-            .par_iter_mut()
-            .map(|(node, state)| {
-                slots(&mut state.builder, &day, rows.get(node.as_str()).cloned().unwrap_or(0..0), self.rules)
-            })
-            .collect();
-        let contexts: Vec<ClusterContext> =
-            (0..DAY).map(|at| cluster.push(slots.iter().map(|slots| &slots[at]))).collect();
+        let (day, rows) = self.read(&frame)?;
+        let (mut states, slots, contexts) = self.close_slots(&day, &rows, nodes, cluster);
         let until = self.last_row(&day);
         let outputs: Vec<NodeRows> = states
             .par_iter_mut()
@@ -123,6 +100,85 @@ impl Day<'_> {
         Ok(DayOutput { nodes: outputs })
     }
 
+    /// Runs the day through the windows and, beside them, through those of each replay whose stretch meets it. `replays` are
+    /// those of one node each, in any order.
+    pub(super) fn replay(
+        &self,
+        nodes: &mut BTreeMap<String, NodeState>,
+        cluster: &mut ClusterWindows,
+        replays: &mut [Replaying<'_>],
+    ) -> anyhow::Result<()> {
+        let frame = self.raw.read_day(&NODE_METRICS, self.date, &[])?;
+        let (day, rows) = self.read(&frame)?;
+        let (mut states, slots, contexts) = self.close_slots(&day, &rows, nodes, cluster);
+        let mut of_node: HashMap<&str, Vec<&mut Replaying<'_>>> = HashMap::new();
+        for replay in replays.iter_mut().filter(|replay| replay.meets(day.start)) {
+            of_node.entry(replay.node()).or_default().push(replay);
+        }
+        let work: Vec<_> = states
+            .iter_mut()
+            .zip(&slots)
+            .map(|((node, state), slots)| (node.as_str(), state, slots, of_node.remove(node.as_str()).unwrap_or_default()))
+            .collect();
+        work.into_par_iter().for_each(|(node, state, slots, mut replays)| {
+            if !replays.is_empty() {
+                state.history.set_incidents(self.incidents.get(node).cloned().unwrap_or_default());
+            }
+            for (at, slot) in slots.iter().enumerate() {
+                state.history.push(slot);
+                let t = day.start + at as i64 * GRID_STEP_MS;
+                for replay in replays.iter_mut().filter(|replay| replay.begins_at(t)) {
+                    replay.begin(state.history.clone());
+                }
+            }
+            let rows = rows.get(node).cloned().unwrap_or(0..0);
+            for replay in &mut replays {
+                replay.day(&day, rows.clone(), &contexts, self.rules);
+            }
+        });
+        nodes.retain(|_, state| !state.history.is_empty() || state.builder.has_samples());
+        Ok(())
+    }
+
+    /// The day's raw columns, and which rows are whose.
+    fn read<'f>(&self, frame: &'f DataFrame) -> anyhow::Result<(RawDay<'f>, HashMap<String, Range<usize>>)> {
+        let metrics = NodeMetric::ALL.par_iter().map(|metric| match frame.column(metric.column()) {
+            Ok(column) => columns::doubles(column),
+            Err(_) => Ok(Cow::Borrowed([].as_slice())),
+        });
+        let day = RawDay {
+            start: day_start(self.date),
+            ts: columns::timestamps(frame.column("ts")?)?,
+            metrics: metrics.collect::<Result<_, _>>()?,
+            absent: vec![f64::NAN; frame.height()],
+        };
+        Ok((day, columns::runs(frame.column("node")?)?.into_iter().collect()))
+    }
+
+    /// The slots of every node that end in the day, and the cluster's context at each of them. Nodes that are new are added.
+    fn close_slots<'n>(
+        &self,
+        day: &RawDay<'_>,
+        rows: &HashMap<String, Range<usize>>,
+        nodes: &'n mut BTreeMap<String, NodeState>,
+        cluster: &mut ClusterWindows,
+    ) -> (Vec<(&'n String, &'n mut NodeState)>, Vec<Vec<Slot>>, Vec<ClusterContext>) {
+        for node in rows.keys() {
+            if !nodes.contains_key(node) {
+                nodes.insert(node.clone(), NodeState::new(self.rules));
+            }
+        }
+        let mut states: Vec<(&String, &mut NodeState)> = nodes.iter_mut().collect();
+        let slots: Vec<Vec<Slot>> = states
+            .par_iter_mut()
+            .map(|(node, state)| {
+                slots(&mut state.builder, day, rows.get(node.as_str()).cloned().unwrap_or(0..0), self.rules)
+            })
+            .collect();
+        let contexts = (0..DAY).map(|at| cluster.push(slots.iter().map(|slots| &slots[at]))).collect();
+        (states, slots, contexts)
+    }
+
     /// The last grid time that gets a row: on the last day of the dataset, the last one that all samples before it have
     /// been collected for.
     fn last_row(&self, day: &RawDay) -> i64 {
@@ -133,6 +189,19 @@ impl Day<'_> {
         } else {
             day.start + DAY_MS
         }
+    }
+}
+
+impl RawDay<'_> {
+    /// The sample in a row, NaN where the source has nothing.
+    pub(super) fn sample(&self, row: usize) -> NodeSample {
+        let mut sample = NodeSample::empty(self.ts[row]);
+        for (metric, values) in NodeMetric::ALL.iter().zip(&self.metrics) {
+            if let Some(value) = values.get(row) {
+                sample.set(*metric, *value);
+            }
+        }
+        sample
     }
 }
 

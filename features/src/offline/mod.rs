@@ -8,7 +8,10 @@
 mod day;
 pub(crate) mod incidents;
 mod plan;
+mod replay;
 mod step;
+
+pub use replay::{Replay, ReplayedRows, replay};
 
 use crate::catalogue::NODE_HISTORY;
 use crate::settings::FeatureSettings;
