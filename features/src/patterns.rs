@@ -122,12 +122,43 @@ pub static ANOMALY_PATTERNS: [Pattern; 8] = [
     },
 ];
 
+/// What tells faults apart beside the patterns' columns: levels, jumps within minutes, and what explains them. A job that starts
+/// brings its pods and their requests with it; a pod that takes more than it asked for does not.
+pub const FAULT_COLUMNS: [&str; 25] = [
+    "cpu_utilization",
+    "cpu_utilization - cpu_lag_5m",
+    "cpu_mean_15m - cpu_mean_1h",
+    "cpu_utilization - cpu_max_24h",
+    "cpu_utilization - cpu_p95_7d",
+    "cpu_utilization - cpu_max_7d",
+    "cpu_change_1h - cluster_cpu_change_1h",
+    "cpu_change_1h - cpu_requested_change_1h",
+    "cpu_requested",
+    "cpu_requested_change_1h",
+    "pods_change_1h",
+    "load_per_core - load_per_core_mean_1h",
+    "load_per_core / load_per_core_mean_24h",
+    "cpu_pressure - cpu_pressure_mean_1h",
+    "memory_utilization - memory_lag_30m",
+    "memory_utilization - memory_p95_7d",
+    "memory_utilization - memory_max_7d",
+    "memory_utilization - memory_max_24h",
+    "memory_requested_change_1h",
+    "network / network_mean_1h",
+    "network_mean_1h / network_mean_24h",
+    "network / network_max_24h",
+    "disk_mean_1h / disk_mean_24h",
+    "disk / disk_max_24h",
+    "disk / disk_mean_24h - cpu_utilization / cpu_mean_24h",
+];
+
 /// What the rules on availability read.
 pub const RULE_COLUMNS: [&str; 3] = ["memory_utilization", "pods_running", "uptime_hours"];
 
 static COLUMNS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     let mut columns: Vec<&str> = Vec::new();
-    for column in RULE_COLUMNS.iter().chain(ANOMALY_PATTERNS.iter().flat_map(|pattern| pattern.columns)) {
+    let of_patterns = ANOMALY_PATTERNS.iter().flat_map(|pattern| pattern.columns);
+    for column in RULE_COLUMNS.iter().chain(of_patterns).chain(&FAULT_COLUMNS) {
         if !columns.contains(column) {
             columns.push(column);
         }
@@ -135,7 +166,7 @@ static COLUMNS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     columns
 });
 
-/// Every column of the patterns and rules, each once.
+/// Every column of the patterns, the rules and the classifier of faults, each once.
 pub fn columns() -> &'static [&'static str] {
     &COLUMNS
 }

@@ -7,6 +7,7 @@ use chrono::NaiveDate;
 use runtime::WrongUse;
 use runtime::settings::Span;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Section `[features.build]` of `berth.toml`.
 #[derive(Debug, Clone, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -71,7 +72,22 @@ impl Default for WindowRules {
     }
 }
 
+/// Names of the rules among a features dataset's quality figures.
+pub(crate) const LEAST_SAMPLES: &str = "least_samples_per_slot";
+pub(crate) const MIN_WINDOW_COVERAGE: &str = "min_window_coverage";
+
 impl WindowRules {
+    /// The rules that a features dataset was built by, from its quality figures; the calendar is UTC's, without holidays. Figures
+    /// that an older version did not write have their defaults.
+    pub fn of_dataset(quality: &BTreeMap<String, f64>) -> Self {
+        let default = Self::default();
+        Self {
+            least_samples: quality.get(LEAST_SAMPLES).map_or(default.least_samples, |least| *least as u32),
+            min_window_coverage: quality.get(MIN_WINDOW_COVERAGE).copied().unwrap_or(default.min_window_coverage),
+            calendar: default.calendar,
+        }
+    }
+
     /// The least number of slots that a window of `slots` needs.
     pub(crate) fn least_slots(&self, slots: usize) -> i64 {
         ((self.min_window_coverage * slots as f64).ceil() as i64).max(1)

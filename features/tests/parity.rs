@@ -112,12 +112,19 @@ fn cluster_context() -> features::windows::ClusterContext {
     features::windows::ClusterContext::UNKNOWN
 }
 
+/// The raw tables that the newest features were built from, and the rules that they were built by.
+fn raw_and_rules(folder: &std::path::Path) -> (Store, features::WindowRules) {
+    let store = Store::new(folder);
+    let version = store.newest_version(&features::NODE_HISTORY).expect("a version");
+    let raw = store.open_version(&version.inputs[0].name).expect("the raw tables");
+    (raw, features::WindowRules::of_dataset(&version.quality))
+}
+
 #[test]
 fn a_stretch_that_is_replayed_unchanged_gives_the_rows_of_the_build() {
     let nodes = cluster(3, DAYS, STEP_MS);
     let (folder, table, _) = offline_table(&nodes);
-    let store = Store::new(folder.path());
-    let raw = store.version("latest").expect("a version").inputs[0].name.clone();
+    let (raw, rules) = raw_and_rules(folder.path());
     // Over midnight, and two stretches of one node that overlap.
     let stretch = |node: usize, from: i64, until: i64| offline::Replay {
         node: nodes[node].0.as_str().to_owned(),
@@ -125,9 +132,10 @@ fn a_stretch_that_is_replayed_unchanged_gives_the_rows_of_the_build() {
         until: START + until * HOUR_MS,
         change: Box::new(|_| {}),
     };
-    let replays = [stretch(0, 9 * 24 - 3, 9 * 24 + 2), stretch(1, 8 * 24 + 5, 8 * 24 + 9), stretch(0, 9 * 24, 9 * 24 + 1)];
+    let replays =
+        [stretch(0, 9 * 24 - 3, 9 * 24 + 2), stretch(1, 8 * 24 + 5, 8 * 24 + 9), stretch(0, 9 * 24, 9 * 24 + 1)];
     let everything = Selection::everything();
-    let rows = offline::replay(&store, &raw, &FeatureSettings::default(), &everything, &replays).expect("replayed");
+    let rows = offline::replay(&raw, &rules, &everything, &replays).expect("replayed");
     for (replay, rows) in replays.iter().zip(&rows) {
         let expected: Vec<i64> = (replay.from / GRID_STEP_MS + 1..=replay.until / GRID_STEP_MS)
             .map(|slot| slot * GRID_STEP_MS)
@@ -145,9 +153,8 @@ fn a_stretch_that_is_replayed_unchanged_gives_the_rows_of_the_build() {
 #[test]
 fn a_stretch_that_is_replayed_with_other_samples_gives_the_rows_of_a_history_that_has_them() {
     let nodes = cluster(3, DAYS, STEP_MS);
-    let (folder, _, _) = offline_table(&nodes);
-    let store = Store::new(folder.path());
-    let raw = store.version("latest").expect("a version").inputs[0].name.clone();
+    let (folder, ..) = offline_table(&nodes);
+    let (raw, rules) = raw_and_rules(folder.path());
     let (from, until) = (START + (9 * 24 - 2) * HOUR_MS, START + (9 * 24 + 3) * HOUR_MS);
     let busy = |sample: &mut NodeSample| {
         if sample.ts < until - HOUR_MS {
@@ -165,7 +172,7 @@ fn a_stretch_that_is_replayed_with_other_samples_gives_the_rows_of_a_history_tha
         .map(|feature| feature.name.as_str())
         .collect();
     let (own, everything) = (Selection::new(&own).expect("known"), Selection::everything());
-    let rows = offline::replay(&store, &raw, &FeatureSettings::default(), &own, std::slice::from_ref(&replay));
+    let rows = offline::replay(&raw, &rules, &own, std::slice::from_ref(&replay));
     let rows = rows.expect("replayed").remove(0);
     assert!(rows.ts.len() > 50, "{}", rows.ts.len());
     for (place, ts) in rows.ts.iter().enumerate() {

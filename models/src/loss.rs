@@ -16,6 +16,8 @@ pub enum Loss {
     Quantile(f64),
     /// δ²(√(1 + ((y − ŷ) ÷ δ)²) − 1) with the slope δ > 0: quadratic near zero, linear far away.
     PseudoHuber(f64),
+    /// log(1 + e^ŷ) − y ŷ for a label y of 0 or 1: forecasts the natural logarithm of the odds of 1.
+    Logistic,
 }
 
 impl Loss {
@@ -47,6 +49,11 @@ impl Loss {
             Self::Absolute => difference.abs(),
             Self::Quantile(alpha) => (alpha * difference).max((alpha - 1.0) * difference),
             Self::PseudoHuber(slope) => slope * slope * ((1.0 + (difference / slope).powi(2)).sqrt() - 1.0),
+            Self::Logistic => {
+                let (label, logit) = (f64::from(observed), f64::from(predicted));
+                // The same for large logits of either sign without an overflow.
+                logit.max(0.0) + (-logit.abs()).exp().ln_1p() - label * logit
+            }
         }
     }
 
@@ -69,6 +76,7 @@ impl fmt::Display for Loss {
             Self::Absolute => f.write_str("absolute error"),
             Self::Quantile(alpha) => write!(f, "quantile {alpha}"),
             Self::PseudoHuber(slope) => write!(f, "pseudo-huber {slope}"),
+            Self::Logistic => f.write_str("log loss"),
         }
     }
 }
@@ -92,6 +100,11 @@ mod tests {
         assert!((Loss::Quantile(0.9).of(1.0, 3.0) - 0.2).abs() < 1e-12);
         // 4 × (√(1 + (3 ÷ 2)²) − 1) = 4 × (√3.25 − 1) = 3.2111025509.
         assert!((Loss::PseudoHuber(2.0).of(3.0, 0.0) - 3.211_102_550_9).abs() < 1e-9);
+        // Odds of 3 to 1: the chance of 1 is 0.75, so −ln 0.75 where the label is 1 and −ln 0.25 where it is 0.
+        let logit = 3.0_f32.ln();
+        assert!((Loss::Logistic.of(1.0, logit) + 0.75_f64.ln()).abs() < 1e-6);
+        assert!((Loss::Logistic.of(0.0, logit) + 0.25_f64.ln()).abs() < 1e-6);
+        assert!((Loss::Logistic.of(0.0, 800.0) - 800.0).abs() < 1e-9 && Loss::Logistic.of(1.0, 800.0) < 1e-9);
     }
 
     #[test]

@@ -25,6 +25,21 @@ impl Window {
         self.from <= ts && ts < self.until
     }
 
+    /// Whether what lasts from `start` to `end` has a moment in it.
+    pub const fn meets(&self, start: i64, end: i64) -> bool {
+        start < self.until && end >= self.from
+    }
+
+    /// Its parts one after the other, `count` of them, as long as each other on the grid; the last takes what is left over.
+    pub fn blocks(&self, count: i64) -> impl Iterator<Item = Self> + use<> {
+        let Self { from, until } = *self;
+        let edge = move |place: i64| match place == count {
+            true => until,
+            false => grid_floor(from + (until - from) * place / count, GRID_STEP_MS),
+        };
+        (0..count).map(move |place| Self { from: if place == 0 { from } else { edge(place) }, until: edge(place + 1) })
+    }
+
     /// Its length in hours.
     pub fn hours(&self) -> f64 {
         (self.until - self.from) as f64 / HOUR_MS as f64

@@ -4,7 +4,6 @@
 mod labels;
 mod plan;
 
-
 pub use plan::{Injection, plan};
 
 use crate::openmetrics::export::read_day;
@@ -181,7 +180,7 @@ pub fn inject(args: &InjectArgs, store: &Store) -> anyhow::Result<InjectSummary>
             }
             for sample in &mut samples[within] {
                 let progress = (sample.ts - incident.start) as f64 / (incident.end - incident.start) as f64;
-                incident.fault.apply(sample, progress, incident.strength);
+                incident.fault.apply(sample, progress, &incident.fault.effect(incident.strength));
                 summary.changed_rows += 1;
             }
             *summary.incidents.entry(incident.fault.kind().to_owned()).or_insert(0) += 1;

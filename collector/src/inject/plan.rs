@@ -1,11 +1,11 @@
 //! When which node gets which incident.
 
 use super::InjectArgs;
-use synthetic::InjectedFault;
-use synthetic::noise::{between, generator};
 use cluster::{DAY_MS, GRID_STEP_MS, MINUTE_MS, grid_floor};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use synthetic::InjectedFault;
+use synthetic::noise::{between, generator};
 
 /// An incident of one node.
 #[derive(Debug, Clone, Copy, PartialEq)]

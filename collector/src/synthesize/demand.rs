@@ -1,10 +1,10 @@
 //! The demand of every workload, with the noise that clusters, zones and workloads share.
 
-use synthetic::noise::{Ar1, generator};
 use super::plan::Plan;
 use cluster::{DAY_MS, GRID_STEP_MS};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use synthetic::noise::{Ar1, generator};
 
 /// Noise is drawn on the five-minute grid and joined by straight lines.
 const SLOTS: usize = (DAY_MS / GRID_STEP_MS) as usize;

@@ -1,9 +1,9 @@
 //! What goes wrong on the made-up cluster, and when: the labels that anomaly detection is judged by.
 
-use synthetic::noise::{between, generator};
 use super::shape::Machine;
 use cluster::{DAY_MS, HOUR_MS, MINUTE_MS};
 use rand::Rng;
+use synthetic::noise::{between, generator};
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,7 +2,6 @@
 
 use super::demand::DemandDay;
 use super::incident::{Fault, Incident, LEAK_KILL_MS};
-use synthetic::noise::{Ar1, generator, normal};
 use super::plan::{Plan, PodLife};
 use super::shape::GIB;
 use super::usage::Usage;
@@ -10,6 +9,7 @@ use super::workload::{Kind, Workload};
 use cluster::{DAY_MS, HOUR_MS, MINUTE_MS, NodeMetric, NodeSample};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use synthetic::noise::{Ar1, generator, normal};
 
 /// A pod that is bound to the node.
 struct LivePod {

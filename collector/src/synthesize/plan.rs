@@ -1,7 +1,6 @@
 //! Which pod lives where and when: the controllers and the scheduler of the made-up cluster, minute by minute.
 
 use super::incident::{EVICTION_DELAY_MS, Fault, Incident, incidents};
-use synthetic::noise::{between, generator, normal};
 use super::shape::{Machine, machines};
 use super::workload::{Kind, Workload, workloads};
 use cluster::{DAY_MS, HOUR_MS, MINUTE_MS};
@@ -9,6 +8,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use synthetic::noise::{between, generator, normal};
 
 /// The life of one pod.
 #[derive(Debug, Clone, PartialEq)]

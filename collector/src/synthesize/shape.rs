@@ -1,8 +1,8 @@
 //! The nodes of the made-up cluster: zones, machine types, what the kubelet keeps for itself.
 
-use synthetic::noise::{between, generator};
 use cluster::NodeName;
 use rand::Rng;
+use synthetic::noise::{between, generator};
 
 /// One GiB in bytes.
 pub const GIB: f64 = 1_073_741_824.0;

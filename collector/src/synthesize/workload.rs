@@ -1,10 +1,10 @@
 //! What runs on the made-up cluster, and how its load goes with the hours, the days and the weeks.
 
-use synthetic::noise::{between, generator, normal};
 use super::shape::{GIB, Machine};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::f64::consts::TAU;
+use synthetic::noise::{between, generator, normal};
 
 /// What a workload is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

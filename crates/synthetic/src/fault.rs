@@ -65,20 +65,33 @@ impl InjectedFault {
         }
     }
 
-    /// Changes a sample within the incident. `progress` runs from 0 to 1, `strength` lies in 0..1; metrics that are not
-    /// there stay missing.
-    pub fn apply(self, sample: &mut NodeSample, progress: f64, strength: f64) {
+    /// What it does at a strength, in 0..1, where everything goes along as far as it usually does.
+    pub const fn effect(self, strength: f64) -> Effect {
+        let load = match self {
+            Self::NetworkLoss | Self::MemoryLeak => 0.0,
+            _ => 1.0,
+        };
+        Effect { strength, work: 1.0, load }
+    }
+
+    /// Changes a sample within the incident. `progress` runs from 0 to 1; metrics that are not there stay missing.
+    pub fn apply(self, sample: &mut NodeSample, progress: f64, effect: &Effect) {
         let cores = sample.get(NodeMetric::CpuAllocatable);
         let memory = sample.get(NodeMetric::MemoryAllocatable);
+        let Effect { strength, work, load: along } = *effect;
         match self {
             Self::CpuSaturation => {
                 change(sample, NodeMetric::CpuUsed, |cpu| cpu + (0.98 * cores - cpu).max(0.0) * (0.7 + 0.3 * strength));
-                change(sample, NodeMetric::Load1, |load| load + cores * (0.5 + strength));
-                change(sample, NodeMetric::CpuPressure, |pressure| pressure.max(0.3 + 0.5 * strength));
+                change(sample, NodeMetric::Load1, |load| load + cores * (0.5 + strength) * along);
+                change(sample, NodeMetric::CpuPressure, |pressure| pressure.max((0.3 + 0.5 * strength) * along));
             }
-            Self::MemoryLeak => change(sample, NodeMetric::MemoryUsed, |used| {
-                used + (0.97 * memory - used).max(0.0) * progress * (0.55 + 0.45 * strength)
-            }),
+            Self::MemoryLeak => {
+                change(sample, NodeMetric::MemoryUsed, |used| {
+                    used + (0.97 * memory - used).max(0.0) * progress * (0.55 + 0.45 * strength)
+                });
+                let crowded = (sample.get(NodeMetric::MemoryUsed) / memory - CROWDED).max(0.0) / (1.0 - CROWDED);
+                change(sample, NodeMetric::MemoryPressure, |pressure| pressure.max(0.5 * crowded * along));
+            }
             Self::NodeDown => {
                 for metric in NodeMetric::ALL {
                     if !matches!(
@@ -98,24 +111,42 @@ impl InjectedFault {
                 for metric in [NodeMetric::NetworkReceive, NodeMetric::NetworkTransmit] {
                     change(sample, metric, |rate| rate * (1.0 - 0.85 * strength));
                 }
-                change(sample, NodeMetric::CpuUsed, |cpu| cpu * (1.0 - 0.4 * strength));
+                let less = 0.4 * strength * work;
+                change(sample, NodeMetric::CpuUsed, |cpu| cpu * (1.0 - less));
+                for metric in [NodeMetric::Load1, NodeMetric::CpuPressure] {
+                    change(sample, metric, |value| value * (1.0 - less * along));
+                }
             }
             Self::DiskSaturation => {
                 change(sample, NodeMetric::DiskIoTime, |busy| busy.max(0.93 + 0.06 * strength));
                 for metric in [NodeMetric::DiskRead, NodeMetric::DiskWrite] {
                     change(sample, metric, |rate| rate * (2.0 + 4.0 * strength));
                 }
-                change(sample, NodeMetric::Load1, |load| load + 9.0 * strength);
+                change(sample, NodeMetric::Load1, |load| load + 9.0 * strength * along);
             }
             Self::NoisyNeighbour => {
                 change(sample, NodeMetric::CpuUsed, |cpu| {
                     (cpu + cores * (0.15 + 0.25 * strength)).min((0.995 * cores).max(cpu))
                 });
-                change(sample, NodeMetric::Load1, |load| load + cores * (0.15 + 0.25 * strength));
+                change(sample, NodeMetric::Load1, |load| load + cores * (0.15 + 0.25 * strength) * along);
             }
         }
     }
 }
+
+/// How bad an incident is, and how far goes along what need not.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Effect {
+    /// How bad, in 0..1.
+    pub strength: f64,
+    /// How far the work of a node without network falls with its traffic, in 0..1.
+    pub work: f64,
+    /// How far load average and pressure follow, in 0..1.
+    pub load: f64,
+}
+
+/// Memory use from which on the kernel reclaims, as a share.
+const CROWDED: f64 = 0.88;
 
 fn change(sample: &mut NodeSample, metric: NodeMetric, to: impl Fn(f64) -> f64) {
     let value = sample.get(metric);
@@ -146,7 +177,7 @@ mod tests {
 
     fn after(fault: InjectedFault, progress: f64, strength: f64, metric: NodeMetric) -> f64 {
         let mut sample = sample();
-        fault.apply(&mut sample, progress, strength);
+        fault.apply(&mut sample, progress, &fault.effect(strength));
         sample.get(metric)
     }
 
@@ -165,6 +196,27 @@ mod tests {
         of(InjectedFault::NetworkLoss, 0.5, 1.0, NodeMetric::CpuUsed, 2.4);
         of(InjectedFault::DiskSaturation, 0.5, 0.5, NodeMetric::DiskWrite, 32.0);
         of(InjectedFault::NodeDown, 0.5, 0.5, NodeMetric::PodsRunning, 20.0);
+    }
+
+    #[test]
+    fn what_goes_along_can_be_left_behind() {
+        let of = |fault: InjectedFault, effect: Effect, metric| {
+            let mut sample = sample();
+            sample.set(NodeMetric::Load1, 5.0);
+            sample.set(NodeMetric::MemoryPressure, 0.0);
+            fault.apply(&mut sample, 1.0, &effect);
+            sample.get(metric)
+        };
+        let near = |got: f64, wanted: f64| assert!((got - wanted).abs() < 1e-9, "{got}, want {wanted}");
+        let half = Effect { strength: 1.0, work: 0.5, load: 1.0 };
+        // A fifth of the work goes with the traffic, and of the load with the work.
+        near(of(InjectedFault::NetworkLoss, half, NodeMetric::CpuUsed), 3.2);
+        near(of(InjectedFault::NetworkLoss, half, NodeMetric::Load1), 4.0);
+        near(of(InjectedFault::NetworkLoss, InjectedFault::NetworkLoss.effect(1.0), NodeMetric::Load1), 5.0);
+        near(of(InjectedFault::NoisyNeighbour, Effect { load: 0.0, ..half }, NodeMetric::Load1), 5.0);
+        // 97 of 100 are used: three quarters of the way from 0.88 to 1.
+        near(of(InjectedFault::MemoryLeak, half, NodeMetric::MemoryPressure), 0.375);
+        near(of(InjectedFault::MemoryLeak, InjectedFault::MemoryLeak.effect(1.0), NodeMetric::MemoryPressure), 0.0);
     }
 
     #[test]

@@ -7,4 +7,4 @@
 mod fault;
 pub mod noise;
 
-pub use fault::InjectedFault;
+pub use fault::{Effect, InjectedFault};

@@ -118,7 +118,9 @@ impl Day<'_> {
         let work: Vec<_> = states
             .iter_mut()
             .zip(&slots)
-            .map(|((node, state), slots)| (node.as_str(), state, slots, of_node.remove(node.as_str()).unwrap_or_default()))
+            .map(|((node, state), slots)| {
+                (node.as_str(), state, slots, of_node.remove(node.as_str()).unwrap_or_default())
+            })
             .collect();
         work.into_par_iter().for_each(|(node, state, slots, mut replays)| {
             if !replays.is_empty() {

@@ -14,7 +14,7 @@ mod step;
 pub use replay::{Replay, ReplayedRows, replay};
 
 use crate::catalogue::NODE_HISTORY;
-use crate::settings::FeatureSettings;
+use crate::settings::{FeatureSettings, LEAST_SAMPLES, MIN_WINDOW_COVERAGE};
 use crate::slot::Dropped;
 use crate::windows::ClusterWindows;
 use anyhow::Context;
@@ -123,7 +123,8 @@ fn write_day(store: &Store, date: chrono::NaiveDate, output: DayOutput) -> anyho
 fn quality(rules: &crate::WindowRules, step_ms: i64, dropped: &Dropped, built: usize) -> BTreeMap<String, f64> {
     let mut figures = BTreeMap::from([
         ("sample_step_seconds".to_owned(), step_ms as f64 / 1e3),
-        ("least_samples_per_slot".to_owned(), f64::from(rules.least_samples)),
+        (LEAST_SAMPLES.to_owned(), f64::from(rules.least_samples)),
+        (MIN_WINDOW_COVERAGE.to_owned(), rules.min_window_coverage),
     ]);
     if built > 0 {
         for (name, count) in [

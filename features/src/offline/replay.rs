@@ -3,9 +3,9 @@
 //! may lie in the same hours. The cluster's context stays what it was: one node more or less in trouble hardly moves a mean.
 
 use super::day::{Day, NodeState, RawDay};
-use super::{incidents, step};
+use super::incidents;
 use crate::catalogue::{self, RowSink};
-use crate::settings::{FeatureSettings, WindowRules};
+use crate::settings::WindowRules;
 use crate::slot::SlotBuilder;
 use crate::windows::{ClusterContext, ClusterWindows, History};
 use crate::{GRID_STEP_MS, Selection};
@@ -38,21 +38,20 @@ pub struct ReplayedRows {
     pub values: Vec<f32>,
 }
 
-/// Replays stretches of the raw dataset version `dataset` and gives the columns of `selection` for each of them, in the order
-/// of `replays`. Windows are warmed by the week before the first one; memory holds a day of the raw table and the windows.
+/// Replays stretches of the raw tables in `raw` ([`Store::open_version`]) and gives the columns of `selection` for each of them,
+/// in the order of `replays`. Equal to the rows of a build where `rules` are the build's. Windows are warmed by the week before the
+/// first stretch; memory holds a day of the raw table and the windows.
 ///
 /// # Errors
-/// When the dataset is gone, a file of it is damaged, or a stretch does not lie on the grid.
+/// When a file is damaged, or a stretch does not lie on the grid.
 pub fn replay(
-    store: &Store,
-    dataset: &str,
-    settings: &FeatureSettings,
+    raw: &Store,
+    rules: &WindowRules,
     selection: &Selection,
     replays: &[Replay],
 ) -> anyhow::Result<Vec<ReplayedRows>> {
-    let raw = store.open_version(dataset)?;
     let days = raw.days(&NODE_METRICS)?;
-    let rules = Arc::new(settings.rules(step::sample_step(&raw, &days)?)?);
+    let rules = Arc::new(rules.clone());
     for replay in replays {
         ensure!(
             replay.from % GRID_STEP_MS == 0 && replay.from < replay.until,
@@ -69,9 +68,9 @@ pub fn replay(
     let wanted: Vec<_> = days.into_iter().filter(|date| *date >= warm && *date <= date_of(last)).collect();
     let mut nodes: BTreeMap<String, NodeState> = BTreeMap::new();
     let mut cluster = ClusterWindows::new((*rules).clone());
-    let incidents = incidents::read(&raw, warm)?;
+    let incidents = incidents::read(raw, warm)?;
     for date in wanted {
-        let day = Day { raw: &raw, rules: &rules, incidents: &incidents, date, is_last: false, wanted: false };
+        let day = Day { raw, rules: &rules, incidents: &incidents, date, is_last: false, wanted: false };
         day.replay(&mut nodes, &mut cluster, &mut running).with_context(|| format!("features of {date}"))?;
     }
     Ok(running.into_iter().map(|replaying| replaying.rows).collect())

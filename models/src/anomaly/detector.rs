@@ -1,7 +1,7 @@
 //! The members together: one row in, one reading out.
 
 use super::finding::Normal;
-use super::{AlarmSettings, AnomalyKind, IsolationForest, Middles, Reach, Severity, Tail, Vote};
+use super::{AlarmSettings, AnomalyKind, Classifier, IsolationForest, Middles, Reach, Severity, Tail, Vote};
 use crate::{FeatureMatrix, ModelError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,8 @@ pub enum Scorer {
     Forest(IsolationForest),
     /// What lies far from the middle is odd.
     Reach(Reach),
+    /// What resembles faults that were injected or labelled is odd.
+    Classifier(Classifier),
 }
 
 impl Scorer {
@@ -22,6 +24,7 @@ impl Scorer {
         match self {
             Self::Forest(forest) => forest.width(),
             Self::Reach(reach) => reach.width(),
+            Self::Classifier(classifier) => classifier.width(),
         }
     }
 
@@ -29,6 +32,7 @@ impl Scorer {
         match self {
             Self::Forest(forest) => forest.score_row(row),
             Self::Reach(reach) => reach.score_row(row),
+            Self::Classifier(classifier) => classifier.score_row(row),
         }
     }
 
@@ -40,6 +44,7 @@ impl Scorer {
                 reach.credits(row, credits);
                 Ok(())
             }
+            Self::Classifier(classifier) => classifier.credits(row, credits),
         }
     }
 }
@@ -143,7 +148,7 @@ pub struct Detector {
 }
 
 /// A row's members, on the stack.
-pub(super) const MOST_MEMBERS: usize = 16;
+pub(super) const MOST_MEMBERS: usize = 24;
 /// A row's features of one member, on the stack.
 pub(super) const MOST_COLUMNS: usize = 64;
 
@@ -231,7 +236,11 @@ impl Detector {
         if self.rules.iter().any(|rule| rule.holds(row)) {
             return Reading { vote, certain: true, kind: AnomalyKind::Availability };
         }
-        let shares = (0..self.members.len()).map(|member| (self.vote.share(surprises, member), member));
+        // The classifier knows faults of every kind, so the most surprised of the others says which one this is.
+        let of_one_kind = |member: &usize| !matches!(self.members[*member].scorer, Scorer::Classifier(_));
+        let has_classifier = !(0..self.members.len()).all(|member| of_one_kind(&member));
+        let part = |member| if has_classifier { surprises[member] } else { self.vote.share(surprises, member) };
+        let shares = (0..self.members.len()).filter(of_one_kind).map(|member| (part(member), member));
         let most = shares.max_by(|left, right| left.0.total_cmp(&right.0).then(right.1.cmp(&left.1)));
         let kind = most.map_or(AnomalyKind::Performance, |(_, member)| self.members[member].kind);
         Reading { vote, certain: false, kind }
@@ -277,6 +286,7 @@ impl Member {
                 Ok(scores)
             }
             Scorer::Reach(reach) => Ok(reach.scores(&values)),
+            Scorer::Classifier(classifier) => classifier.scores(values),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The detector as files: one per forest, and one JSON document that says how they belong together.
 
+use super::classifier::CLASSIFIER_FILE;
 use super::detector::{MOST_COLUMNS, MOST_MEMBERS, PlacedRule};
 use super::finding::Normal;
 use super::{
-    AlarmSettings, AnomalyKind, Detector, IsolationForest, Member, Middles, Reach, Rule, Scorer, Side, Tail, Vote,
+    AlarmSettings, AnomalyKind, Classifier, Detector, IsolationForest, Member, Middles, Reach, Rule, Scorer, Side,
+    Tail, Vote,
 };
 use crate::ModelError;
 use serde::{Deserialize, Serialize};
@@ -12,9 +14,9 @@ use std::collections::BTreeMap;
 /// The document among the files.
 pub const DETECTOR_FILE: &str = "detector.json";
 
-/// Raised when an older reader would misread the document. Version 1 had forests alone, and members of version 2 looked at both
-/// sides; both are read as they were.
-const VERSION: u32 = 3;
+/// Raised when an older reader would misread the document. Version 1 had forests alone, members of version 2 looked at both
+/// sides, and version 3 had no classifier; all are read as they were.
+const VERSION: u32 = 4;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,7 +36,7 @@ struct Document {
 struct StoredMember {
     name: String,
     kind: AnomalyKind,
-    /// The forest's file; absent where the member has a reach.
+    /// The file of the forest or of the classifier, which its name tells; absent where the member has a reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     file: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,6 +63,10 @@ impl Detector {
                     (Some(file), None)
                 }
                 Scorer::Reach(reach) => (None, Some(reach.clone())),
+                Scorer::Classifier(classifier) => {
+                    files.insert(CLASSIFIER_FILE.to_owned(), classifier.file().to_vec());
+                    (Some(CLASSIFIER_FILE.to_owned()), None)
+                }
             };
             StoredMember {
                 name: member.name.clone(),
@@ -116,15 +122,21 @@ impl Detector {
         }
         let mut members = Vec::with_capacity(count);
         for StoredMember { name, kind, file: stored, reach, columns, middles, tail } in document.members {
+            if columns.iter().any(|column| *column >= features.len()) || columns.len() > MOST_COLUMNS {
+                return damaged(format!("member `{name}` reads columns that the detector does not have"));
+            }
             let scorer = match (stored, reach) {
+                (Some(stored), None) if stored == CLASSIFIER_FILE => {
+                    let names: Vec<String> = columns.iter().map(|column| features[*column].clone()).collect();
+                    Scorer::Classifier(Classifier::from_file(file(&stored)?, &names)?)
+                }
                 (Some(stored), None) => Scorer::Forest(IsolationForest::from_bytes(&stored, file(&stored)?)?),
                 (None, Some(reach)) if reach.is_sound() => Scorer::Reach(reach),
                 _ => return damaged(format!("member `{name}` has neither a forest nor a sound reach, or both")),
             };
-            let is_known = columns.iter().all(|column| *column < features.len()) && columns.len() <= MOST_COLUMNS;
             let middles = middles.unwrap_or_default();
             let is_sound = middles.is_sound(columns.len()) && tail.is_sound();
-            if !is_known || columns.len() != scorer.width() || !is_sound {
+            if columns.len() != scorer.width() || !is_sound {
                 return damaged(format!("member `{name}` does not fit its scorer, the features or its calibration"));
             }
             members.push(Member { name, kind, columns, middles, scorer, tail });

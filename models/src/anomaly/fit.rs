@@ -1,6 +1,6 @@
 //! Fitting and calibrating the members.
 
-use super::detector::{MOST_COLUMNS, MOST_MEMBERS, PlacedRule, own_values};
+use super::detector::{MOST_COLUMNS, PlacedRule, own_values};
 use super::finding::Normal;
 use super::{
     AlarmSettings, AnomalyKind, Detector, ForestSettings, IsolationForest, Member, Middles, Reach, Rule, Scorer, Side,
@@ -85,7 +85,7 @@ fn fit(
 ) -> Result<Detector, ModelError> {
     ModelError::rows("labels", rows.x.rows(), rows.odd.len())?;
     ModelError::rows("marks of usual rows", rows.x.rows(), rows.usual.len())?;
-    check(settings, if with_reach { MOST_MEMBERS / 2 } else { MOST_MEMBERS })?;
+    check(settings, if with_reach { MOST_FORESTS / 2 } else { MOST_FORESTS })?;
     let features = rows.x.names();
     let picked: Vec<usize> = (0..rows.x.rows()).filter(|row| rows.usual[*row]).collect();
     let usual = rows.x.select_rows(&picked)?;
@@ -148,10 +148,13 @@ pub(super) fn stated_threshold(surprises: &[f32], members: usize, vote: &Vote, s
     votes.get(at).copied().unwrap_or(0.0).max(LEAST_THRESHOLD)
 }
 
+/// Forests and reaches of a detector together; a classifier comes on top.
+const MOST_FORESTS: usize = 16;
+
 fn check(settings: &DetectorSettings, most_members: usize) -> Result<(), ModelError> {
     let wrong = |setting, rule, got: String| Err(ModelError::Setting { setting, rule, got });
     if settings.members.is_empty() || settings.members.len() > most_members {
-        let rule = if most_members == MOST_MEMBERS { "between 1 and 16" } else { "between 1 and 8" };
+        let rule = if most_members == MOST_FORESTS { "between 1 and 16" } else { "between 1 and 8" };
         return wrong("members", rule, settings.members.len().to_string());
     }
     if let Some(member) =

@@ -2,6 +2,7 @@
 //! alarms with a severity, a type and the features to blame; and [`series`], a detector for columns that nobody named.
 
 mod alarm;
+mod classifier;
 mod detector;
 mod files;
 mod finding;
@@ -17,6 +18,7 @@ mod vote;
 mod tests;
 
 pub use alarm::{AlarmSettings, AlarmState, Severity};
+pub use classifier::{Classifier, ClassifierSettings};
 pub use detector::{Detector, Member, Reading, Rule, Scorer};
 pub use files::DETECTOR_FILE;
 pub use finding::{Blame, Finding};

@@ -17,6 +17,8 @@ pub struct Tail {
 /// A line through the last knots says little about what lies far above them. Scores of forests hardly get there; the logarithm of
 /// a length does, and 2 would take the edge off what is far out.
 const BEYOND: f32 = 6.0;
+/// Odds of a million to one; beyond, the line goes on for [`BEYOND`] more.
+const LAST_DECADE: u8 = 6;
 /// Scores that a knot rests on at least.
 const SUPPORT: f64 = 5.0;
 
@@ -40,6 +42,12 @@ impl Tail {
             }
         }
         Self { knots }
+    }
+
+    /// For scores that are natural logarithms of odds: the surprise is the decimal one, 0 where the odds are even or less.
+    pub fn of_log_odds() -> Self {
+        let decade = std::f32::consts::LN_10;
+        Self { knots: (0..=LAST_DECADE).map(|surprise| (surprise as f32 * decade, surprise as f32)).collect() }
     }
 
     /// The surprise of a score; 0 for an unknown one.
@@ -91,6 +99,16 @@ mod tests {
         let tail = Tail::new(&two);
         assert_eq!(tail.surprise(0.5), 0.0);
         assert!((tail.surprise(0.9) - 1.0).abs() < 0.11, "{}", tail.surprise(0.9));
+    }
+
+    #[test]
+    fn odds_are_counted_in_decades() {
+        let tail = Tail::of_log_odds();
+        let surprise = |odds: f64| f64::from(tail.surprise(odds.ln() as f32));
+        for (odds, wanted) in [(0.1, 0.0), (1.0, 0.0), (10.0, 1.0), (1e3, 3.0), (1e7, 7.0)] {
+            assert!((surprise(odds) - wanted).abs() < 1e-4, "{odds}: {}", surprise(odds));
+        }
+        assert!(tail.is_sound());
     }
 
     #[test]

@@ -167,6 +167,7 @@ impl GradientBoosting {
                 let slope = PseudoHuber::new(slope).map_err(refused)?;
                 (Objective::PseudoHuber(slope), EvalMetric::Mphe(slope))
             }
+            Loss::Logistic => (Objective::BinaryLogitRaw(RegLoss::default()), EvalMetric::LogLoss),
         };
         let exact = self.exact_leaves && matches!(self.loss, Loss::Absolute | Loss::Quantile(_));
         let mut builder = TrainingParams::builder()

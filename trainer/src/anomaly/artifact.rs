@@ -41,7 +41,7 @@ pub fn seal_detector(
     hyper_parameters.insert(TRAINED_UNTIL.to_owned(), trained.test.from.into());
     let kind = if settings.extension == 0 { "isolation forests" } else { "extended isolation forests" };
     let chosen = match trained.choice {
-        VoteChoice::ByCost(_) => "vote and threshold by cost on labelled incidents",
+        VoteChoice::ByEvidence(_) => "vote and threshold by labelled and injected incidents",
         VoteChoice::ByShare(_) => "threshold by a stated share of readings",
     };
     let draft = ArtifactDraft {
@@ -86,7 +86,7 @@ pub fn read_detector(folder: &Path) -> anyhow::Result<DetectorFolder> {
         .get(TRAINED_UNTIL)
         .and_then(serde_json::Value::as_i64)
         .with_context(|| format!("{}: it does not say until when it has learned (`{TRAINED_UNTIL}`)", refused()))?;
-    let decides = |name: &str| name == DETECTOR_FILE || name.ends_with(".bin");
+    let decides = |name: &str| name == DETECTOR_FILE || name.ends_with(".bin") || name.ends_with(".ubj");
     let lines: String = metadata
         .files
         .iter()

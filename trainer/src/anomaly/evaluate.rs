@@ -1,5 +1,6 @@
 //! Figures of alarms: what people see, rather than single readings.
 
+use super::evidence::JOINED_STEPS;
 use super::{History, PointScores};
 use crate::folds::Window;
 use cluster::{DAY_MS, GRID_STEP_MS};
@@ -7,9 +8,6 @@ use features::labels::Label;
 use models::anomaly::{AlarmSettings, AlarmState, Severity};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// Flagged readings up to this many steps apart are one alarm.
-const JOINED_STEPS: i64 = 10;
 
 /// Votes of all rows of a history, and what they become.
 #[derive(Debug, Clone)]
@@ -46,6 +44,24 @@ pub struct KindScores {
     /// Those that an alarm met.
     pub found: usize,
 }
+
+impl KindScores {
+    /// The 95 % interval of the share that is found (Wilson, 1927); `None` without incidents.
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        let (found, of) = (self.found as f64, self.incidents as f64);
+        if self.incidents == 0 {
+            return None;
+        }
+        let squared = Z_95 * Z_95;
+        let share = found / of;
+        let middle = (share + squared / (2.0 * of)) / (1.0 + squared / of);
+        let half = Z_95 / (1.0 + squared / of) * (share * (1.0 - share) / of + squared / (4.0 * of * of)).sqrt();
+        Some(((middle - half).max(0.0), (middle + half).min(1.0)))
+    }
+}
+
+/// 97.5 % quantile of the normal distribution.
+const Z_95: f64 = 1.959_963_985;
 
 /// Figures of alarms within a window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

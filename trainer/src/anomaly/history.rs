@@ -4,7 +4,7 @@ use crate::folds::Window;
 use anyhow::Context;
 use cluster::{GRID_STEP_MS, HOUR_MS};
 use features::labels::{self, Label};
-use features::{FeatureTable, Selection};
+use features::{FeatureTable, Selection, WindowRules};
 use models::FeatureMatrix;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -25,6 +25,17 @@ pub struct History {
     pub plain: FeatureMatrix,
     /// Per node, in order of time.
     pub labels: Vec<Vec<Label>>,
+    /// What the rows were built from; `None` where it is gone.
+    pub raw: Option<RawHistory>,
+}
+
+/// The raw tables behind a features dataset, and the rules that it was built by.
+#[derive(Debug, Clone)]
+pub struct RawHistory {
+    /// The tables of the raw dataset version.
+    pub tables: Store,
+    /// The rules.
+    pub rules: WindowRules,
 }
 
 impl History {
@@ -40,10 +51,13 @@ impl History {
         let selection = Selection::new(&own.iter().cloned().chain(further).collect::<Vec<_>>())?;
         let table = FeatureTable::load(&store.open_version(&dataset.id).with_context(doing)?, &selection)
             .with_context(doing)?;
-        let mut labels = BTreeMap::new();
+        let (mut labels, mut raw) = (BTreeMap::new(), None);
         for input in dataset.inputs.iter().filter(|input| input.kind == "dataset") {
             match store.open_version(&input.name) {
-                Ok(raw) => labels = labels::read(&raw)?,
+                Ok(tables) => {
+                    labels = labels::read(&tables)?;
+                    raw = Some(RawHistory { tables, rules: WindowRules::of_dataset(&dataset.quality) });
+                }
                 Err(error) => tracing::warn!(
                     dataset = input.name,
                     error = format!("{error:#}"),
@@ -61,6 +75,7 @@ impl History {
             x: all.select_columns(&own)?,
             plain: all.select_columns(&plain)?,
             labels,
+            raw,
         })
     }
 
@@ -84,6 +99,7 @@ impl History {
             x: self.x.select_rows(&rows)?,
             plain: self.plain.select_rows(&rows)?,
             labels: places.iter().map(|place| self.labels[*place].clone()).collect(),
+            raw: self.raw.clone(),
         })
     }
 
@@ -106,6 +122,22 @@ impl History {
     /// For each row whether it is part of an incident.
     pub fn odd(&self) -> Vec<bool> {
         self.mark(|label, ts| label.covers(ts))
+    }
+
+    /// For each row what it counts as an example of a fault: the rows of a labelled incident count 1 together.
+    pub fn lessons(&self) -> Vec<f32> {
+        let mut lessons = vec![0.0; self.ts.len()];
+        for (span, labels) in self.spans.iter().zip(&self.labels) {
+            for label in labels {
+                let ts = &self.ts[span.clone()];
+                let from = ts.partition_point(|ts| *ts <= label.started_at);
+                let until = ts.partition_point(|ts| *ts - GRID_STEP_MS < label.ended_at).max(from);
+                for row in span.start + from..span.start + until {
+                    lessons[row] = 1.0 / (until - from) as f32;
+                }
+            }
+        }
+        lessons
     }
 
     /// For each row whether it may teach what is usual: no incident, and none within `aftermath_hours` before.

@@ -44,9 +44,17 @@ pub async fn log_run(
     };
     batch.metrics.extend(named("", trained.scores.figures()));
     batch.metrics.extend(named("zscore.", trained.zscore.figures()));
-    if let VoteChoice::ByCost(curve) = &trained.choice {
-        for (step, point) in curve.points.iter().enumerate() {
-            batch.metrics.push(Metric::now("validation.cost_by_threshold", point.cost).at_step(step as i64));
+    if let VoteChoice::ByEvidence(chosen) = &trained.choice {
+        for (step, point) in chosen.curve.points.iter().enumerate() {
+            batch.metrics.push(Metric::now("selection.cost_by_threshold", point.cost).at_step(step as i64));
+        }
+        if let Some(point) = chosen.curve.choice() {
+            batch.metrics.extend([
+                Metric::now("selection.precision", point.precision),
+                Metric::now("selection.precision_low", point.precision_low),
+                Metric::now("selection.recall", point.recall),
+                Metric::now("selection.false_alarms_per_node_day", point.false_alarms),
+            ]);
         }
     }
     tracker.log_batch(&run.id, &batch).await.with_context(doing)?;

@@ -1,7 +1,10 @@
 //! The anomaly detector: rows with labels, the cut by time, the threshold by cost, figures, the gate, the page.
 
 mod artifact;
+mod choose;
 mod evaluate;
+mod evidence;
+mod faults;
 mod gate;
 mod history;
 mod log;
@@ -19,9 +22,11 @@ mod zscore;
 mod tests;
 
 pub use artifact::{DetectorFolder, read_detector, seal_detector};
+pub use choose::{Chosen, ThresholdCurve, ThresholdPoint};
 pub use evaluate::{AlarmScores, KindScores, Timeline, evaluate};
+pub use faults::{Faults, FaultyStretch};
 pub use gate::{AnomalyCheck, AnomalyGate, AnomalyVerdict, judge};
-pub use history::History;
+pub use history::{History, RawHistory};
 pub use log::{EXPERIMENT, log_run};
 pub use page::page;
 pub(crate) use page::{figures, points as point_figures};

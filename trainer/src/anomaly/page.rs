@@ -1,6 +1,9 @@
 //! The report of a training: figures beside the z-score, what a threshold costs, precision against recall.
 
-use super::{AlarmScores, AnomalySettings, AnomalyVerdict, History, TrainedDetector, VoteChoice, precision_recall};
+use super::{
+    AlarmScores, AnomalySettings, AnomalyVerdict, Chosen, History, KindScores, ThresholdCurve, ThresholdPoint,
+    TrainedDetector, VoteChoice, precision_recall,
+};
 use crate::text_table::{figure, minute};
 use models::anomaly::Vote;
 use report::chart::{Bars, Chart, Line, Lines, bars, lines};
@@ -14,13 +17,12 @@ pub fn page(
     settings: &AnomalySettings,
 ) -> String {
     let subtitle = format!(
-        "{} nodes, {} readings, dataset {}; learned from {} to {}, threshold from the hours to {}, tested until {} UTC",
+        "{} nodes, {} readings, dataset {}; learned from {} to {}, tested until {} UTC",
         history.nodes.len(),
         history.ts.len(),
         verdict.dataset,
-        minute(trained.train.from),
-        minute(trained.train.until),
-        minute(trained.validation.until),
+        minute(trained.learn.from),
+        minute(trained.learn.until),
         minute(trained.test.until)
     );
     let scores = &verdict.scores;
@@ -50,27 +52,21 @@ pub fn page(
     }
     page = page
         .section("Figures of the test")
-        .text("An alarm is a run of flagged readings of one node, gaps of up to 10 readings joined; it is right if it meets a labelled incident. Readings are counted one by one below, nothing is point-adjusted. The z-score is the largest distance of six five-minute means from the node's mean, in standard deviations, its threshold the cheapest on the same slice, whatever its precision.")
+        .text("An alarm is a run of flagged readings of one node, gaps of up to 10 readings joined; it is right if it meets a labelled incident. Readings are counted one by one below, nothing is point-adjusted. The z-score is the largest distance of six five-minute means from the node's mean, in standard deviations, its threshold the cheapest on the hours before the test, whatever its precision.")
         .table(&figures(&[("detector", scores), ("z-score", plain)], settings))
         .table(&points(&[("detector", scores), ("z-score", plain)]));
     page = page
         .section("Incidents by kind")
         .table(&kinds(scores, plain))
         .chart("Share of incidents found", by_kind(scores, plain));
-    page = page.section("What a threshold costs");
+    page = page.section("How the threshold was chosen");
     page = match &trained.choice {
-        VoteChoice::ByCost(curve) => page
-            .text(&format!(
-                "On the validation slice: {} × missed incident + {} × false alarm. The chosen threshold is {:.3}; of several equally good ones, the middle one. {} readings in a row raise an alarm. {}",
-                settings.missed_cost,
-                settings.false_alarm_cost,
-                trained.detector.threshold(),
-                trained.detector.alarms().raise_after,
-                precision_there(curve, settings.least_precision)
-            ))
-            .chart("Cost against threshold", cost_chart(curve)),
+        VoteChoice::ByEvidence(chosen) => page
+            .text(&selection_text(trained, chosen, settings))
+            .table(&selection_table(trained, chosen))
+            .chart("Precision and recall against threshold", threshold_chart(&chosen.curve)),
         VoteChoice::ByShare(share) => page.note(
-            &format!("No incident is labelled in the validation slice, so the threshold is the vote that a share of {share} of the usual readings exceeds: {:.3}.", trained.detector.threshold()),
+            &format!("No incident is labelled and the raw samples are gone, so that none could be injected: the threshold is the vote that a share of {share} of the usual readings exceeds, {:.3}.", trained.detector.threshold()),
             Tone::Warn,
         ),
     };
@@ -79,7 +75,7 @@ pub fn page(
         .text("Of single readings of the test.")
         .chart("Precision against recall", precision_chart(trained))
         .section("Members")
-        .text("A forest or a reach each: a forest finds what is unlike the rest, a reach what lies far from its middle. Readings are counted in the vote by their surprise: 2 is one in a hundred usual readings, 3 one in a thousand.")
+        .text("A forest finds what is unlike the rest, a reach what lies far from its middle, the classifier what resembles faults that were injected or labelled. Readings are counted in the vote by their surprise: 2 is one in a hundred usual readings, 3 one in a thousand; of the classifier, odds of a hundred and of a thousand to one.")
         .table(&members(trained));
     let mut checks = Table::new(["rule", "holds", "why"]);
     for check in &verdict.checks {
@@ -93,19 +89,53 @@ pub fn page(
     page.section("Rules").table(&checks).html()
 }
 
-/// Whether the chosen threshold's alarms were right as often as they should.
-fn precision_there(curve: &super::CostCurve, least: f64) -> String {
-    let precision = figure(curve.choice().and_then(|choice| choice.precision()), 3);
-    let is_precise = curve.choice().is_some_and(|choice| choice.is_precise(least));
-    match is_precise {
-        _ if least <= 0.0 => format!("A share of {precision} of its alarms there were right; nothing was asked of it."),
+/// What the threshold was chosen by, and what is expected of it.
+fn selection_text(trained: &TrainedDetector, chosen: &Chosen, settings: &AnomalySettings) -> String {
+    let Some(point) = chosen.curve.choice() else { return String::new() };
+    let keeps = match point.precision_low >= settings.least_precision {
+        _ if settings.least_precision <= 0.0 => "No precision was asked for, so cost alone decided".to_owned(),
         true => format!(
-            "It is the cheapest of those whose alarms there were right in a share of at least {least}: {precision}."
+            "It is the cheapest of those whose alarms are right in a share of at least {} with a confidence of {}",
+            settings.least_precision, settings.confidence
         ),
         false => format!(
-            "No threshold's alarms there were right in a share of at least {least}, so cost alone decided: {precision} were right."
+            "No threshold keeps a precision of {} with a confidence of {}, so it is the one that keeps most",
+            settings.least_precision, settings.confidence
         ),
+    };
+    format!(
+        "Every stretch of the hours before the test was rated by members that had not learned from it: {:.0} node-days of readings outside incidents, on which {} alarms were raised, labelled incidents, and faults that were injected into replays of the same hours. {keeps}: {:.3} are expected to be right ({:.3} with that confidence), {:.3} of the incidents to be found, {:.4} false alarms per node-day, at {:.3} incidents per node-day. The threshold of the vote is {:.3}; {} readings in a row raise an alarm. A missed incident costs {}, a false alarm {}.",
+        chosen.node_days,
+        chosen.false_alarms,
+        point.precision,
+        point.precision_low,
+        point.recall,
+        point.false_alarms,
+        chosen.incidents_per_node_day,
+        trained.detector.threshold(),
+        chosen.raise_after,
+        settings.missed_cost,
+        settings.false_alarm_cost,
+    )
+}
+
+/// By kind, what the threshold finds of labelled and of injected incidents, before the test and in it.
+fn selection_table(trained: &TrainedDetector, chosen: &Chosen) -> Table {
+    let of = |scores: &KindScores| match scores.interval() {
+        Some((low, high)) => format!("{} of {} ({low:.2} to {high:.2})", scores.found, scores.incidents),
+        None => "-".to_owned(),
+    };
+    let mut table = Table::new([
+        "kind",
+        "found of those labelled",
+        "found of those injected",
+        "found of those injected into the test",
+    ]);
+    for (kind, [labelled, injected]) in &chosen.kinds {
+        let tested = trained.injected.get(kind).copied().unwrap_or_default();
+        table.row([kind.clone(), of(labelled), of(injected), of(&tested)]);
     }
+    table
 }
 
 /// The table that the terminal shows too.
@@ -188,24 +218,28 @@ fn by_kind(scores: &AlarmScores, plain: &AlarmScores) -> Chart {
     bars(&Bars { y_label: "share found", categories: &names, series: &[("detector", &own), ("z-score", &theirs)] })
 }
 
-fn cost_chart(curve: &super::CostCurve) -> Chart {
-    let line = |name: &str, pick: &dyn Fn(&super::CostPoint) -> f64| Line {
+fn threshold_chart(curve: &ThresholdCurve) -> Chart {
+    let line = |name: &str, pick: &dyn Fn(&ThresholdPoint) -> f64| Line {
         name: name.to_owned(),
         points: curve.points.iter().map(|point| (f64::from(point.threshold), pick(point))).collect(),
         ..Line::default()
     };
-    let most = curve.points.iter().map(|point| point.cost).fold(0.0, f64::max);
     let chosen = curve.choice().map(|choice| Line {
         name: "chosen".to_owned(),
-        points: vec![(f64::from(choice.threshold), 0.0), (f64::from(choice.threshold), most)],
+        points: vec![(f64::from(choice.threshold), 0.0), (f64::from(choice.threshold), 1.0)],
         dashed: true,
         ..Line::default()
     });
-    let own = [line("cost", &|point| point.cost), line("false alarms", &|point| point.false_alarms as f64)];
+    let own = [
+        line("recall", &|point| point.recall),
+        line("precision", &|point| point.precision),
+        line("precision that is kept", &|point| point.precision_low),
+    ];
     lines(&Lines {
-        y_label: "cost",
+        y_label: "share",
         x_label: "threshold of the vote",
         lines: own.into_iter().chain(chosen).collect(),
+        y_range: Some((0.0, 1.02)),
         ..Lines::default()
     })
 }

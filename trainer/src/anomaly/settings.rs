@@ -3,8 +3,11 @@
 use super::Costs;
 use clap::Args;
 use features::patterns::{ANOMALY_PATTERNS, Subject};
-use models::anomaly::{AlarmSettings, AnomalyKind, DetectorSettings, ForestSettings, MemberSettings, Rule, Side};
+use models::anomaly::{
+    AlarmSettings, AnomalyKind, ClassifierSettings, DetectorSettings, ForestSettings, MemberSettings, Rule, Side,
+};
 use serde::{Deserialize, Serialize};
+use synthetic::InjectedFault;
 
 /// How the anomaly detector is trained.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
@@ -25,20 +28,31 @@ pub struct AnomalySettings {
     /// Share of the history, at its end, that the detector is tested on and never learns from
     #[arg(long, env = "BERTH_TRAINER_ANOMALY_TEST_SHARE", default_value_t = 0.3, value_name = "SHARE")]
     pub test_share: f64,
-    /// Share of the rest, at its end, that chooses vote and threshold
-    #[arg(long, env = "BERTH_TRAINER_ANOMALY_VALIDATION_SHARE", default_value_t = 0.4, value_name = "SHARE")]
-    pub validation_share: f64,
+    /// Incidents of each kind that are injected into replays of the history to learn from and to choose the threshold by; 0
+    /// goes by labelled incidents alone
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_FAULTS_PER_KIND", default_value_t = 150, value_name = "COUNT")]
+    pub faults_per_kind: usize,
+    /// Kinds that are not injected: what is found of them later tells how the detector does on faults that it never met
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_WITHHELD_KINDS", value_enum, value_delimiter = ',', value_name = "KINDS")]
+    #[serde(default)]
+    pub withheld_kinds: Vec<InjectedFault>,
+    /// Incidents per node and day that are expected where none are labelled; beside labelled ones it counts as a month of one node
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_EXPECTED_INCIDENTS", default_value_t = 0.1, value_name = "RATE")]
+    pub expected_incidents: f64,
+    /// Confidence with which alarms keep the least precision
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_CONFIDENCE", default_value_t = 0.8, value_name = "SHARE")]
+    pub confidence: f64,
     /// What a missed incident costs
     #[arg(long, env = "BERTH_TRAINER_ANOMALY_MISSED_COST", default_value_t = 10.0, value_name = "COST")]
     pub missed_cost: f64,
     /// What a false alarm costs
     #[arg(long, env = "BERTH_TRAINER_ANOMALY_FALSE_ALARM_COST", default_value_t = 1.0, value_name = "COST")]
     pub false_alarm_cost: f64,
-    /// Least share of alarms that meet a labelled incident of the validation slice: the threshold is the cheapest of those that
-    /// keep it, or of all where none does; 0 goes by cost alone
+    /// Least share of alarms that meet an incident: the threshold is the cheapest of those that are expected to keep it, or the
+    /// most precise where none is; 0 goes by cost alone
     #[arg(long, env = "BERTH_TRAINER_ANOMALY_LEAST_PRECISION", default_value_t = 0.9, value_name = "SHARE")]
     pub least_precision: f64,
-    /// Share of readings above the threshold where the validation slice has no labelled incident
+    /// Share of readings above the threshold where nothing is labelled and nothing can be injected
     #[arg(long, env = "BERTH_TRAINER_ANOMALY_EXPECTED_SHARE", default_value_t = 0.002, value_name = "SHARE")]
     pub expected_share: f64,
     /// Hours after an incident that teach nothing, since windows still remember it
@@ -63,7 +77,10 @@ impl Default for AnomalySettings {
             samples: 256,
             extension: 0,
             test_share: 0.3,
-            validation_share: 0.4,
+            faults_per_kind: 150,
+            withheld_kinds: Vec::new(),
+            expected_incidents: 0.1,
+            confidence: 0.8,
             missed_cost: 10.0,
             false_alarm_cost: 1.0,
             least_precision: 0.9,
@@ -75,6 +92,9 @@ impl Default for AnomalySettings {
         }
     }
 }
+
+/// Each is some tens of rows.
+const MOST_FAULTS: usize = 10_000;
 
 /// A node that says it has been up for less was just restarted; three readings see it.
 const JUST_RESTARTED_HOURS: f32 = 0.25;
@@ -88,10 +108,17 @@ impl AnomalySettings {
         let wrong = |key: &str, rule: &str, got: f64| {
             Err(runtime::WrongUse(format!("`{key}` of [trainer.anomaly] must be {rule}, got {got}")))
         };
-        for (key, share) in [("test_share", self.test_share), ("validation_share", self.validation_share)] {
-            if !(0.05..=0.6).contains(&share) {
-                return wrong(key, "between 0.05 and 0.6", share);
-            }
+        if !(0.05..=0.6).contains(&self.test_share) {
+            return wrong("test_share", "between 0.05 and 0.6", self.test_share);
+        }
+        if self.faults_per_kind > MOST_FAULTS {
+            return wrong("faults_per_kind", "at most 10000", self.faults_per_kind as f64);
+        }
+        if !(self.expected_incidents > 0.0 && self.expected_incidents <= 24.0) {
+            return wrong("expected_incidents", "above 0 and at most 24", self.expected_incidents);
+        }
+        if !(0.5..1.0).contains(&self.confidence) {
+            return wrong("confidence", "at least 0.5 and below 1", self.confidence);
         }
         for (key, cost) in [("missed_cost", self.missed_cost), ("false_alarm_cost", self.false_alarm_cost)] {
             if !(cost > 0.0 && cost.is_finite()) {
@@ -123,6 +150,22 @@ impl AnomalySettings {
     /// What a threshold is chosen by.
     pub fn costs(&self) -> Costs {
         Costs { missed: self.missed_cost, false_alarm: self.false_alarm_cost, least_precision: self.least_precision }
+    }
+
+    /// The classifier of faults that is wanted: shallow trees over every column of the patterns. Sizes are guesses that more of
+    /// either did not improve on the built-in cluster and on the traces.
+    pub fn classifier(&self) -> ClassifierSettings {
+        let rules = features::patterns::RULE_COLUMNS;
+        let columns = features::patterns::columns()
+            .iter()
+            .filter(|column| !rules.contains(column) || **column == "memory_utilization");
+        ClassifierSettings {
+            columns: columns.map(|column| (*column).to_owned()).collect(),
+            rounds: 200,
+            max_depth: 4,
+            learning_rate: 0.08,
+            most_usual_rows: 30_000,
+        }
     }
 
     /// The detector that is wanted: one forest per pattern, rules on availability.

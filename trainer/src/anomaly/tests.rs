@@ -19,6 +19,7 @@ fn history(nodes: usize, slots: i64, labels: Vec<Vec<Label>>) -> History {
         plain: x.clone(),
         x,
         labels,
+        raw: None,
     }
 }
 
@@ -154,14 +155,16 @@ fn a_trained_detector_finds_what_the_zscore_cannot_see() {
     let history = made_up(4, 10, true);
     let settings = AnomalySettings::default();
     let trained = train_detector(&history, &settings).expect("ten days");
-    assert!(trained.train.until <= trained.validation.from && trained.validation.until <= trained.test.from);
-    assert_eq!(trained.test.until, history.span().until);
+    assert_eq!(
+        (trained.learn.from, trained.learn.until, trained.test.until),
+        (history.span().from, trained.test.from, history.span().until)
+    );
     let scores = &trained.scores;
     assert!(scores.recall > Some(0.9) && scores.precision > Some(0.9), "{scores:?}");
     // The z-score reads columns in which nothing happens.
     assert!(scores.points.roc_auc > Some(0.95) && trained.zscore.points.roc_auc < Some(0.65), "{:?}", trained.zscore);
-    let VoteChoice::ByCost(curve) = &trained.choice else { panic!("there are labels") };
-    assert_eq!(curve.choice().map(|choice| choice.threshold), Some(trained.detector.threshold()));
+    let VoteChoice::ByEvidence(chosen) = &trained.choice else { panic!("there are labels") };
+    assert_eq!(chosen.curve.choice().map(|choice| choice.threshold), Some(trained.detector.threshold()));
     let chosen = trained.detector.alarms().raise_after;
     assert!((settings.raise_after..=settings.raise_after_at_most).contains(&chosen), "{chosen}");
     let again = train_detector(&history, &settings).expect("ten days");
@@ -184,8 +187,8 @@ fn without_labels_a_stated_share_is_flagged() {
 #[test]
 fn too_short_a_history_says_how_much_is_needed() {
     let error = train_detector(&made_up(1, 2, true), &AnomalySettings::default()).expect_err("two days");
-    // The validation is 0.7 × 0.4 = 0.28 of the span: 24 ÷ 0.28 = 85.7 hours.
-    assert!(format!("{error:#}").contains("85.7 are needed to train, validate and test"), "{error:#}");
+    // A block is 0.7 ÷ 4 = 0.175 of the span: 24 ÷ 0.175 = 137.1 hours.
+    assert!(format!("{error:#}").contains("137.1 are needed to train, choose and test"), "{error:#}");
 }
 
 #[test]

@@ -1,11 +1,16 @@
-//! Training: the forests on usual rows, the vote on labelled ones, the threshold on the hours after them.
+//! Training: the members on usual rows and on faults, the vote and the threshold on hours that the members have not seen.
 
-use super::{AlarmScores, AnomalySettings, CostCurve, CostPoint, Costs, History, Timeline, ZScore, cheapest, evaluate};
+use super::choose::{self, Chosen};
+use super::evidence::{Evidence, RatedFaults};
+use super::faults::{self, Faults};
+use super::{AlarmScores, AnomalySettings, History, KindScores, Timeline, ZScore, cheapest, evaluate};
 use crate::folds::{TooShort, Window};
 use cluster::{DAY_MS, GRID_STEP_MS, HOUR_MS, grid_floor};
-use models::FeatureMatrix;
-use models::anomaly::{AlarmSettings, Detector, LabelledRows, Scorer, Vote, fit_detector_with_reach};
+use models::anomaly::{AlarmSettings, AlarmState, Detector, LabelledRows, Severity, fit_detector_with_reach};
+use models::{FeatureMatrix, FitOptions};
+use std::collections::BTreeMap;
 use std::time::Instant;
+use synthetic::InjectedFault;
 
 /// Windows of a day: shorter history has no usual day to compare with.
 const SHORTEST_WINDOW_MS: i64 = DAY_MS;
@@ -13,9 +18,9 @@ const SHORTEST_WINDOW_MS: i64 = DAY_MS;
 /// How vote and threshold were chosen.
 #[derive(Debug, Clone, PartialEq)]
 pub enum VoteChoice {
-    /// By cost on labelled incidents of the validation slice.
-    ByCost(CostCurve),
-    /// By the stated share of readings, since nothing was labelled there.
+    /// By what was expected of thresholds, from labelled and injected incidents.
+    ByEvidence(Chosen),
+    /// By the stated share of readings, since nothing was labelled and nothing could be injected.
     ByShare(f64),
 }
 
@@ -26,16 +31,18 @@ pub struct TrainedDetector {
     pub detector: Detector,
     /// How vote and threshold were chosen.
     pub choice: VoteChoice,
-    /// What the forests and the vote learned from.
-    pub train: Window,
-    /// What chose vote and threshold.
-    pub validation: Window,
+    /// What the members, the vote and the threshold were learned from.
+    pub learn: Window,
     /// What nothing was learned from.
     pub test: Window,
     /// On the test.
     pub scores: AlarmScores,
-    /// The z-score on the test, its threshold the cheapest on the same slice.
+    /// Incidents that were injected into replays of the test, and those that were found, by kind.
+    pub injected: BTreeMap<String, KindScores>,
+    /// The z-score on the test, its threshold the cheapest on the hours before.
     pub zscore: AlarmScores,
+    /// That threshold.
+    pub z_threshold: f32,
     /// Votes and labels of the test, for its curves.
     pub test_votes: (Vec<f32>, Vec<bool>),
     /// The same of the z-score.
@@ -95,32 +102,53 @@ impl Judged {
 
 /// Trains a detector and judges it, and the z-score beside it, on the end of the history.
 ///
+/// Vote and threshold come from readings that the members have not learned from: the hours before the test are cut into blocks,
+/// each block is rated by members fitted on the others, and with the blocks faults that were injected into replays of them.
+/// The members that are kept are fitted on all blocks.
+///
 /// # Errors
-/// When the history is too short to be cut, or no row is usual.
+/// When the history is too short to be cut, no row is usual, or a raw file is damaged.
 pub fn train_detector(history: &History, settings: &AnomalySettings) -> anyhow::Result<TrainedDetector> {
     settings.validate()?;
     let began = Instant::now();
-    let (train, validation, test) = cut(history.span(), settings)?;
-    let (odd, usual) = (history.odd(), history.usual(settings.aftermath_hours));
-    let rows: Vec<usize> = history.rows_in(train).into_iter().flatten().collect();
-    let pick = |marks: &[bool]| -> Vec<bool> { rows.iter().map(|row| marks[*row]).collect() };
-    let (x, train_odd, train_usual) = (history.x.select_rows(&rows)?, pick(&odd), pick(&usual));
-    let labelled = LabelledRows { x: &x, odd: &train_odd, usual: &train_usual };
-    let fitted = fit_detector_with_reach(&labelled, &settings.detector(), settings.seed)?;
-
-    let surprises = fitted.surprises(&history.x)?;
-    let certain = Votes::of(&fitted, &history.x, &surprises).certain;
-    let known = Known { history, odd: &odd, surprises: &surprises, certain: &certain, settings };
-    let (detector, choice) = known.choose(fitted, train, validation);
+    let (learn, test) = cut(history.span(), settings)?;
+    let kinds: Vec<InjectedFault> =
+        InjectedFault::ALL.into_iter().filter(|kind| !settings.withheld_kinds.contains(kind)).collect();
+    let faults = match settings.faults_per_kind {
+        0 => None,
+        count => faults::inject(history, learn, &kinds, count, settings.seed)?,
+    };
+    let lessons = Lessons::new(history, faults.as_ref(), settings)?;
+    let fitted = lessons.fit(|ts| learn.contains(ts))?;
+    let choice = lessons.choose(learn, &fitted)?;
+    let detector = match &choice {
+        Some(chosen) => {
+            let threshold = chosen.curve.choice().map_or(f32::INFINITY, |point| point.threshold);
+            let alarms = AlarmSettings { raise_after: chosen.raise_after, ..*fitted.alarms() };
+            fitted.with_vote(chosen.vote.clone(), threshold).with_alarms(alarms)
+        }
+        // Nothing was labelled or injected: the threshold of the fit stands.
+        None => fitted,
+    };
+    let odd = history.odd();
+    let surprises = detector.surprises(&history.x)?;
     let votes = Votes::of(&detector, &history.x, &surprises);
     let scores = evaluate(&votes.timeline(history, &odd, &detector), test, detector.threshold());
+    let injected = match settings.faults_per_kind / TEST_PART {
+        0 => BTreeMap::new(),
+        count => match faults::inject(history, test, &kinds, count, settings.seed.wrapping_add(1))? {
+            Some(faults) => found_of(&detector, &faults)?,
+            None => BTreeMap::new(),
+        },
+    };
 
-    let may_teach: Vec<bool> = (0..usual.len()).map(|row| usual[row] && train.contains(history.ts[row])).collect();
+    let usual = history.usual(settings.aftermath_hours);
+    let may_teach: Vec<bool> = (0..usual.len()).map(|row| usual[row] && learn.contains(history.ts[row])).collect();
     let z = Votes { votes: ZScore::learn(history, &may_teach).votes(history), certain: vec![false; usual.len()] };
     let timeline = z.timeline(history, &odd, &detector);
-    let z_threshold = cheapest(&timeline, validation, &settings.costs().alone())
+    let z_threshold = cheapest(&timeline, learn, &settings.costs().alone())
         .and_then(|curve| curve.choice())
-        .map_or_else(|| exceeded_by(&z.votes, history, validation, settings.expected_share), |choice| choice.threshold);
+        .map_or_else(|| exceeded_by(&z.votes, history, learn, settings.expected_share), |choice| choice.threshold);
     let zscore = evaluate(&timeline, test, z_threshold);
 
     let test_rows: Vec<usize> = history.rows_in(test).into_iter().flatten().collect();
@@ -131,106 +159,127 @@ pub fn train_detector(history: &History, settings: &AnomalySettings) -> anyhow::
         test_votes: (of(&votes), test_rows.iter().map(|row| odd[*row]).collect()),
         zscore_votes: of(&z),
         detector,
-        choice,
-        train,
-        validation,
+        choice: choice.map_or(VoteChoice::ByShare(settings.expected_share), VoteChoice::ByEvidence),
+        learn,
         test,
         scores,
+        injected,
         zscore,
+        z_threshold,
         seconds: began.elapsed().as_secs_f64(),
     })
 }
 
-/// What a vote is chosen on.
-struct Known<'a> {
+/// As many times fewer faults are injected into the test than into the hours before.
+const TEST_PART: usize = 3;
+
+/// Rows with what they teach: a history's, then those of injected faults.
+struct Lessons<'a> {
     history: &'a History,
-    odd: &'a [bool],
-    surprises: &'a [f32],
-    /// What the rules say, whatever the vote.
-    certain: &'a [bool],
+    faults: Option<&'a Faults>,
     settings: &'a AnomalySettings,
+    x: FeatureMatrix,
+    ts: Vec<i64>,
+    /// What each row counts as an example of a fault.
+    weights: Vec<f32>,
+    usual: Vec<bool>,
 }
 
-/// Factors that a member's surprise may get, beside the one that it has.
-const FACTORS: [f32; 4] = [0.6, 0.8, 1.25, 1.6];
-
-impl Known<'_> {
-    fn votes(&self, detector: &Detector, vote: &Vote) -> Vec<f32> {
-        let rows = self.surprises.chunks_exact(detector.members().len());
-        rows.map(|surprises| vote.of(surprises)).collect()
-    }
-
-    /// The thresholds of votes within a window and the best of them; `None` where nothing is labelled.
-    fn curve(&self, votes: &[f32], alarms: AlarmSettings, window: Window, costs: &Costs) -> Option<CostCurve> {
-        let Self { history, odd, certain, .. } = *self;
-        cheapest(&Timeline { history, votes, certain, odd, alarms }, window, costs)
-    }
-
-    /// What the cheapest threshold costs, however often its alarms are right.
-    fn cost(&self, detector: &Detector, vote: &Vote, window: Window) -> Option<f64> {
-        let costs = self.settings.costs().alone();
-        self.curve(&self.votes(detector, vote), *detector.alarms(), window, &costs)?.choice().map(|choice| choice.cost)
-    }
-
-    /// Factors that make the largest surprise cheaper on the training slice: one member after the other, twice. It begins
-    /// with all members, with the forests alone or with the reaches alone, whatever is cheapest there; a member that is left out
-    /// stays out.
-    fn scaled(&self, detector: &Detector, train: Window) -> Option<Vote> {
-        let forests = || detector.members().iter().map(|member| matches!(member.scorer, Scorer::Forest(_)));
-        let begins: [Vec<f32>; 3] = [
-            forests().map(|_| 1.0).collect(),
-            forests().map(|is_forest| f32::from(u8::from(is_forest))).collect(),
-            forests().map(|is_forest| f32::from(u8::from(!is_forest))).collect(),
-        ];
-        let mut tried = Vec::with_capacity(begins.len());
-        for factors in begins {
-            tried.push((self.cost(detector, &Vote::Scaled(factors.clone()), train)?, factors));
+impl<'a> Lessons<'a> {
+    fn new(history: &'a History, faults: Option<&'a Faults>, settings: &'a AnomalySettings) -> anyhow::Result<Self> {
+        let (mut weights, mut usual) = (history.lessons(), history.usual(settings.aftermath_hours));
+        let (mut ts, mut values) = (history.ts.clone(), history.x.values().to_vec());
+        if let Some(faults) = faults {
+            weights.extend(faults.lessons());
+            usual.resize(weights.len(), false);
+            ts.extend(&faults.ts);
+            values.extend(faults.x.values());
         }
-        let (mut least, mut factors) = tried.into_iter().min_by(|left, right| left.0.total_cmp(&right.0))?;
-        for _ in 0..2 {
-            for member in (0..factors.len()).filter(|member| factors[*member] > 0.0).collect::<Vec<_>>() {
-                for factor in FACTORS {
-                    let mut changed = factors.clone();
-                    changed[member] *= factor;
-                    let cost = self.cost(detector, &Vote::Scaled(changed.clone()), train)?;
-                    if cost < least {
-                        (least, factors) = (cost, changed);
-                    }
-                }
+        let x = FeatureMatrix::new(history.x.names().to_vec(), ts.len(), values)?;
+        Ok(Self { history, faults, settings, x, ts, weights, usual })
+    }
+
+    /// Fits the members on the rows at the times that `learns` says yes to.
+    fn fit(&self, learns: impl Fn(i64) -> bool) -> anyhow::Result<Detector> {
+        let rows: Vec<usize> = (0..self.ts.len()).filter(|row| learns(self.ts[*row])).collect();
+        let x = self.x.select_rows(&rows)?;
+        let weights: Vec<f32> = rows.iter().map(|row| self.weights[*row]).collect();
+        let odd: Vec<bool> = weights.iter().map(|weight| *weight > 0.0).collect();
+        let usual: Vec<bool> = rows.iter().map(|row| self.usual[*row]).collect();
+        let labelled = LabelledRows { x: &x, odd: &odd, usual: &usual };
+        let seed = self.settings.seed;
+        let fitted = fit_detector_with_reach(&labelled, &self.settings.detector(), seed)?;
+        // One thread, so that the model does not depend on the machine.
+        Ok(fitted.with_classifier(&labelled, &weights, &self.settings.classifier(), &FitOptions::seeded(seed))?)
+    }
+
+    /// Chooses vote and threshold on the blocks of `learn`, each rated by members fitted on the others.
+    fn choose(&self, learn: Window, fitted: &Detector) -> anyhow::Result<Option<Chosen>> {
+        if self.faults.is_none()
+            && !self.history.labels.iter().flatten().any(|label| learn.meets(label.started_at, label.ended_at))
+        {
+            return Ok(None);
+        }
+        let members = fitted.members().len();
+        let mut surprises = vec![0.0; self.ts.len() * members];
+        let mut certain = vec![false; self.ts.len()];
+        for block in learn.blocks(BLOCKS) {
+            let others = self.fit(|ts| learn.contains(ts) && !block.contains(ts))?;
+            if others.members().len() != members {
+                // Too few faults lie in the other blocks to learn them.
+                return Ok(None);
+            }
+            let rows: Vec<usize> = (0..self.ts.len()).filter(|row| block.contains(self.ts[*row])).collect();
+            let x = self.x.select_rows(&rows)?;
+            let own = others.surprises(&x)?;
+            for ((place, row), own) in rows.into_iter().enumerate().zip(own.chunks_exact(members)) {
+                surprises[row * members..(row + 1) * members].copy_from_slice(own);
+                certain[row] = others.reading(x.row(place), own).certain;
             }
         }
-        Some(Vote::Scaled(factors))
+        let rows = self.history.ts.len();
+        let evidence = Evidence {
+            history: self.history,
+            window: learn,
+            members,
+            surprises: &surprises[..rows * members],
+            certain: &certain[..rows],
+            faults: self.faults.map(|faults| RatedFaults {
+                faults,
+                surprises: &surprises[rows * members..],
+                certain: &certain[rows..],
+            }),
+        };
+        Ok(choose::choose(&evidence, fitted, self.settings))
     }
+}
 
-    /// Tries the votes that there are, each with every number of readings in a row that may raise an alarm and with the
-    /// threshold that is best for both on the validation slice.
-    fn choose(&self, fitted: Detector, train: Window, validation: Window) -> (Detector, VoteChoice) {
-        let costs = self.settings.costs();
-        let mut tried: Vec<(Vote, AlarmSettings, CostPoint, CostCurve)> = Vec::new();
-        let candidates = [Some(Vote::Largest), Some(fitted.vote().clone()), self.scaled(&fitted, train)];
-        for vote in candidates.into_iter().flatten() {
-            let votes = self.votes(&fitted, &vote);
-            for raise_after in self.settings.raise_after..=self.settings.raise_after_at_most {
-                let alarms = AlarmSettings { raise_after, ..*fitted.alarms() };
-                let curve = self.curve(&votes, alarms, validation, &costs);
-                if let Some((choice, curve)) = curve.and_then(|curve| Some((curve.choice()?, curve))) {
-                    tried.push((vote.clone(), alarms, choice, curve));
-                }
-            }
+/// Blocks of time that the hours before the test are cut into.
+const BLOCKS: i64 = 4;
+
+/// Injected incidents and those that the detector finds, by kind.
+fn found_of(detector: &Detector, faults: &Faults) -> anyhow::Result<BTreeMap<String, KindScores>> {
+    let x = faults.x.select_columns(detector.features())?;
+    let votes = Votes::of(detector, &x, &detector.surprises(&x)?);
+    let mut kinds: BTreeMap<String, KindScores> = BTreeMap::new();
+    for stretch in &faults.stretches {
+        let mut state = AlarmState::default();
+        let mut found = false;
+        for row in stretch.rows.clone() {
+            let certain = votes.certain[row];
+            let reading = if certain {
+                Some(Severity::Critical)
+            } else {
+                detector.alarms().severity(votes.votes[row], detector.threshold())
+            };
+            let is_alarm = state.push(reading, certain, detector.alarms()) >= Some(Severity::Warning);
+            found |= is_alarm && faults.ts[row] - GRID_STEP_MS <= stretch.end;
         }
-        let rank = |point: &CostPoint| (!point.is_precise(costs.least_precision), point.cost);
-        let best = tried.into_iter().min_by(|left, right| {
-            let (left, right) = (rank(&left.2), rank(&right.2));
-            left.0.cmp(&right.0).then(left.1.total_cmp(&right.1))
-        });
-        match best {
-            Some((vote, alarms, choice, curve)) => {
-                (fitted.with_vote(vote, choice.threshold).with_alarms(alarms), VoteChoice::ByCost(curve))
-            }
-            // Nothing is labelled there: the threshold of the fit stands.
-            None => (fitted, VoteChoice::ByShare(self.settings.expected_share)),
-        }
+        let scores = kinds.entry(stretch.fault.kind().to_owned()).or_default();
+        scores.incidents += 1;
+        scores.found += usize::from(found);
     }
+    Ok(kinds)
 }
 
 /// The vote that a share of the readings within a window exceeds.
@@ -241,21 +290,20 @@ pub(super) fn exceeded_by(votes: &[f32], history: &History, window: Window, shar
     sorted.get(at).copied().unwrap_or(f32::INFINITY)
 }
 
-/// Train, validation and test, one after the other.
-fn cut(span: Window, settings: &AnomalySettings) -> Result<(Window, Window, Window), TooShort> {
-    let before = |until: i64, share: f64| grid_floor(until - ((until - span.from) as f64 * share) as i64, GRID_STEP_MS);
-    let test_from = before(span.until, settings.test_share);
-    let validation_from = before(test_from, settings.validation_share);
-    let windows = [(span.from, validation_from), (validation_from, test_from), (test_from, span.until)]
-        .map(|(from, until)| Window { from, until });
-    if windows.iter().all(|window| window.until - window.from >= SHORTEST_WINDOW_MS) {
-        let [train, validation, test] = windows;
-        return Ok((train, validation, test));
+/// What is learned from, and the test after it.
+fn cut(span: Window, settings: &AnomalySettings) -> Result<(Window, Window), TooShort> {
+    let length = (span.until - span.from) as f64;
+    let test_from = grid_floor(span.until - (length * settings.test_share) as i64, GRID_STEP_MS);
+    let (learn, test) = (Window { from: span.from, until: test_from }, Window { from: test_from, until: span.until });
+    if [(learn, BLOCKS), (test, 1)]
+        .iter()
+        .all(|(window, parts)| window.until - window.from >= parts * SHORTEST_WINDOW_MS)
+    {
+        return Ok((learn, test));
     }
-    let validated = (1.0 - settings.test_share) * settings.validation_share;
-    let smallest = settings.test_share.min(validated).min(1.0 - settings.test_share - validated);
+    let smallest = settings.test_share.min((1.0 - settings.test_share) / BLOCKS as f64);
     Err(TooShort {
-        doing: "train, validate and test the anomaly detector",
+        doing: "train, choose and test the anomaly detector",
         got_hours: span.hours(),
         wanted_hours: SHORTEST_WINDOW_MS as f64 / HOUR_MS as f64 / smallest,
     })

@@ -100,8 +100,8 @@ fn text(
     let detectors = [("detector", &verdict.scores), ("z-score", &verdict.zscore)];
     format!(
         "trained from {} to {} UTC in {:.1} s; tested from {} UTC on\n\n{}\n{}\nvalidation {}\nmodel  {}\nreport {}\nrun    {} in {}\n",
-        minute(trained.train.from),
-        minute(trained.validation.until),
+        minute(trained.learn.from),
+        minute(trained.learn.until),
         trained.seconds,
         minute(trained.test.from),
         anomaly::figures(&detectors, settings).markdown(),

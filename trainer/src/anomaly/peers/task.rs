@@ -76,6 +76,7 @@ impl Task {
             x: FeatureMatrix::new(columns.clone(), 0, Vec::new())?,
             plain: FeatureMatrix::new(columns.clone(), 0, Vec::new())?,
             labels: Vec::new(),
+            raw: None,
         };
         let (mut values, mut odd) = (Vec::new(), Vec::new());
         for series in series {

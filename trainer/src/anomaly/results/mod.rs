@@ -8,15 +8,15 @@ mod python;
 
 pub use python::PythonPeers;
 
-use super::train::{Votes, exceeded_by};
+use super::train::Votes;
 use super::{
-    AlarmScores, AnomalySettings, History, Judged, KindScores, TrainedDetector, ZScore, cheapest, evaluate,
+    AlarmScores, AnomalySettings, Chosen, History, Judged, KindScores, TrainedDetector, VoteChoice, ZScore, evaluate,
     train_detector,
 };
 use crate::folds::{Window, is_held_out};
 use cluster::NodeName;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Figures of one detector on one part of the nodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,16 +50,18 @@ pub struct AlarmResults {
     pub unseen_nodes: Vec<String>,
     /// Kinds that no incident before the test had.
     pub unseen_kinds: Vec<String>,
-    /// What the forests learned from.
-    pub train: Window,
-    /// What chose vote and threshold.
-    pub validation: Window,
+    /// What members, vote and threshold were learned from.
+    pub learn: Window,
     /// What the figures come from.
     pub test: Window,
     /// How.
     pub settings: AnomalySettings,
     /// Wall time of the training.
     pub seconds: f64,
+    /// How vote and threshold were chosen; absent where a stated share of readings decided.
+    pub chosen: Option<Chosen>,
+    /// Incidents that were injected into replays of the test, and those that were found, by kind.
+    pub injected: BTreeMap<String, KindScores>,
     /// The figures.
     pub lines: Vec<AlarmLine>,
 }
@@ -87,14 +89,15 @@ pub fn alarm_results(
         history.nodes.len()
     );
     let trained = train_detector(&known, settings)?;
-    let z = ZLearned::new(&known, &trained, settings);
     let unseen = history.of_nodes(is_unseen)?;
     let unseen_kinds = unseen_kinds(history, &known, trained.test);
     let parts = [("all", history), ("known", &known), ("unseen", &unseen)];
     let mut lines = Vec::new();
     for (nodes, part) in parts.into_iter().filter(|(_, part)| !part.nodes.is_empty()) {
         let own = Judged::of(&trained.detector, part, trained.test)?.scores;
-        for (detector, scores) in [("detector", own), ("z-score", z.judge(part, &trained))] {
+        for (detector, scores) in
+            [("detector", own), ("z-score", judge_zscore(part, &trained, settings.aftermath_hours))]
+        {
             let of_unseen = unseen_kinds.iter().filter_map(|kind| scores.kinds.get(kind));
             let unseen_kinds = of_unseen.fold(KindScores::default(), |sum, kind| KindScores {
                 incidents: sum.incidents + kind.incidents,
@@ -111,11 +114,15 @@ pub fn alarm_results(
         nodes: history.nodes.len(),
         unseen_nodes: unseen.nodes.clone(),
         unseen_kinds: unseen_kinds.into_iter().collect(),
-        train: trained.train,
-        validation: trained.validation,
+        learn: trained.learn,
         test: trained.test,
         settings: settings.clone(),
         seconds: trained.seconds,
+        chosen: match trained.choice {
+            VoteChoice::ByEvidence(chosen) => Some(chosen),
+            VoteChoice::ByShare(_) => None,
+        },
+        injected: trained.injected,
         lines,
     })
 }
@@ -129,42 +136,15 @@ fn unseen_kinds(history: &History, known: &History, test: Window) -> BTreeSet<St
     kinds(history, false).difference(&kinds(known, true)).cloned().collect()
 }
 
-/// The z-score with its threshold.
-struct ZLearned {
-    threshold: f32,
-    train: Window,
-    aftermath_hours: f64,
-}
-
-impl ZLearned {
-    fn new(known: &History, trained: &TrainedDetector, settings: &AnomalySettings) -> Self {
-        let mut learned =
-            Self { threshold: f32::INFINITY, train: trained.train, aftermath_hours: settings.aftermath_hours };
-        let votes = learned.votes(known);
-        let odd = known.odd();
-        let timeline = votes.timeline(known, &odd, &trained.detector);
-        learned.threshold = cheapest(&timeline, trained.validation, &settings.costs().alone())
-            .and_then(|curve| curve.choice())
-            .map_or_else(
-                || exceeded_by(&votes.votes, known, trained.validation, settings.expected_share),
-                |choice| choice.threshold,
-            );
-        learned
-    }
-
-    fn votes(&self, history: &History) -> Votes {
-        let usual = history.usual(self.aftermath_hours);
-        let may_teach: Vec<bool> =
-            (0..usual.len()).map(|row| usual[row] && self.train.contains(history.ts[row])).collect();
-        let votes = ZScore::learn(history, &may_teach).votes(history);
-        Votes { certain: vec![false; votes.len()], votes }
-    }
-
-    fn judge(&self, history: &History, trained: &TrainedDetector) -> AlarmScores {
-        let votes = self.votes(history);
-        let odd = history.odd();
-        evaluate(&votes.timeline(history, &odd, &trained.detector), trained.test, self.threshold)
-    }
+/// The z-score on a part of the nodes; it knows the past of each of them, its threshold is the known nodes'.
+fn judge_zscore(history: &History, trained: &TrainedDetector, aftermath_hours: f64) -> AlarmScores {
+    let usual = history.usual(aftermath_hours);
+    let may_teach: Vec<bool> =
+        (0..usual.len()).map(|row| usual[row] && trained.learn.contains(history.ts[row])).collect();
+    let votes = ZScore::learn(history, &may_teach).votes(history);
+    let votes = Votes { certain: vec![false; votes.len()], votes };
+    let odd = history.odd();
+    evaluate(&votes.timeline(history, &odd, &trained.detector), trained.test, trained.z_threshold)
 }
 
 #[cfg(test)]
