@@ -15,6 +15,8 @@ SEEDS ?= 5
 SERVE_ARGS ?=
 # Further arguments for `pipelines run`, such as PIPELINE_ARGS="--from train-load".
 PIPELINE_ARGS ?=
+# Arguments for `make cycle-sweep`; scripts/cycle-sweep.sh --help lists them.
+SWEEP_ARGS ?=
 # Seconds for each target of `make fuzz`.
 FUZZ_SECONDS ?= 60
 # Which end-to-end tests `make e2e` runs, as `go test -run` takes it.
@@ -22,7 +24,7 @@ E2E_RUN ?= .
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 
-.PHONY: help build cycle serve load-serving test test-setup e2e-setup e2e e2e-full lint fuzz bench results anomaly-results simulate placement docs real-road clean
+.PHONY: help build cycle cycle-sweep serve load-serving test test-setup e2e-setup e2e e2e-full lint fuzz bench results anomaly-results simulate placement docs real-road clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,11 +37,10 @@ build: ## Build all commands
 	@scripts/build.sh
 
 cycle: build ## Run the daily retrain, from history to a registered model (DATA=, PROMETHEUS_URL=)
-	@$(BINARIES)/pipelines --data "$(DATA)" run --pipeline pipelines/daily-retrain.yaml \
-		$(if $(PROMETHEUS_URL),--param "prometheus_url=$(PROMETHEUS_URL)") $(PIPELINE_ARGS)
-	@echo
-	@echo "What is registered: $(BINARIES)/trainer --data $(DATA) models"
-	@$(BINARIES)/trainer --data "$(DATA)" models
+	@DATA="$(DATA)" PROMETHEUS_URL="$(PROMETHEUS_URL)" scripts/cycle.sh $(PIPELINE_ARGS)
+
+cycle-sweep: build ## Run the daily retrain on 20 last days x 2 seeds and say who was refused (SWEEP_ARGS="--ends 5")
+	@scripts/cycle-sweep.sh $(SWEEP_ARGS)
 
 serve: build ## Serve the registered models and scores of nodes on 127.0.0.1:8080 (DATA=, PROMETHEUS_URL=, SERVE_ARGS=)
 	@$(BINARIES)/serving --data "$(DATA)" run $(if $(PROMETHEUS_URL),--prometheus "$(PROMETHEUS_URL)") $(SERVE_ARGS)

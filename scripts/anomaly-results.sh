@@ -36,6 +36,8 @@ injected() { # set, file, mean days between incidents, seeds
     features "$root"
     berth trainer --data "$root" anomaly results --set "$set" --features "$root/features.json" --held-out-nodes 0.25 \
       --seed "$seed" --incident-seed "$seed" --out "$work/figures/$set-$seed.json"
+    berth trainer --data "$root" anomaly results --set "$set, kinds withheld" --features "$root/features.json" --held-out-nodes 0.25 \
+      --withheld-kinds "$late" --seed "$seed" --incident-seed "$seed" --out "$work/figures/$set-withheld-$seed.json"
     rm -rf "$root"
   done
 }

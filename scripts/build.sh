@@ -21,7 +21,16 @@ while kill -0 "$build" 2>/dev/null; do
     echo "  $((seconds / 60)) min: $(grep -c '^ *Compiling' "$log") crates so far" >&2
   fi
 done
-if ! wait "$build"; then
-  cat "$log" >&2
-  exit 1
+status=0
+wait "$build" || status=$?
+[ "$status" = 0 ] && exit 0
+cat "$log" >&2
+# Cargo says `error` and why. A process that is ended from outside says nothing.
+if grep -q 'signal: 9' "$log" || [ "$status" = 137 ]; then
+  echo "the build was ended by SIGKILL, which is what a system does that runs out of memory: $(free -h 2>/dev/null | awk '/^Mem/ { print $7 " of " $2 " are free now" }'). Try CARGO_BUILD_JOBS=1" >&2
+elif [ "$status" -gt 128 ]; then
+  echo "the build was ended by signal $((status - 128)) ($(kill -l $((status - 128))))" >&2
+elif ! grep -q '^error' "$log"; then
+  echo "cargo ended with exit code $status after ${seconds} s and gave no reason; free disk: $(df -h --output=avail . | tail -1 | tr -d ' ')" >&2
 fi
+exit 1

@@ -156,7 +156,7 @@ fn a_stretch_that_is_replayed_with_other_samples_gives_the_rows_of_a_history_tha
     let (folder, ..) = offline_table(&nodes);
     let (raw, rules) = raw_and_rules(folder.path());
     let (from, until) = (START + (9 * 24 - 2) * HOUR_MS, START + (9 * 24 + 3) * HOUR_MS);
-    let busy = |sample: &mut NodeSample| {
+    let busy = move |sample: &mut NodeSample| {
         if sample.ts < until - HOUR_MS {
             sample.set(NodeMetric::CpuUsed, 0.9 * sample.get(NodeMetric::CpuAllocatable));
         }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::FeatureMatrix;
+use crate::{FeatureMatrix, FitOptions, ModelError};
 use rand::{Rng, SeedableRng};
 
 const ROWS: usize = 3_000;
@@ -183,4 +183,54 @@ fn a_reach_goes_on_where_a_forest_ends_and_survives_its_file() {
     many.members = (0..9).map(|place| MemberSettings { name: place.to_string(), ..many.members[1].clone() }).collect();
     let refused = fit_detector_with_reach(&labelled, &many, 7).expect_err("nine").to_string();
     assert!(refused.contains("`members` must be between 1 and 8, got 9"), "{refused}");
+}
+
+fn with_classifier(weights: impl Fn(usize, bool) -> f32) -> Result<(Detector, FeatureMatrix, Vec<bool>), ModelError> {
+    let (x, odd) = rows();
+    let usual: Vec<bool> = odd.iter().map(|odd| !odd).collect();
+    let labelled = LabelledRows { x: &x, odd: &odd, usual: &usual };
+    let weights: Vec<f32> = odd.iter().enumerate().map(|(row, odd)| weights(row, *odd)).collect();
+    let settings_of_classifier = ClassifierSettings {
+        columns: vec!["cpu".to_owned(), "network".to_owned(), "memory".to_owned()],
+        rounds: 40,
+        max_depth: 3,
+        learning_rate: 0.2,
+        most_usual_rows: 1_000,
+    };
+    let detector = fit_detector(&labelled, &settings(), 7)?.with_classifier(
+        &labelled,
+        &weights,
+        &settings_of_classifier,
+        &FitOptions::seeded(7),
+    )?;
+    Ok((detector, x, odd))
+}
+
+#[test]
+fn a_classifier_of_faults_joins_the_members_and_travels_with_the_files() {
+    // The first half teaches, the second half is judged.
+    let (detector, x, odd) = with_classifier(|row, odd| if odd && row < ROWS / 2 { 0.1 } else { 0.0 }).expect("fitted");
+    assert_eq!(detector.members().len(), 3);
+    let surprises = detector.surprises(&x).expect("the same features");
+    let of = |row: usize| surprises[3 * row + 2];
+    let unseen: Vec<usize> = (ROWS / 2..ROWS).collect();
+    let mean = |wanted: bool| {
+        let rows: Vec<usize> = unseen.iter().copied().filter(|row| odd[*row] == wanted).collect();
+        rows.iter().map(|row| of(*row)).sum::<f32>() / rows.len() as f32
+    };
+    // A surprise of 1 is odds of ten to one.
+    assert!(mean(true) > 1.0 && mean(false) < 0.1, "{} {}", mean(true), mean(false));
+    let files = detector.to_files().expect("files");
+    assert!(files.contains_key("classifier-faults.ubj"), "{:?}", files.keys());
+    let read = Detector::from_files(&files).expect("our own files");
+    assert_eq!(read, detector);
+    assert_eq!(read.surprises(&x).expect("the same features"), surprises);
+    // The classifier knows no kinds: the most surprised of the others names one.
+    assert_eq!(detector.explain(x.row(0), 2).expect("a row").kind, AnomalyKind::Performance);
+}
+
+#[test]
+fn too_few_rows_of_faults_teach_no_classifier() {
+    let (detector, ..) = with_classifier(|row, odd| if odd && row < 600 { 0.1 } else { 0.0 }).expect("fitted");
+    assert_eq!(detector.members().len(), 2, "20 rows are fewer than 30");
 }

@@ -301,3 +301,85 @@ impl Expect for Option<Tail> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::evidence::Evidence;
+    use super::*;
+    use crate::anomaly::History;
+    use crate::anomaly::tests::{history, label};
+    use crate::folds::Window;
+    use cluster::GRID_STEP_MS;
+
+    /// `nodes` of `days` days; each has `incidents` incidents of four readings that vote 5, and nothing else votes above 0.5.
+    fn evident(nodes: usize, days: i64, incidents: i64) -> (History, Vec<f32>) {
+        let slots = days * 288;
+        let labels = |_| {
+            let begin = |incident: i64| (20 + 40 * incident) * GRID_STEP_MS;
+            let of = |incident| label("leak", "warning", begin(incident), begin(incident) + 4 * GRID_STEP_MS);
+            (0..incidents).map(of).collect()
+        };
+        let history = history(nodes, slots, (0..nodes).map(labels).collect());
+        let odd = history.odd();
+        let votes = odd.iter().enumerate().map(|(row, odd)| if *odd { 5.0 } else { (row % 10) as f32 / 20.0 });
+        let votes = votes.collect();
+        (history, votes)
+    }
+
+    fn peaks_of(history: &History, votes: &[f32]) -> Peaks {
+        let certain = vec![false; votes.len()];
+        let window = Window { from: 0, until: i64::MAX };
+        Evidence { history, window, members: 1, surprises: votes, certain: &certain, faults: None }
+            .peaks(&Vote::Largest, 1)
+    }
+
+    #[test]
+    fn a_handful_of_incidents_is_not_believed_to_be_precise() {
+        let settings = AnomalySettings::default();
+        let best = |nodes, days, incidents| {
+            let (history, votes) = evident(nodes, days, incidents);
+            curve(peaks_of(&history, &votes), &settings).expect("incidents").choice().expect("a point")
+        };
+        // Every incident is found and nothing else is flagged in both: the raw share is 1 in both.
+        let (few, many) = (best(1, 10, 2), best(20, 30, 30));
+        assert!(few.recall > 0.7 && many.recall > 0.99, "{few:?} {many:?}");
+        assert!(few.precision_low < settings.least_precision, "{few:?}");
+        assert!(many.precision_low > 0.99, "{many:?}");
+    }
+
+    #[test]
+    fn one_false_alarm_counts_as_its_posterior_says() {
+        let (history, mut votes) = evident(20, 30, 30);
+        // One lone reading, far from any incident.
+        votes[288 * 29] = 9.0;
+        let curve = curve(peaks_of(&history, &votes), &AnomalySettings::default()).expect("incidents");
+        let point = curve.points.iter().rev().find(|point| point.threshold <= 5.0).expect("a point");
+        // 600 incidents within 20 x 30 node-days less what lies within reach of them; the stated rate of 0.1 counts as 30 node-days.
+        let days = 600.0 - 600.0 * (4.0 + 11.0) / 288.0;
+        let expected = days * (0.1 * 30.0 + 600.0) / (30.0 + days);
+        let right = expected * 600.5 / 601.0;
+        let wrong = point.false_alarms * days;
+        assert!((point.precision - (0.5 + right) / (1.0 + right + wrong)).abs() < 1e-3, "{point:?}");
+        assert!(wrong > 0.4 && wrong <= 1.0, "{wrong}");
+    }
+
+    #[test]
+    fn kinds_weigh_by_what_is_expected_rather_than_by_what_was_injected() {
+        let scores = |incidents, found| KindScores { incidents, found };
+        // leak: 3 of 4 labelled and 50 of 100 injected, weight 1 + 4; noise: 100 of 100 injected, weight 1.
+        let kinds = [("leak", [scores(4, 3), scores(100, 50)]), ("noise", [scores(0, 0), scores(100, 100)])].into();
+        let by_hand = (5.0 * 53.5 / 105.0 + 100.5 / 101.0) / 6.0;
+        assert!((recall(&kinds) - by_hand).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_threshold_that_nothing_reached_yet_is_not_free_of_false_alarms() {
+        let mut votes = vec![0.0; 576];
+        (votes[100], votes[200], votes[300]) = (2.0, 2.0, 4.0);
+        let peaks = peaks_of(&history(1, 576, vec![vec![]]), &votes);
+        let tail = Tail::fit(&peaks, &[1.0]);
+        // Excesses over 1 are 1, 1 and 3, 5/3 on average: above 6 there are 3 e^-3 to come, half of which count.
+        assert!((tail.alarms(&peaks, 6.0) - 0.5 * 3.0 * (-3.0_f64).exp()).abs() < 1e-9);
+        assert_eq!(tail.alarms(&peaks, 0.5), 3.0);
+    }
+}

@@ -89,6 +89,9 @@ pub struct AlarmScores {
     pub delay_minutes: Option<f64>,
     /// By kind of incident.
     pub kinds: BTreeMap<String, KindScores>,
+    /// Incidents labelled `critical`, and those that an alarm met. Verdicts of earlier versions have none.
+    #[serde(default)]
+    pub critical: KindScores,
     /// Single readings.
     pub points: PointScores,
 }
@@ -194,6 +197,7 @@ pub fn evaluate(timeline: &Timeline<'_>, window: Window, threshold: f32) -> Alar
         false_alarms_per_node_day: (node_days > 0.0).then(|| (count - right) as f64 / node_days),
         delay_minutes: delays.get(delays.len() / 2).map(|delay| *delay as f64 / 60_000.0),
         kinds,
+        critical,
         points: PointScores::of(&votes, &flagged, &odd),
     }
 }

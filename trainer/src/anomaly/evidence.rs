@@ -184,3 +184,75 @@ impl Peaks {
         if after.is_empty() { 0.0 } else { late as f64 / after.len() as f64 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::anomaly::tests::{history, label};
+    use synthetic::InjectedFault;
+
+    const ALL: Window = Window { from: 0, until: i64::MAX };
+
+    fn peaks(history: &History, votes: &[f32], raise_after: u16) -> Peaks {
+        let certain = vec![false; votes.len()];
+        let evidence = Evidence { history, window: ALL, members: 1, surprises: votes, certain: &certain, faults: None };
+        evidence.peaks(&Vote::Largest, raise_after)
+    }
+
+    #[test]
+    fn what_holds_once_raises_nothing_where_two_readings_must_agree() {
+        let history = history(1, 100, vec![vec![]]);
+        let mut votes = vec![0.0; 100];
+        votes[20] = 5.0;
+        votes[60..63].copy_from_slice(&[3.0, 2.0, 4.0]);
+        assert_eq!(peaks(&history, &votes, 1).false_alarms(1.0), [5.0, 4.0]);
+        // Of 3, 2, 4 both pairs hold 2.
+        assert_eq!(peaks(&history, &votes, 2).false_alarms(1.0), [2.0]);
+        assert!(peaks(&history, &votes, 2).false_alarms(2.5).is_empty());
+    }
+
+    #[test]
+    fn readings_within_reach_of_an_incident_are_neither_right_nor_wrong() {
+        // The incident covers the readings 30 to 33; an alarm on it goes on over gaps of ten readings.
+        let history = history(1, 100, vec![vec![label("leak", "warning", 29 * GRID_STEP_MS, 33 * GRID_STEP_MS)]]);
+        let mut votes = vec![0.0; 100];
+        (votes[30], votes[40], votes[60]) = (3.0, 9.0, 2.0);
+        let peaks = peaks(&history, &votes, 1);
+        assert_eq!(peaks.false_alarms(1.0), [2.0]);
+        let incident = Seen { kind: "leak".to_owned(), is_labelled: true, peak: 3.0, after: None };
+        assert_eq!(peaks.incidents, [incident]);
+        assert_eq!(peaks.by_kind(3.0)["leak"][0], crate::anomaly::KindScores { incidents: 1, found: 1 });
+        assert_eq!(peaks.by_kind(3.1)["leak"][0].found, 0);
+    }
+
+    #[test]
+    fn an_injected_incident_is_seen_in_its_own_replay_alone() {
+        let history = history(1, 50, vec![vec![]]);
+        let start = 9 * GRID_STEP_MS;
+        let stretch = super::super::FaultyStretch {
+            fault: InjectedFault::NetworkLoss,
+            start,
+            end: start + 5 * GRID_STEP_MS,
+            rows: 0..30,
+        };
+        let x = models::FeatureMatrix::new(vec!["nothing".to_owned()], 30, vec![0.0; 30]).expect("a matrix");
+        let faults = Faults { stretches: vec![stretch], ts: (10..40).map(|slot| slot * GRID_STEP_MS).collect(), x };
+        let mut of_faults = vec![0.0; 30];
+        // Within the incident, and so much later that no alarm on it could last.
+        (of_faults[2], of_faults[25]) = (4.0, 6.0);
+        let (votes, certain) = (vec![0.0; 50], vec![false; 50]);
+        let evidence = Evidence {
+            history: &history,
+            window: ALL,
+            members: 1,
+            surprises: &votes,
+            certain: &certain,
+            faults: Some(RatedFaults { faults: &faults, surprises: &of_faults, certain: &certain[..30] }),
+        };
+        let peaks = evidence.peaks(&Vote::Largest, 1);
+        let incident = Seen { kind: "network_loss".to_owned(), is_labelled: false, peak: 4.0, after: Some(6.0) };
+        assert_eq!(peaks.incidents, [incident]);
+        assert!(peaks.false_alarms(1.0).is_empty(), "nothing happened in the history itself");
+        assert_eq!((peaks.late_alarms(5.0), peaks.late_alarms(7.0)), (1.0, 0.0));
+    }
+}

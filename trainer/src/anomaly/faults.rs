@@ -200,3 +200,61 @@ fn shows(history: &History, node: usize, fault: InjectedFault, start: i64, end: 
             && columns.iter().all(|columns| known(columns, span.start + place))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::anomaly::tests::made_up;
+
+    #[test]
+    fn incidents_are_put_where_there_is_room_and_everything_is_measured() {
+        let history = made_up(4, 10, true);
+        let span = history.span();
+        let window = Window { from: span.from, until: span.from + (span.until - span.from) / 2 };
+        let mut random = noise::generator(3, "injected-faults", 0);
+        let planned: Vec<Planned> =
+            (0..300).filter_map(|_| draw(&history, window, InjectedFault::NoisyNeighbour, &mut random)).collect();
+        assert!(planned.len() > 250, "{}", planned.len());
+        let (shortest, longest) = minutes(InjectedFault::NoisyNeighbour);
+        for Planned { node, start, end, .. } in &planned {
+            assert!(*start >= window.from && end + AFTERMATH_MS <= window.until);
+            let minutes = (end - start) as f64 / MINUTE_MS as f64;
+            assert!((shortest - 1.0..=longest).contains(&minutes), "{minutes}");
+            let is_near = |label: &&features::labels::Label| {
+                label.started_at < end + AFTERMATH_MS && label.ended_at + DISTANCE_MS > *start
+            };
+            assert_eq!(history.labels[*node].iter().find(is_near), None);
+        }
+        let nodes: std::collections::BTreeSet<usize> = planned.iter().map(|planned| planned.node).collect();
+        assert_eq!(nodes.len(), 4, "every node has some");
+    }
+
+    #[test]
+    fn without_raw_tables_nothing_is_injected() {
+        let history = made_up(2, 10, true);
+        let faults = inject(&history, history.span(), &InjectedFault::ALL, 5, 1).expect("no file is read");
+        assert!(faults.is_none());
+    }
+
+    #[test]
+    fn a_leak_teaches_once_it_has_come_some_way_and_each_incident_counts_once() {
+        let stretch = |fault, rows: Range<usize>| FaultyStretch { fault, start: 0, end: 10 * GRID_STEP_MS, rows };
+        // Fifteen rows each, the first ten of them within the incident.
+        let ts: Vec<i64> = (0..3).flat_map(|_| (1..=15).map(|slot| slot * GRID_STEP_MS)).collect();
+        let faults = Faults {
+            stretches: vec![
+                stretch(InjectedFault::MemoryLeak, 0..15),
+                stretch(InjectedFault::CpuSaturation, 15..30),
+                stretch(InjectedFault::NodeDown, 30..45),
+            ],
+            ts,
+            x: FeatureMatrix::new(vec!["nothing".to_owned()], 45, vec![0.0; 45]).expect("a matrix"),
+        };
+        let lessons = faults.lessons();
+        // The first three rows of the leak show next to nothing: seven rows share its weight.
+        assert_eq!(lessons[..3], [0.0; 3]);
+        assert!(lessons[3..10].iter().all(|lesson| (*lesson - 1.0 / 7.0).abs() < 1e-6));
+        assert!(lessons[15..25].iter().all(|lesson| (*lesson - 0.1).abs() < 1e-6));
+        assert!(lessons[10..15].iter().chain(&lessons[25..]).all(|lesson| *lesson == 0.0));
+    }
+}

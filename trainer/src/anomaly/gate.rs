@@ -1,7 +1,7 @@
 //! May this detector be registered? It is judged on hours that it has not learned from, beside the z-score and the
 //! champion.
 
-use super::{AlarmScores, DetectorFolder, History, Judged, TrainedDetector};
+use super::{AlarmScores, DetectorFolder, History, Judged, KindScores, TrainedDetector};
 use crate::folds::Window;
 use clap::Args;
 use runtime::WrongUse;
@@ -66,6 +66,9 @@ pub struct AnomalyCheck {
     pub passed: bool,
     /// Why, with value and limit.
     pub reason: String,
+    /// Whether it does not hold on incidents so few that it may hold in truth: the 95 % interval of the share contains the limit.
+    #[serde(default)]
+    pub undecided: bool,
 }
 
 /// What the gate said, and why.
@@ -99,6 +102,11 @@ pub struct AnomalyVerdict {
 }
 
 impl AnomalyVerdict {
+    /// Whether the detector is refused by nothing but rules that more incidents could still decide either way.
+    pub fn is_undecided(&self) -> bool {
+        !self.passed && self.checks.iter().all(|check| check.passed || check.undecided)
+    }
+
     /// The reasons of a refusal, one sentence each.
     pub fn reasons(&self) -> Vec<String> {
         self.checks
@@ -169,7 +177,7 @@ pub(super) fn check(
 ) -> Vec<AnomalyCheck> {
     let mut checks = Vec::new();
     let mut add = |rule: &str, passed: bool, reason: String| {
-        checks.push(AnomalyCheck { rule: rule.to_owned(), passed, reason });
+        checks.push(AnomalyCheck { rule: rule.to_owned(), passed, reason, undecided: false });
     };
     let scores = &own.scores;
     add("sane", own.insane == 0, format!("{} of {} votes are no number", own.insane, scores.points.rows));
@@ -181,24 +189,13 @@ pub(super) fn check(
         add("labels", true, format!("{got} labelled incidents, figures of alarms need {least} and were not judged"));
         return checks;
     }
-    let (precision, recall) = (scores.precision.unwrap_or(0.0), scores.recall.unwrap_or(0.0));
-    let (least_precision, least_recall) = (limits.min_precision, limits.min_recall);
-    add(
-        "precision",
-        precision >= least_precision,
-        format!(
-            "{} of {} alarms meet an incident, {precision:.3}, at least {least_precision}",
-            scores.right_alarms, scores.alarms
-        ),
-    );
-    add(
-        "recall",
-        recall >= least_recall,
-        format!(
-            "{} of {} incidents have an alarm, {recall:.3}, at least {least_recall}",
-            scores.found, scores.incidents
-        ),
-    );
+    let right = KindScores { incidents: scores.alarms, found: scores.right_alarms };
+    let found = KindScores { incidents: scores.incidents, found: scores.found };
+    checks.push(share_check("precision", &right, limits.min_precision, "alarms meet an incident"));
+    checks.push(share_check("recall", &found, limits.min_recall, "incidents have an alarm"));
+    let mut add = |rule: &str, passed: bool, reason: String| {
+        checks.push(AnomalyCheck { rule: rule.to_owned(), passed, reason, undecided: false });
+    };
     let slack = 1.0 + limits.cost_slack;
     let (cost, plain) = (scores.cost(missed, false_alarm), zscore.cost(missed, false_alarm));
     add(
@@ -213,4 +210,18 @@ pub(super) fn check(
         add("champion", passed, format!("it costs {cost:.0}, version {version} {theirs:.0}, at most {slack:.2} times"));
     }
     checks
+}
+
+/// Holds a share against its limit. Where it falls short, the interval says whether so few can decide.
+fn share_check(rule: &str, counts: &KindScores, least: f64, of_what: &str) -> AnomalyCheck {
+    let KindScores { incidents, found } = *counts;
+    let share = if incidents == 0 { 0.0 } else { found as f64 / incidents as f64 };
+    let passed = share >= least;
+    let upper = counts.interval().map_or(1.0, |(_, upper)| upper);
+    let undecided = !passed && upper >= least;
+    let mut reason = format!("{found} of {incidents} {of_what}, {share:.3}, at least {least}");
+    if undecided {
+        reason.push_str(&format!(" (undecided: {incidents} are too few, the 95 % interval goes up to {upper:.3})"));
+    }
+    AnomalyCheck { rule: rule.to_owned(), passed, reason, undecided }
 }

@@ -40,7 +40,7 @@ pub struct AnomalySettings {
     #[arg(long, env = "BERTH_TRAINER_ANOMALY_EXPECTED_INCIDENTS", default_value_t = 0.1, value_name = "RATE")]
     pub expected_incidents: f64,
     /// Confidence with which alarms keep the least precision
-    #[arg(long, env = "BERTH_TRAINER_ANOMALY_CONFIDENCE", default_value_t = 0.8, value_name = "SHARE")]
+    #[arg(long, env = "BERTH_TRAINER_ANOMALY_CONFIDENCE", default_value_t = 0.9, value_name = "SHARE")]
     pub confidence: f64,
     /// What a missed incident costs
     #[arg(long, env = "BERTH_TRAINER_ANOMALY_MISSED_COST", default_value_t = 10.0, value_name = "COST")]
@@ -80,7 +80,7 @@ impl Default for AnomalySettings {
             faults_per_kind: 150,
             withheld_kinds: Vec::new(),
             expected_incidents: 0.1,
-            confidence: 0.8,
+            confidence: 0.9,
             missed_cost: 10.0,
             false_alarm_cost: 1.0,
             least_precision: 0.9,

@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 const SLOT: i64 = GRID_STEP_MS;
 
 /// A history of one column that nobody reads: votes come from outside.
-fn history(nodes: usize, slots: i64, labels: Vec<Vec<Label>>) -> History {
+pub(crate) fn history(nodes: usize, slots: i64, labels: Vec<Vec<Label>>) -> History {
     let rows = nodes * slots as usize;
     let x = FeatureMatrix::new(vec!["nothing".to_owned()], rows, vec![0.0; rows]).expect("a matrix");
     History {
@@ -23,7 +23,7 @@ fn history(nodes: usize, slots: i64, labels: Vec<Vec<Label>>) -> History {
     }
 }
 
-fn label(kind: &str, severity: &str, from: i64, until: i64) -> Label {
+pub(crate) fn label(kind: &str, severity: &str, from: i64, until: i64) -> Label {
     Label { started_at: from, ended_at: until, kind: kind.to_owned(), severity: severity.to_owned() }
 }
 
@@ -208,13 +208,35 @@ fn each_rule_of_the_gate_refuses_what_it_is_for() {
     };
     assert_eq!(refused(&with(&|judged| judged.insane = 1), None), ["sane"]);
     assert_eq!(refused(&with(&|judged| judged.scores.points.false_positive_rate = Some(0.09)), None), ["flags"]);
-    assert_eq!(refused(&with(&|judged| judged.scores.precision = Some(0.4)), None), ["precision"]);
-    assert_eq!(refused(&with(&|judged| judged.scores.recall = Some(0.4)), None), ["recall"]);
-    assert_eq!(refused(&with(&|judged| judged.scores.alarms += 9_999), None), ["z-score"]);
+    let imprecise = with(&|judged| judged.scores.right_alarms = judged.scores.alarms / 5);
+    assert!(refused(&imprecise, None).contains(&"precision".to_owned()));
+    let blind = with(&|judged| judged.scores.found = judged.scores.incidents / 5);
+    assert!(refused(&blind, None).contains(&"recall".to_owned()));
+    assert!(refused(&with(&|judged| judged.scores.alarms += 9_999), None).contains(&"z-score".to_owned()));
     let worse = AlarmScores { alarms: good.scores.alarms + 30, ..good.scores.clone() };
     assert_eq!(refused(&good, Some(&("1".into(), worse, good.scores.clone()))), ["champion"]);
     assert!(refused(&good, Some(&("1".into(), good.scores.clone(), good.scores.clone()))).is_empty());
     // Too few incidents: alarms are not judged.
-    let few = with(&|judged| (judged.scores.incidents, judged.scores.recall) = (2, Some(0.0)));
+    let few = with(&|judged| (judged.scores.incidents, judged.scores.found) = (2, 0));
     assert!(refused(&few, None).is_empty());
+}
+
+/// Wilson's 95 % interval of 4 of 8 goes to 0.785, that of 40 of 80 to 0.607: the limit of 0.7 lies within the first alone.
+#[test]
+fn a_refusal_on_few_incidents_says_that_it_is_undecided() {
+    let history = made_up(4, 10, true);
+    let trained = train_detector(&history, &AnomalySettings::default()).expect("ten days");
+    let mut judged = Judged::of(&trained.detector, &history, trained.test).expect("its own features");
+    let limits = AnomalyGate { min_recall: 0.7, ..AnomalyGate::default() };
+    let mut recall = |incidents: usize, found: usize| {
+        (judged.scores.incidents, judged.scores.found) = (incidents, found);
+        let checks = gate::check(&judged, &trained.zscore, None, (10.0, 1.0), &limits);
+        checks.into_iter().find(|check| check.rule == "recall").expect("the rule")
+    };
+    let few = recall(8, 4);
+    assert!(!few.passed && few.undecided, "{}", few.reason);
+    assert!(few.reason.contains("undecided: 8 are too few, the 95 % interval goes up to 0.785"), "{}", few.reason);
+    let many = recall(80, 40);
+    assert!(!many.passed && !many.undecided, "{}", many.reason);
+    assert!(recall(8, 6).passed);
 }

@@ -87,7 +87,8 @@ fn refuse(verdict: &AnomalyVerdict) -> anyhow::Result<()> {
     if verdict.passed {
         return Ok(());
     }
-    Err(GateRefused(format!("validation refused the detector: {}", verdict.reasons().join("; "))).into())
+    let how = if verdict.is_undecided() { "refused the detector, undecided" } else { "refused the detector" };
+    Err(GateRefused(format!("validation {how}: {}", verdict.reasons().join("; "))).into())
 }
 
 fn text(

@@ -82,6 +82,7 @@ fn peer(kind: PeerKind, pr_auc: f64, precision: Option<f64>, cost: f64) -> PeerR
             false_alarms_per_node_day: Some(2.0),
             delay_minutes: None,
             kinds: [("leak".to_owned(), KindScores { incidents: 10, found: 8 })].into(),
+            critical: KindScores::default(),
             points,
         },
         accuracy: Some(0.95),
