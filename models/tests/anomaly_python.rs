@@ -2,12 +2,12 @@
 
 mod common;
 
-use models::FeatureMatrix;
 use models::anomaly::{
-    AlarmSettings, AnomalyKind, DetectorSettings, ForestSettings, IsolationForest, LabelledRows, MemberSettings, Rule,
-    Side, fit_detector,
+    AlarmSettings, AnomalyKind, ClassifierSettings, DetectorSettings, ForestSettings, IsolationForest, LabelledRows,
+    MemberSettings, Rule, Side, fit_detector,
 };
 use models::artifact::{Artifact, ArtifactDraft};
+use models::{FeatureMatrix, FitOptions};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
@@ -118,8 +118,22 @@ fn the_python_loader_of_an_artifact_votes_alike() {
             alarms: AlarmSettings::default(),
             expected_share: 0.02,
         };
-        let detector =
-            fit_detector(&LabelledRows { x: &x, odd: &odd, usual: &usual }, &settings, 1).expect("a detector");
+        let labelled = LabelledRows { x: &x, odd: &odd, usual: &usual };
+        let classifier = ClassifierSettings {
+            columns: names[..5].to_vec(),
+            rounds: 20,
+            max_depth: 3,
+            learning_rate: 0.2,
+            most_usual_rows: 1_000,
+        };
+        let lessons: Vec<f32> = odd.iter().map(|odd| f32::from(u8::from(*odd))).collect();
+        // With and without a classifier of faults.
+        let mut detector = fit_detector(&labelled, &settings, 1).expect("a detector");
+        if extension == 0 {
+            let options = FitOptions::seeded(1);
+            detector = detector.with_classifier(&labelled, &lessons, &classifier, &options).expect("a classifier");
+            assert_eq!(detector.members().len(), 3);
+        }
         let folder = tempfile::tempdir().expect("a folder");
         let artifact = Artifact::of_anomaly_detector(&detector, ArtifactDraft::default()).expect("it packs");
         let read = Artifact::from_blobs(artifact.clone().into_blobs().expect("it packs")).expect("it is whole");

@@ -52,12 +52,15 @@ fn the_road_from_labelled_incidents_to_champion() {
 }
 
 #[test]
-fn without_labels_a_share_decides_and_alarms_are_not_judged() {
+fn without_labels_injected_incidents_decide_and_alarms_are_not_judged() {
     let root = Root::new(false);
     let (text, _) = root.ends(0, &["train", "anomaly", "--model-out", "detector"]);
     assert!(text.contains("validation passed"), "{text}");
     let report = std::fs::read_to_string(root.path("detector/report.html")).expect("a report");
-    assert!(report.contains("No incident is labelled in the validation slice"));
+    assert!(report.contains("faults that were injected into replays of the same hours"));
+    root.ends(0, &["train", "anomaly", "--model-out", "plain", "--faults-per-kind", "0"]);
+    let report = std::fs::read_to_string(root.path("plain/report.html")).expect("a report");
+    assert!(report.contains("No incident is labelled and none could be injected"));
     let (_, complaint) = root.ends(2, &["train", "anomaly", "--model-out", "x", "--missed-cost", "0"]);
     assert!(complaint.contains("`missed_cost` of [trainer.anomaly]"), "{complaint}");
 }

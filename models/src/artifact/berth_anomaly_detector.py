@@ -1,4 +1,4 @@
-"""Votes of an anomaly detector. MLflow's python_function loads this; it needs numpy and pandas only."""
+"""Votes of an anomaly detector. MLflow's python_function loads this; it needs numpy and pandas, and xgboost for a classifier of faults."""
 
 import json
 import struct
@@ -80,6 +80,28 @@ class Reach:
         return np.where(np.isnan(x).all(axis=1), np.nan, np.log(length + 1e-9)).astype(np.float32)
 
 
+class Classifier:
+    """Boosted trees: the natural logarithm of the odds that a row belongs to a fault."""
+
+    def __init__(self, path):
+        import xgboost
+
+        self.matrix, self.booster = xgboost.DMatrix, xgboost.Booster()
+        self.booster.load_model(path)
+
+    def score(self, x):
+        matrix = self.matrix(x, feature_names=self.booster.feature_names)
+        return self.booster.predict(matrix, output_margin=True).astype(np.float32)
+
+
+def scorer(folder, member):
+    """What the member's scores come from."""
+    if "reach" in member:
+        return Reach(member["reach"])
+    path = folder / member["file"]
+    return Classifier(path) if path.suffix == ".ubj" else Forest(path.read_bytes())
+
+
 def one_sided(middles, x):
     """Values on the other side of the middle count as the middle; a missing one stays missing."""
     if middles is None:
@@ -104,12 +126,9 @@ class AnomalyDetector:
     def __init__(self, folder):
         folder = Path(folder)
         self.document = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
-        if self.document["version"] > 3:
-            raise ValueError("not a detector of this version")
-        self.scorers = [
-            Reach(member["reach"]) if "reach" in member else Forest((folder / member["file"]).read_bytes())
-            for member in self.document["members"]
-        ]
+        if self.document["version"] > 4:
+            raise ValueError(f"detector.json has version {self.document['version']}, this loader reads 1 to 4")
+        self.scorers = [scorer(folder, member) for member in self.document["members"]]
 
     def certain(self, x):
         features, answer = self.document["features"], np.zeros(len(x), bool)
@@ -131,7 +150,7 @@ class AnomalyDetector:
                 surprise(
                     member["tail"]["knots"], scorer.score(one_sided(member.get("middles"), x[:, member["columns"]]))
                 )
-                for member, scorer in zip(self.document["members"], self.scorers)
+                for member, scorer in zip(self.document["members"], self.scorers, strict=True)
             ],
             axis=1,
         )

@@ -3,7 +3,7 @@
 use super::metadata::{ArtifactDraft, ArtifactMetadata, FORMAT_VERSION, FileDigest, schema_hash};
 use super::{ANOMALY_DETECTOR, ArtifactError, LOAD_PREDICTOR, PLACEMENT_AGENT};
 use crate::ModelError;
-use crate::anomaly::{DETECTOR_FILE, Detector};
+use crate::anomaly::{DETECTOR_FILE, Detector, Scorer};
 use crate::load::LoadPredictor;
 use crate::placement::{NETWORK_FILE, PlacementNetwork};
 use std::collections::BTreeMap;
@@ -72,7 +72,10 @@ impl Artifact {
         draft.features = detector.features().to_vec();
         let mut files = detector.to_files()?;
         files.insert(super::ANOMALY_LOADER_FILE.to_owned(), super::mlmodel::anomaly_loader().into());
-        files.insert(super::REQUIREMENTS_FILE.to_owned(), super::mlmodel::plain_requirements().into());
+        let has_classifier = detector.members().iter().any(|member| matches!(member.scorer, Scorer::Classifier(_)));
+        let requirements =
+            if has_classifier { super::requirements() } else { super::mlmodel::plain_requirements().to_owned() };
+        files.insert(super::REQUIREMENTS_FILE.to_owned(), requirements.into_bytes());
         let metadata = ArtifactMetadata::new(draft.clone(), &files);
         files.insert(super::MLMODEL_FILE.to_owned(), super::mlmodel::anomaly_mlmodel(&metadata)?.into_bytes());
         files.insert(super::MODEL_CARD_FILE.to_owned(), super::model_card(&metadata).into_bytes());

@@ -114,7 +114,8 @@ fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Resul
 
 const PLACEMENT_FILES: &str = "`network.safetensors` is a network of fully connected layers with a linear part beside them; \
                                `code/berth_placement_agent.py` computes its values in Python.";
-const ANOMALY_FILES: &str = "The `.bin` files are isolation forests; `detector.json` says how they are calibrated and vote, and \
+const ANOMALY_FILES: &str = "The `.bin` files are isolation forests, a `.ubj` file is an XGBoost model that tells faults from usual rows; `detector.json` \
+                             says how they are calibrated and vote, and \
                              `code/berth_anomaly_detector.py` computes votes in Python.";
 
 fn write_files(card: &mut String, metadata: &ArtifactMetadata, words: &str) -> std::fmt::Result {
@@ -156,7 +157,7 @@ fn write_anomaly_limits(card: &mut String) -> std::fmt::Result {
     writeln!(
         card,
         "## Use\n\nTells when a node behaves unlike its own past and unlike the cluster: a vote over isolation forests on CPU, \
-         memory, network and disk, over minutes and over days. One half is the threshold of an alarm. Made to warn people and \
+         memory, network and disk, over minutes and over days, and over trees that learned injected faults. One half is the threshold of an alarm. Made to warn people and \
          to keep new pods away from troubled nodes. Not made to find the cause, to judge single pods, or to tell attacks.\n\n\
          ## Limits\n\n\
          - Unlike is not bad: a new workload, a load test or a rollout may raise an alarm.\n\

@@ -76,7 +76,7 @@ pub(super) fn placement_loader() -> &'static str {
     include_str!("berth_placement_agent.py")
 }
 
-/// What the loaders of network and detector need.
+/// What the loaders of a network and of a detector without a classifier need.
 pub(super) fn plain_requirements() -> &'static str {
     "mlflow\nnumpy\npandas\n"
 }

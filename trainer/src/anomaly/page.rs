@@ -66,7 +66,7 @@ pub fn page(
             .table(&selection_table(trained, chosen))
             .chart("Precision and recall against threshold", threshold_chart(&chosen.curve)),
         VoteChoice::ByShare(share) => page.note(
-            &format!("No incident is labelled and the raw samples are gone, so that none could be injected: the threshold is the vote that a share of {share} of the usual readings exceeds, {:.3}.", trained.detector.threshold()),
+            &format!("No incident is labelled and none could be injected, since the raw samples are gone or `faults_per_kind` is 0: the threshold is the vote that a share of {share} of the usual readings exceeds, {:.3}.", trained.detector.threshold()),
             Tone::Warn,
         ),
     };
