@@ -3,10 +3,8 @@
 pub(crate) mod guard;
 mod inferences;
 mod info;
-pub mod listen;
 mod nodes;
 mod openapi;
-pub mod tls;
 mod v2;
 
 use crate::events::Events;
@@ -27,6 +25,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 pub use openapi::document;
+pub use server::{listen, tls};
 
 /// What the server allows.
 #[derive(Debug, Clone)]
