@@ -121,10 +121,7 @@ impl Setup {
             is_ending: AtomicBool::new(false),
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn({
-            let book = Arc::clone(&book);
-            async move { book.keep_looking().await }
-        });
+        tasks.spawn(Arc::clone(&book).keep_looking());
         tasks.spawn(tick(Arc::clone(&decider), api.is_some()));
         if let Scoring::Remote(_) = &*scoring {
             let scoring = Arc::clone(&scoring);
