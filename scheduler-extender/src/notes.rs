@@ -2,7 +2,7 @@
 //! sees what it was about.
 
 use crate::decision::Decision;
-use crate::kubernetes::{Api, Event};
+use crate::kubernetes::{Api, ApiPath, Event};
 use crate::metrics::Metrics;
 use serde_json::json;
 use std::sync::Arc;
@@ -60,7 +60,8 @@ pub async fn write(api: Api, mut notes: Receiver<Decision>, a_second: u32, metri
 
 async fn note(api: &Api, decision: &Decision) -> anyhow::Result<()> {
     let Some(bound) = &decision.bound else { return Ok(()) };
-    let (namespace, pod) = (&decision.namespace, &decision.pod);
+    // As the API server has told them, not whoever asked.
+    let (namespace, pod) = (&bound.namespace, &bound.name);
     let points = decision.brief(&bound.node).map(|brief| brief.points);
     let line = decision.best.iter().find(|line| line.node == bound.node);
     let score = line.and_then(|line| line.score).map_or("unknown".to_owned(), |score| format!("{score:.2}"));
@@ -73,7 +74,7 @@ async fn note(api: &Api, decision: &Decision) -> anyhow::Result<()> {
         decision.id
     );
     let change = json!({ "metadata": { "annotations": { ANNOTATION: text } } });
-    api.patch(&format!("/api/v1/namespaces/{namespace}/pods/{pod}"), &change).await?;
+    api.patch(&ApiPath::pod(namespace, pod)?, &change).await?;
     let message = format!(
         "Scored {} candidates: {} has {} of 10 points, the best was {best}; decision {}",
         decision.candidates,
@@ -85,7 +86,7 @@ async fn note(api: &Api, decision: &Decision) -> anyhow::Result<()> {
         kind: "Pod",
         namespace,
         name: pod,
-        uid: &decision.uid,
+        uid: &bound.uid,
         reason: "ScoredByBerth",
         is_warning: false,
         message: &message,

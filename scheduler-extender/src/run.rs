@@ -1,13 +1,14 @@
 //! The process: everything put together, started, kept going, and ended in good order.
 
 use crate::announce;
-use crate::decide::Decider;
+use crate::decide::{Decider, Places};
 use crate::health::{Health, Signs};
 use crate::http::{App, probes, router};
 use crate::kubernetes::{Api, Node, Pod, Resource, watch};
-use crate::ledger::{Hold, Ledger};
+use crate::ledger::{Hold, Ledger, News};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::moment::Moment;
 use crate::notes::{Notes, write};
 use crate::peers::Peers;
 use crate::quarantine;
@@ -28,10 +29,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::Store;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot, watch as signal};
+use tokio::sync::{oneshot, watch as signal};
 use tokio::task::JoinSet;
 use tracking::TrackingArgs;
 
@@ -39,12 +40,12 @@ use tracking::TrackingArgs;
 const TICK: Duration = Duration::from_millis(500);
 /// Decisions that may be worked on after their answers.
 const WATCHED: usize = 256;
-/// Only pods that are bound and alive: whoever is bound or ends comes and goes by itself.
-const PODS: Resource = Resource {
-    path: "/api/v1/pods",
-    fields: "&fieldSelector=spec.nodeName%21%3D%2Cstatus.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed",
-};
-const NODES: Resource = Resource { path: "/api/v1/nodes", fields: "" };
+/// The same on pods that the API server has not told of.
+const WATCHED_UNKNOWN: usize = WATCHED / 8;
+/// Only pods that are alive: whoever ends goes by itself. Those that wait for a node are among them, since only they are asked about.
+const PODS: Resource =
+    Resource { path: &["api", "v1", "pods"], fields: "status.phase!=Succeeded,status.phase!=Failed" };
+const NODES: Resource = Resource { path: &["api", "v1", "nodes"], fields: "" };
 
 /// All that is settled before the first request.
 #[derive(Debug)]
@@ -94,8 +95,8 @@ impl Setup {
             true => Some(Journal::open(&self.store, metrics.clone())?),
             false => None,
         };
-        let memory = Arc::new(Memory::new(journal, self.cluster.outcome_wait.millis(), Arc::clone(&metrics)));
-        let hold = Hold { settle: self.cluster.settle.millis(), most: self.cluster.reserve_at_most.millis() };
+        let memory = Arc::new(Memory::new(journal, self.cluster.outcome_wait.0, Arc::clone(&metrics)));
+        let hold = Hold { settle: self.cluster.settle.millis(), most: self.cluster.reserve_at_most.0 };
         let ledger = Arc::new(Ledger::new(hold));
         let health = Arc::new(Health::new(Arc::clone(&metrics)));
         let (scoring, mut ended) = self.scoring()?;
@@ -108,8 +109,8 @@ impl Setup {
             memory: Arc::clone(&memory),
             metrics: Arc::clone(&metrics),
             deadline: self.limits.deadline.0,
-            gate: Arc::new(Semaphore::new(self.limits.max_concurrent)),
-            watched: Arc::new(Semaphore::new(WATCHED)),
+            places: Places::new(self.limits.max_concurrent, WATCHED),
+            unknown_places: Places::new(self.limits.max_concurrent.div_ceil(4), WATCHED_UNKNOWN),
             details: Mutex::default(),
         });
         let app = Arc::new(App {
@@ -189,7 +190,7 @@ impl Setup {
             tracing::warn!(drain = %self.limits.drain, "requests were still under way at the end of the grace period");
         }
         // What goes on after the last answers.
-        let after = decider.watched.acquire_many(WATCHED as u32);
+        let after = decider.places.watched.acquire_many(WATCHED as u32);
         if tokio::time::timeout(self.limits.drain.0, after).await.is_err() {
             tracing::warn!("some of the last decisions were not kept in time");
         }
@@ -269,19 +270,21 @@ async fn tick(decider: Arc<Decider>, has_cluster: bool) {
         ticks.tick().await;
         let (scoring, ledger, metrics) = (&decider.scoring, &decider.ledger, &decider.metrics);
         let mut condition = scoring.condition();
+        // Taken before the ledger is held, which every answer waits for.
+        let samples = scoring.samples();
         let there = ledger.nodes();
         let matched = (there > 0).then(|| {
             // Metrics know nodes for a while that the cluster has no more: stale are those that pods may be offered.
-            condition.nodes = ledger.count(|node| scoring.sampled_at(node).is_some());
-            condition.stale = ledger.count(|node| scoring.is_stale(node));
+            condition.nodes = ledger.count(|node| samples.sampled_at(node).is_some());
+            condition.stale = ledger.count(|node| samples.is_stale(node));
             condition.nodes as f64 / there as f64
         });
         let heard = ledger.is_heard();
         metrics.condition(&condition, matched, heard);
         let signs = Signs { condition, matched, heard: has_cluster.then_some(heard) };
         decider.health.look(&signs, &decider.book.rules().guard);
-        let now = chrono::Utc::now().timestamp_millis();
-        for (release, count) in ledger.settle(now, |node| scoring.sampled_at(node)) {
+        let now = Instant::now();
+        for (release, count) in ledger.settle(now, |node| samples.sampled_at(node)) {
             if count > 0 {
                 metrics.released(release, count);
             }
@@ -294,19 +297,20 @@ async fn tick(decider: Arc<Decider>, has_cluster: bool) {
 async fn follow_pods(api: Api, decider: Arc<Decider>, notes: Notes) {
     let tell = |happened| {
         let (scoring, memory) = (&decider.scoring, &decider.memory);
-        let bound = |binding| {
-            if let Some(decision) = memory.bound(binding)
-                && decision.neutral.is_none()
-                && decider.book.rules().annotate
-            {
-                notes.put(decision);
+        let expect = |pod: &Pod| scoring.expected(pod);
+        for news in decider.ledger.pod(happened, Moment::now(), expect, |node| scoring.sampled_at(node)) {
+            match news {
+                News::Waits(pod) => memory.known(&pod.metadata),
+                News::Bound(binding) => {
+                    if let Some(decision) = memory.bound(binding)
+                        && decision.neutral.is_none()
+                        && decider.book.rules().annotate
+                    {
+                        notes.put(decision);
+                    }
+                }
+                News::Released(release, count) => decider.metrics.released(release, count),
             }
-        };
-        let now = chrono::Utc::now().timestamp_millis();
-        let released =
-            decider.ledger.pod(happened, now, |pod| scoring.expected(pod), |node| scoring.sampled_at(node), bound);
-        if let Some((release, count)) = released {
-            decider.metrics.released(release, count);
         }
     };
     watch::<Pod>(&api, PODS, tell).await;

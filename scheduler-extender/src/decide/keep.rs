@@ -24,7 +24,7 @@ impl Decider {
         decision.took = began.elapsed();
         let Ok(pod) = ask.pod.clone() else { return };
         let this = Arc::clone(self);
-        let Ok(place) = Arc::clone(&self.watched).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(&self.places_for(&decision).watched).try_acquire_owned() else {
             return self.keep_of(decision, &Asked { pod: &pod }, worked);
         };
         tokio::spawn(async move {

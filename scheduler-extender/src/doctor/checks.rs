@@ -1,7 +1,7 @@
 //! The single checks.
 
 use super::{Finding, Patient};
-use crate::kubernetes::{Api, Metadata};
+use crate::kubernetes::{Api, ApiPath, Metadata};
 use crate::rules::{Mode, Rules};
 use crate::settings::{Follow, ScoringFrom};
 use cluster::MINUTE_MS;
@@ -225,7 +225,7 @@ pub(super) async fn cluster(patient: &Patient, named: Option<&BTreeSet<String>>,
             return;
         }
     };
-    let nodes = match api.get::<NodeList>("/api/v1/nodes").await {
+    let nodes = match api.get::<NodeList>(&ApiPath::fixed(&["api", "v1", "nodes"])).await {
         Ok(list) => list.items,
         Err(error) => {
             let said = format!("{:#}", anyhow::Error::new(error));

@@ -1,7 +1,7 @@
 //! Follows a list of objects: reads it whole, then what changes, for as long as the process lives. A watch that ends is begun again
 //! where it ended; when the API server has forgotten that place, the list is read anew.
 
-use super::{Api, KubeError, Metadata};
+use super::{Api, ApiPath, KubeError, Metadata};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -12,6 +12,8 @@ use std::time::Duration;
 const PIECE: usize = 500;
 /// The API server ends a watch after this; it is begun again at once.
 const WATCH_SECONDS: u32 = 300;
+/// Most bytes of a change: etcd takes no object of more than 1.5 MiB, and as JSON it is some times as large.
+const MOST_LINE: usize = 16 << 20;
 /// Between attempts, growing, with jitter so that replicas do not come back all at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -19,10 +21,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// What is watched.
 #[derive(Debug, Clone, Copy)]
 pub struct Resource {
-    /// Such as `/api/v1/pods`.
-    pub path: &'static str,
-    /// What limits it, as part of a query; may be empty.
+    /// Such as `["api", "v1", "pods"]`.
+    pub path: &'static [&'static str],
+    /// Field selector; may be empty.
     pub fields: &'static str,
+}
+
+impl Resource {
+    fn at(&self) -> ApiPath {
+        let path = ApiPath::fixed(self.path);
+        if self.fields.is_empty() { path } else { path.with("fieldSelector", self.fields) }
+    }
 }
 
 /// What happened.
@@ -108,7 +117,11 @@ pub async fn watch<T: DeserializeOwned>(api: &Api, resource: Resource, mut tell:
             }
             Err(error) => {
                 if error.is_gone() {
-                    tracing::info!(path = resource.path, "the watch has fallen behind, the list is read again");
+                    tracing::info!(path = %resource.at(), "the watch has fallen behind, the list is read again");
+                    version = None;
+                }
+                // Asked for again from where we are, the same change would come again.
+                if matches!(error, KubeError::Unreadable { .. } | KubeError::Answer { .. }) {
                     version = None;
                 }
                 if std::mem::take(&mut is_heard) {
@@ -117,7 +130,7 @@ pub async fn watch<T: DeserializeOwned>(api: &Api, resource: Resource, mut tell:
                 // The same word every ten seconds is no news.
                 if !std::mem::replace(&mut has_said, true) {
                     let error = format!("{:#}", anyhow::Error::new(error));
-                    tracing::warn!(path = resource.path, error, "nothing is heard from the API server, trying again");
+                    tracing::warn!(path = %resource.at(), error, "nothing is heard from the API server, trying again");
                 }
                 tokio::time::sleep(pause.next().unwrap_or(LONGEST_PAUSE)).await;
             }
@@ -134,10 +147,9 @@ async fn list<T: DeserializeOwned>(
     let mut continues = String::new();
     let mut begins = true;
     loop {
-        let mut path = format!("{}?limit={PIECE}{}", resource.path, resource.fields);
+        let mut path = resource.at().with("limit", PIECE.to_string());
         if !continues.is_empty() {
-            // Kubernetes makes them of base64url, which needs no escaping.
-            path.push_str(&format!("&continue={continues}"));
+            path = path.with("continue", continues);
         }
         let piece: List = api.get(&path).await?;
         if std::mem::take(&mut begins) {
@@ -165,25 +177,56 @@ async fn changes<T: DeserializeOwned>(
     heard: &mut (impl FnMut(&mut dyn FnMut(Happened<T>)) + Send),
 ) -> Result<(), KubeError> {
     let from = version.clone().unwrap_or_default();
-    let path = format!(
-        "{}?watch=1&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={from}{}",
-        resource.path, resource.fields
-    );
+    let path = resource.at().with("watch", "1").with("allowWatchBookmarks", "true");
+    let path = path.with("timeoutSeconds", WATCH_SECONDS.to_string()).with("resourceVersion", from);
     let mut response = api.stream(&path).await?;
     heard(tell);
-    let mut buffer: Vec<u8> = Vec::new();
+    let mut lines = Lines::default();
     while let Some(chunk) =
-        response.chunk().await.map_err(|source| KubeError::Unreachable { path: resource.path.to_owned(), source })?
+        response.chunk().await.map_err(|source| KubeError::Unreachable { path: path.to_string(), source })?
     {
-        buffer.extend_from_slice(&chunk);
-        let mut done = 0;
-        while let Some(length) = buffer[done..].iter().position(|byte| *byte == b'\n') {
-            change(&buffer[done..done + length], resource, version, tell)?;
-            done += length + 1;
+        lines.take(&chunk, |line| change(line, resource, version, tell))?;
+        if lines.waiting() > MOST_LINE {
+            return Err(unreadable(resource, anyhow::anyhow!("it has more than {MOST_LINE} bytes")));
         }
-        buffer.drain(..done);
     }
     Ok(())
+}
+
+fn unreadable(resource: Resource, source: impl Into<anyhow::Error>) -> KubeError {
+    KubeError::Unreadable { what: format!("a change of {}", resource.at()), source: source.into() }
+}
+
+/// Lines that come in pieces.
+#[derive(Default)]
+struct Lines {
+    /// What has come of a line that has not ended.
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes in a piece; `each` gets every line that ends in it. Each byte is looked at once, however small the pieces are.
+    fn take<E>(&mut self, piece: &[u8], mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let mut rest = piece;
+        while let Some(length) = rest.iter().position(|byte| *byte == b'\n') {
+            let (end, after) = (&rest[..length], &rest[length + 1..]);
+            rest = after;
+            if self.begun.is_empty() {
+                each(end)?;
+            } else {
+                self.begun.extend_from_slice(end);
+                let line = std::mem::take(&mut self.begun);
+                each(&line)?;
+            }
+        }
+        self.begun.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// Bytes of a line that has not ended.
+    fn waiting(&self) -> usize {
+        self.begun.len()
+    }
 }
 
 fn change<T: DeserializeOwned>(
@@ -192,16 +235,13 @@ fn change<T: DeserializeOwned>(
     version: &mut Option<String>,
     tell: &mut (impl FnMut(Happened<T>) + Send),
 ) -> Result<(), KubeError> {
-    let unreadable = |source: serde_json::Error| KubeError::Unreadable {
-        what: format!("a change of {}", resource.path),
-        source: source.into(),
-    };
+    let unreadable = |source: serde_json::Error| unreadable(resource, source);
     let line: Line<'_> = serde_json::from_slice(line).map_err(unreadable)?;
     let object = line.object.get();
     if line.kind == "ERROR" {
         let status: Status = serde_json::from_str(object).map_err(unreadable)?;
         let code = reqwest::StatusCode::from_u16(status.code).unwrap_or(reqwest::StatusCode::INTERNAL_SERVER_ERROR);
-        return Err(KubeError::Refused { path: resource.path.to_owned(), status: code, message: status.message });
+        return Err(KubeError::Refused { path: resource.at().to_string(), status: code, message: status.message });
     }
     let at: Versioned = serde_json::from_str(object).map_err(unreadable)?;
     match line.kind {
@@ -217,6 +257,27 @@ fn change<T: DeserializeOwned>(
 /// One object that nobody can read must not keep us from the others.
 fn object_of<T: DeserializeOwned>(resource: Resource, object: &RawValue) -> Option<T> {
     let read = serde_json::from_str(object.get());
-    read.inspect_err(|error| tracing::warn!(path = resource.path, %error, "an object cannot be read, it is left out"))
+    read.inspect_err(|error| tracing::warn!(path = %resource.at(), %error, "an object cannot be read, it is left out"))
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_the_same_in_whatever_pieces_they_come() {
+        let text = b"one\n\ntwo and more\nthe rest";
+        for size in 1..=text.len() {
+            let (mut lines, mut seen) = (Lines::default(), Vec::new());
+            for piece in text.chunks(size) {
+                let taken: Result<(), ()> = lines.take(piece, |line| {
+                    seen.push(String::from_utf8_lossy(line).into_owned());
+                    Ok(())
+                });
+                taken.expect("lines");
+            }
+            assert_eq!((seen, lines.waiting()), (vec!["one".to_owned(), String::new(), "two and more".to_owned()], 8));
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Scores by the same code as `serving`, in this process: models from the registry, nodes kept fresh from Prometheus. All of that
 //! runs in threads of its own, so that a refresh of all nodes never keeps an answer waiting for a thread.
 
-use super::{Condition, NodeScore, Scores, ScoringError};
+use super::{Condition, NodeScore, Samples, Scores, ScoringError};
 use crate::ledger::Usage;
 use anyhow::Context;
 use cluster::score::PartWeights;
@@ -196,10 +196,10 @@ impl Embedded {
         self.shared.fresh.view().nodes.get(node).map(|node| node.sampled_at)
     }
 
-    pub(super) fn is_stale(&self, node: &str) -> bool {
+    pub(super) fn samples(&self) -> Samples {
         let (view, now) = (self.shared.fresh.view(), self.shared.fresh.now());
-        let limit = self.shared.rules(PartWeights::DESIGN).limit(&view);
-        view.nodes.get(node).is_some_and(|node| now - node.sampled_at > limit)
+        let since = now - self.shared.rules(PartWeights::DESIGN).limit(&view);
+        Samples::Embedded { view, since }
     }
 
     pub(super) fn expected(&self, workload: Option<&str>, request: Usage) -> Usage {

@@ -2,9 +2,11 @@
 
 mod embedded;
 mod remote;
+mod samples;
 
 pub use embedded::{Embedded, EmbeddedSetup};
 pub use remote::Remote;
+pub use samples::Samples;
 
 use crate::kubernetes::Pod;
 use crate::ledger::Usage;
@@ -187,11 +189,11 @@ impl Scoring {
         }
     }
 
-    /// Whether a node is known, by samples that are stale.
-    pub fn is_stale(&self, node: &str) -> bool {
+    /// The newest samples of all nodes as they are now: whoever has them waits for nobody.
+    pub fn samples(&self) -> Samples {
         match self {
-            Self::Embedded(embedded) => embedded.is_stale(node),
-            Self::Remote(remote) => remote.is_stale(node),
+            Self::Embedded(embedded) => embedded.samples(),
+            Self::Remote(remote) => Samples::Remote(remote.seen()),
         }
     }
 

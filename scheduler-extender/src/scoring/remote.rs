@@ -11,7 +11,7 @@ use serde_json::Value;
 use serving::score::ScoreRequest;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// So many failures in a row open the breaker.
@@ -24,8 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 const MOST_WORKLOADS: usize = 50_000;
 
 /// What was last seen of the server's nodes.
-#[derive(Debug, Default)]
-struct Seen {
+#[derive(Debug, Default, Clone)]
+pub struct Seen {
     condition: Condition,
     /// Newest sample by node, UTC milliseconds.
     sampled: HashMap<String, i64>,
@@ -40,7 +40,7 @@ struct Seen {
 pub struct Remote {
     client: Client,
     url: Url,
-    seen: RwLock<Seen>,
+    seen: RwLock<Arc<Seen>>,
     expected: RwLock<HashMap<String, Usage>>,
     failures: AtomicU32,
     /// When the breaker lets the next request through, UTC milliseconds; 0 while it is closed.
@@ -101,7 +101,7 @@ impl Remote {
         Self {
             client,
             url,
-            seen: RwLock::new(away),
+            seen: RwLock::new(Arc::new(away)),
             expected: RwLock::default(),
             failures: AtomicU32::new(0),
             opens_at: AtomicI64::new(0),
@@ -121,10 +121,10 @@ impl Remote {
                     if seen.condition.away {
                         tracing::info!(url = %self.url, nodes = nodes.nodes.len(), "serving answers");
                     }
-                    *seen = Seen::of(nodes, now());
+                    *seen = Arc::new(Seen::of(nodes, now()));
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut seen.condition.away, true) {
+                    if !std::mem::replace(&mut Arc::make_mut(&mut seen).condition.away, true) {
                         tracing::warn!(
                             error = format!("{:#}", anyhow::Error::new(error)),
                             "serving does not answer, trying again"
@@ -194,8 +194,9 @@ impl Remote {
         Ok(Scores { nodes: pod.nodes, versions: answer.models, data_age_seconds: answer.data_age_seconds, expected })
     }
 
-    fn seen(&self) -> std::sync::RwLockReadGuard<'_, Seen> {
-        self.seen.read().unwrap_or_else(PoisonError::into_inner)
+    /// What was last seen of all nodes.
+    pub(super) fn seen(&self) -> Arc<Seen> {
+        Arc::clone(&self.seen.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn condition(&self) -> Condition {
@@ -210,11 +211,7 @@ impl Remote {
     }
 
     pub(super) fn sampled_at(&self, node: &str) -> Option<i64> {
-        self.seen().sampled.get(node).copied()
-    }
-
-    pub(super) fn is_stale(&self, node: &str) -> bool {
-        self.seen().stale.contains(node)
+        self.seen().sampled_at(node)
     }
 
     pub(super) fn expected(&self, workload: &str) -> Option<Usage> {
@@ -259,6 +256,14 @@ impl Remote {
 }
 
 impl Seen {
+    pub(super) fn sampled_at(&self, node: &str) -> Option<i64> {
+        self.sampled.get(node).copied()
+    }
+
+    pub(super) fn is_stale(&self, node: &str) -> bool {
+        self.stale.contains(node)
+    }
+
     fn of(nodes: Nodes, now: i64) -> Self {
         let stale: HashSet<String> =
             nodes.nodes.iter().filter(|node| node.stale).map(|node| node.node.clone()).collect();
