@@ -121,7 +121,10 @@ mod tests {
         let url = answer("Content-Encoding: gzip\r\n", packed.clone());
         let error = bytes(ask(&url).await, 1_000_000).await.expect_err("too large");
         let said = error.to_string();
-        assert!(said.contains("larger than 1000000 bytes") && !said.contains("secret") && !said.contains("token"), "{said}");
+        assert!(
+            said.contains("larger than 1000000 bytes") && !said.contains("secret") && !said.contains("token"),
+            "{said}"
+        );
         let url = answer("Content-Encoding: gzip\r\n", packed);
         assert_eq!(bytes(ask(&url).await, 10_000_000).await.expect("at the limit").len(), 10_000_000);
     }

@@ -29,7 +29,7 @@ pub struct RedisArgs {
     /// --redis-password-file
     #[arg(long, env = "BERTH_SERVING_REDIS", value_name = "URL")]
     pub redis: Option<String>,
-    /// File that holds the password of Redis
+    /// File that holds the password of Redis (or set BERTH_SERVING_REDIS_PASSWORD)
     #[arg(long, env = "BERTH_SERVING_REDIS_PASSWORD_FILE", value_name = "FILE")]
     pub redis_password_file: Option<PathBuf>,
     /// File with the certificates that Redis is trusted by, PEM; those of the system without it
@@ -53,8 +53,16 @@ impl RedisArgs {
         // The address may hold a password, which no message repeats.
         let wrong = |_| WrongUse("`redis` of [serving.redis] is no address such as redis://redis:6379/0".to_owned());
         let mut info = redis::IntoConnectionInfo::into_connection_info(address.as_str()).map_err(wrong)?;
-        if let Some(file) = &self.redis_password_file {
-            let password = runtime::files::read_text(file)?;
+        if info.redis_settings().password().is_some() {
+            // Every user of a machine can read its command lines.
+            let said = "`redis` of [serving.redis] holds a password: name a file with --redis-password-file, or set BERTH_SERVING_REDIS_PASSWORD";
+            return Err(WrongUse(said.to_owned()).into());
+        }
+        let password = match &self.redis_password_file {
+            Some(file) => Some(runtime::files::read_text(file)?),
+            None => std::env::var("BERTH_SERVING_REDIS_PASSWORD").ok().filter(|password| !password.is_empty()),
+        };
+        if let Some(password) = password {
             let settings = info.redis_settings().clone().set_password(password.trim());
             info = info.set_redis_settings(settings);
         }
@@ -308,6 +316,10 @@ mod tests {
         assert!(args(None).client().is_err());
         let error = format!("{:#}", args(Some("secret-word")).client().expect_err("no address"));
         assert!(!error.contains("secret-word"), "{error}");
+        // Every user of a machine can read its command lines.
+        let error =
+            format!("{:#}", args(Some("redis://:secret-word@127.0.0.1:6379/0")).client().expect_err("a password"));
+        assert!(!error.contains("secret-word") && error.contains("--redis-password-file"), "{error}");
         let plain = RedisArgs { redis_ca_file: Some(file.clone()), ..args(Some("redis://127.0.0.1:6379/0")) };
         let error = plain.client().expect_err("certificates for nothing").to_string();
         assert!(error.contains("rediss://"), "{error}");
