@@ -72,6 +72,10 @@ async fn objects(
     Path(kind): Path<String>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
+    if query.contains_key("sendInitialEvents") {
+        // As an API server of before 1.32, which is asked for pieces.
+        return (axum::http::StatusCode::UNPROCESSABLE_ENTITY, "sendInitialEvents is forbidden").into_response();
+    }
     if query.contains_key("watch") {
         return Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>()).into_response();
     }

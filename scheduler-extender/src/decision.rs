@@ -103,14 +103,7 @@ pub struct Decision {
 
 impl Decision {
     /// A decision that has not been made yet.
-    pub fn new(
-        verb: &'static str,
-        pod: &Pod,
-        standing: Standing,
-        candidates: usize,
-        mode: Mode,
-        state: State,
-    ) -> Self {
+    pub fn new(verb: &'static str, pod: &Pod, standing: Standing, candidates: usize, mode: Mode, state: State) -> Self {
         let now = Moment::now();
         Self {
             id: Uuid::new_v4(),

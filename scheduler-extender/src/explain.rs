@@ -2,7 +2,7 @@
 
 use crate::decision::{Decision, Line};
 use chrono::{DateTime, SecondsFormat};
-use report::{Page, Table, Tone};
+use report::{Page, Table, Tone, printable};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -216,7 +216,7 @@ impl Explanation {
         if !self.best.is_empty() {
             text.push_str(&format!("\n{}", self.table().markdown()));
         }
-        text
+        printable(&text).into_owned()
     }
 }
 
@@ -235,5 +235,26 @@ fn meaning(reason: &str) -> &str {
         "failed" => "scores could not be worked out",
         "nothing_known" => "nothing was known of any of them",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::State;
+    use crate::kubernetes::Pod;
+    use crate::ledger::Standing;
+    use crate::rules::Mode;
+
+    #[test]
+    fn a_terminal_obeys_nothing_that_a_name_holds() {
+        // No API server takes it, and a table that somebody wrote may hold it.
+        let mut pod = Pod::default();
+        (pod.metadata.name, pod.metadata.namespace) = ("web\u{1b}]0;owned\u{7}".into(), "shop".into());
+        let decision = Decision::new("prioritize", &pod, Standing::Known, 2, Mode::Shadow, State::Healthy);
+        let explanation = Explanation { workload: Some("shop/Job/\u{9b}2J".into()), ..Explanation::of(&decision) };
+        let text = explanation.text();
+        assert!(text.starts_with("shop/web\u{fffd}]0;owned\u{fffd}  shop/Job/\u{fffd}2J\n"), "{text}");
+        assert!(!text.chars().any(|it| it.is_control() && it != '\n'));
     }
 }

@@ -3,7 +3,7 @@
 use crate::announce;
 use crate::decide::{Decider, Places};
 use crate::health::{Health, Signs};
-use crate::http::{App, probes, router};
+use crate::http::{App, Beat, probes, router};
 use crate::kubernetes::{Api, Node, Pod, Resource, watch};
 use crate::ledger::{Hold, Ledger, News};
 use crate::memory::Memory;
@@ -81,6 +81,7 @@ impl Setup {
     /// Wrong settings, an address that cannot be listened on, or a part that has ended by itself.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
         let tls = self.tls.load()?;
+        self.server.check_clients(tls.as_ref().is_some_and(Tls::knows_clients))?;
         let token = self.server.token_file.as_deref().map(read_token).transpose()?;
         let metrics = Arc::new(Metrics::default());
         let book = Book::open(self.server.rules.clone(), self.server.kill_file.clone(), Arc::clone(&metrics))?;
@@ -135,7 +136,13 @@ impl Setup {
         if let Some(api) = api {
             tracing::info!(server = api.server(), "following pods and nodes");
             let (notes, waiting) = Notes::new(Arc::clone(&metrics));
-            tasks.spawn(write(api.clone(), waiting, self.cluster.notes_a_second, Arc::clone(&metrics)));
+            tasks.spawn(write(
+                api.clone(),
+                Arc::clone(&book),
+                waiting,
+                self.cluster.notes_a_second,
+                Arc::clone(&metrics),
+            ));
             tasks.spawn(follow_pods(api.clone(), Arc::clone(&decider), notes));
             tasks.spawn(quarantine::keep(api.clone(), Arc::clone(&decider)));
             if let Some(pod) = self.cluster.own_pod() {
@@ -145,19 +152,15 @@ impl Setup {
         }
         tracing::info!(address = %listener.local_addr()?, mode = book.rules().mode.as_str(), scoring = %self.server.scoring, "answering");
         let (stopping, stopped) = signal::channel(false);
-        let until = async move {
-            let mut stopped = stopped;
-            // The sender lives as long as this function.
-            let _ = stopped.wait_for(|stopped| *stopped).await;
-        };
-        if !tls.as_ref().is_some_and(Tls::knows_clients) && !self.server.listen.ip().is_loopback() {
-            tracing::warn!(address = %self.server.listen, "whoever reaches this address is answered: set --tls-client-ca-file, or keep the network closed");
+        let beat = Beat::default();
+        if self.server.insecure_allow_any_client && !tls.as_ref().is_some_and(Tls::knows_clients) {
+            tracing::warn!(address = %self.server.listen, "insecure: whoever reaches this address is answered");
         }
         let limits = ConnectionLimits::default();
         let drain = self.limits.drain.0;
         if let Some(listener) = probed {
             let listening = Listening { listener, tls: None, limits, counters: metrics.connections.clone() };
-            let routes = probes(Arc::clone(&app));
+            let routes = probes(Arc::clone(&app), beat.clone());
             // It ends with the process: until then a probe hears that it is ending.
             tasks.spawn(async move {
                 listening.serve(routes, drain, std::future::pending()).await;
@@ -165,10 +168,19 @@ impl Setup {
         }
         let listening = Listening { listener, tls, limits, counters: metrics.connections.clone() };
         let routes = router(Arc::clone(&app));
-        let answering = tokio::spawn(async move { listening.serve(routes, drain, until).await });
+        let until = beat.clone().until(stopped);
+        let mut answering = tokio::spawn(async move { listening.serve(routes, drain, until).await });
         // Whatever ends by itself takes the process with it, so that it is started again; kube-scheduler goes on without us.
+        let mut has_answered = None;
         let result: anyhow::Result<()> = tokio::select! {
             () = stop => Ok(()),
+            ended = &mut answering => {
+                has_answered = Some(true);
+                Err(match ended {
+                    Ok(_) => anyhow::anyhow!("the listener has ended by itself"),
+                    Err(error) => anyhow::Error::new(error).context("the listener has failed"),
+                })
+            }
             ended = end_of(&mut ended) => Err(match ended {
                 Ok(Err(error)) => error,
                 Ok(Ok(())) => anyhow::anyhow!("the scorer has ended by itself"),
@@ -186,7 +198,11 @@ impl Setup {
         }
         // Nobody listening means that the server has ended already.
         let _ = stopping.send(true);
-        if !answering.await.context("the server ended by a panic")? {
+        let all_ended = match has_answered {
+            Some(all_ended) => all_ended,
+            None => answering.await.context("the listener has failed")?,
+        };
+        if !all_ended {
             tracing::warn!(drain = %self.limits.drain, "requests were still under way at the end of the grace period");
         }
         // What goes on after the last answers.
@@ -240,7 +256,7 @@ impl Setup {
             }
             ScoringFrom::Remote(url) => {
                 // Longer than any deadline: whoever waits less drops the request.
-                let client = self.http.client(Duration::from_secs(10))?;
+                let client = self.server.scoring_client(&self.http, url, Duration::from_secs(10))?;
                 Ok((Scoring::Remote(Box::new(Remote::new(url.clone(), client))), None))
             }
         }
@@ -304,7 +320,6 @@ async fn follow_pods(api: Api, decider: Arc<Decider>, notes: Notes) {
                 News::Bound(binding) => {
                     if let Some(decision) = memory.bound(binding)
                         && decision.neutral.is_none()
-                        && decider.book.rules().annotate
                     {
                         notes.put(decision);
                     }

@@ -4,6 +4,7 @@
 //! - [`token`]: the bearer token that clients must send. [`error`]: what goes wrong with a request.
 //! - [`journal`]: records kept as JSON Lines and rolled to Parquet.
 
+mod client_names;
 pub mod error;
 pub mod journal;
 pub mod listen;

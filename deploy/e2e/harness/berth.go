@@ -125,7 +125,9 @@ func (c *ControlPlane) settle(berth *Berth, options BerthOptions) error {
 		}
 		address := fmt.Sprintf("127.0.0.1:%d", probes)
 		berth.ProbeURL = "http://" + address
-		berth.flags = append(berth.flags, "--tls-client-ca-file", c.AuthorityFile(), "--probe-listen", address)
+		// The names of kube-scheduler and of the operator, whose certificates are of the same authority as all others.
+		berth.flags = append(berth.flags,
+			"--tls-client-ca-file", c.AuthorityFile(), "--tls-client-name", "kube-scheduler,operator", "--probe-listen", address)
 		berth.environment = append(berth.environment, clientFiles(berth.folder, "operator")...)
 	}
 	berth.flags = append(berth.flags, options.Arguments...)

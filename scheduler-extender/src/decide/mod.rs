@@ -299,3 +299,6 @@ fn best(names: &[String], points: &[u8]) -> Vec<String> {
 struct Asked<'a> {
     pod: &'a Pod,
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,6 +54,14 @@ pub enum KubeError {
         /// Why.
         source: BodyError,
     },
+    /// A list that came as the beginning of a watch did not end.
+    #[error("the list of `{path}` did not end within {limit:?}")]
+    NoEnd {
+        /// What was asked.
+        path: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// A change, or our token, cannot be read.
     #[error("`{what}` cannot be read")]
     Unreadable {
@@ -68,6 +76,16 @@ impl KubeError {
     /// The wanted version is too old: the list must be read again.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Refused { status: StatusCode::GONE, .. })
+    }
+
+    /// It does not know what it is asked for in this way, or takes it for something else.
+    pub(super) fn is_unknown_way(&self) -> bool {
+        let refuses = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY, StatusCode::NOT_IMPLEMENTED];
+        match self {
+            Self::Refused { status, .. } => refuses.contains(status),
+            Self::NoEnd { .. } => true,
+            _ => false,
+        }
     }
 
     /// There is no such object.

@@ -106,12 +106,17 @@ mod tests {
         assert_eq!(pod.to_string(), "/api/v1/namespaces/shop/pods/cart-1");
         let list = ApiPath::fixed(&["api", "v1", "pods"]).with("continue", "a&b=c").with("limit", "500");
         assert_eq!(url(&list), "https://rancher/k8s/clusters/c-1/api/v1/pods?continue=a%26b%3Dc&limit=500");
-        assert_eq!(url(&ApiPath::node("n1.example").expect("a node")), "https://rancher/k8s/clusters/c-1/api/v1/nodes/n1.example");
+        assert_eq!(
+            url(&ApiPath::node("n1.example").expect("a node")),
+            "https://rancher/k8s/clusters/c-1/api/v1/nodes/n1.example"
+        );
     }
 
     #[test]
     fn what_is_not_a_name_leads_nowhere() {
-        for name in ["x/../../../kube-system/pods/etcd", "..", ".", "", "x?y", "x#y", "%2e%2e", "x%2fy", "X", "x\\y", "x;y"] {
+        for name in
+            ["x/../../../kube-system/pods/etcd", "..", ".", "", "x?y", "x#y", "%2e%2e", "x%2fy", "X", "x\\y", "x;y"]
+        {
             assert!(ApiPath::pod("shop", name).is_err(), "{name}");
             assert!(ApiPath::node(name).is_err(), "{name}");
         }

@@ -1,15 +1,23 @@
 //! Follows a list of objects: reads it whole, then what changes, for as long as the process lives. A watch that ends is begun again
 //! where it ended; when the API server has forgotten that place, the list is read anew.
+//!
+//! The list comes as the beginning of the watch (`sendInitialEvents`, Kubernetes 1.32 and newer): the API server sends it from memory, one
+//! object after the other. One that does not know how is asked for pieces, which it reads from etcd.
 
 use super::{Api, ApiPath, KubeError, Metadata};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A list is read in pieces of so many objects, so that a large cluster is never in memory whole.
 const PIECE: usize = 500;
+/// A list as the beginning of a watch takes some seconds for 100,000 pods. A server that does not know how to send it never says that it has
+/// ended.
+const LIST_LIMIT: Duration = Duration::from_secs(120);
+/// Marks the bookmark that ends the list.
+const LIST_ENDS: &str = "k8s.io/initial-events-end";
 /// The API server ends a watch after this; it is begun again at once.
 const WATCH_SECONDS: u32 = 300;
 /// Most bytes of a change: etcd takes no object of more than 1.5 MiB, and as JSON it is some times as large.
@@ -92,8 +100,8 @@ pub async fn watch<T: DeserializeOwned>(api: &Api, resource: Resource, mut tell:
             .build()
     };
     let mut pause = pauses();
-    let mut version: Option<String> = None;
-    let (mut is_heard, mut has_said) = (false, false);
+    let mut place = Place { version: None, is_listing: false };
+    let (mut is_heard, mut has_said, mut streams) = (false, false, true);
     loop {
         let mut heard = |tell: &mut dyn FnMut(Happened<T>)| {
             if !std::mem::replace(&mut is_heard, true) {
@@ -101,13 +109,12 @@ pub async fn watch<T: DeserializeOwned>(api: &Api, resource: Resource, mut tell:
                 tell(Happened::Heard);
             }
         };
+        place.is_listing = place.version.is_none() && streams;
         let step = async {
-            let from = match version.take() {
-                Some(version) => version,
-                None => list(api, resource, &mut tell).await?,
-            };
-            version = Some(from);
-            changes(api, resource, &mut version, &mut tell, &mut heard).await
+            if place.version.is_none() && !streams {
+                place.version = Some(list(api, resource, &mut tell).await?);
+            }
+            changes(api, resource, &mut place, &mut tell, &mut heard).await
         };
         match step.await {
             Ok(()) => {
@@ -116,13 +123,18 @@ pub async fn watch<T: DeserializeOwned>(api: &Api, resource: Resource, mut tell:
                 tokio::time::sleep(FIRST_PAUSE).await;
             }
             Err(error) => {
+                if place.is_listing && error.is_unknown_way() {
+                    tracing::debug!(path = %resource.at(), "the API server sends no lists as watches: asking for pieces");
+                    streams = false;
+                    continue;
+                }
                 if error.is_gone() {
                     tracing::info!(path = %resource.at(), "the watch has fallen behind, the list is read again");
-                    version = None;
+                    place.version = None;
                 }
                 // Asked for again from where we are, the same change would come again.
                 if matches!(error, KubeError::Unreadable { .. } | KubeError::Answer { .. }) {
-                    version = None;
+                    place.version = None;
                 }
                 if std::mem::take(&mut is_heard) {
                     tell(Happened::Lost);
@@ -168,29 +180,53 @@ async fn list<T: DeserializeOwned>(
     }
 }
 
-/// Reads changes until the watch ends.
+/// Where we are in what is told.
+struct Place {
+    /// The version up to which all is known; none before the list has ended.
+    version: Option<String>,
+    /// The list comes first.
+    is_listing: bool,
+}
+
+/// Reads changes until the watch ends, and before them the list where it comes first.
 async fn changes<T: DeserializeOwned>(
     api: &Api,
     resource: Resource,
-    version: &mut Option<String>,
+    place: &mut Place,
     tell: &mut (impl FnMut(Happened<T>) + Send),
     heard: &mut (impl FnMut(&mut dyn FnMut(Happened<T>)) + Send),
 ) -> Result<(), KubeError> {
-    let from = version.clone().unwrap_or_default();
     let path = resource.at().with("watch", "1").with("allowWatchBookmarks", "true");
-    let path = path.with("timeoutSeconds", WATCH_SECONDS.to_string()).with("resourceVersion", from);
+    let path = path.with("timeoutSeconds", WATCH_SECONDS.to_string());
+    let path = match &place.version {
+        Some(version) => path.with("resourceVersion", version.as_str()),
+        None => path.with("sendInitialEvents", "true").with("resourceVersionMatch", "NotOlderThan"),
+    };
+    let began = Instant::now();
     let mut response = api.stream(&path).await?;
-    heard(tell);
+    if place.is_listing {
+        tell(Happened::ListBegins);
+    } else {
+        heard(tell);
+    }
     let mut lines = Lines::default();
-    while let Some(chunk) =
-        response.chunk().await.map_err(|source| KubeError::Unreachable { path: path.to_string(), source })?
-    {
-        lines.take(&chunk, |line| change(line, resource, version, tell))?;
+    loop {
+        let chunk = match place.is_listing {
+            false => Ok(response.chunk().await),
+            true => tokio::time::timeout(LIST_LIMIT.saturating_sub(began.elapsed()), response.chunk()).await,
+        };
+        let Ok(chunk) = chunk else { return Err(KubeError::NoEnd { path: path.to_string(), limit: LIST_LIMIT }) };
+        let chunk = chunk.map_err(|source| KubeError::Unreachable { path: path.to_string(), source })?;
+        let Some(chunk) = chunk else { return Ok(()) };
+        let was_listing = place.is_listing;
+        lines.take(&chunk, |line| change(line, resource, place, tell))?;
+        if was_listing && !place.is_listing {
+            heard(tell);
+        }
         if lines.waiting() > MOST_LINE {
             return Err(unreadable(resource, anyhow::anyhow!("it has more than {MOST_LINE} bytes")));
         }
     }
-    Ok(())
 }
 
 fn unreadable(resource: Resource, source: impl Into<anyhow::Error>) -> KubeError {
@@ -232,7 +268,7 @@ impl Lines {
 fn change<T: DeserializeOwned>(
     line: &[u8],
     resource: Resource,
-    version: &mut Option<String>,
+    place: &mut Place,
     tell: &mut (impl FnMut(Happened<T>) + Send),
 ) -> Result<(), KubeError> {
     let unreadable = |source: serde_json::Error| unreadable(resource, source);
@@ -247,10 +283,17 @@ fn change<T: DeserializeOwned>(
     match line.kind {
         "ADDED" | "MODIFIED" => object_of(resource, line.object).into_iter().for_each(|it| tell(Happened::Is(it))),
         "DELETED" => object_of(resource, line.object).into_iter().for_each(|it| tell(Happened::Gone(it))),
-        // A bookmark tells how far we are, and nothing else.
+        // A bookmark tells how far we are, and where the list ends.
+        _ if place.is_listing && at.metadata.annotations.get(LIST_ENDS).is_some_and(|value| value == "true") => {
+            place.is_listing = false;
+            tell(Happened::ListEnds);
+        }
         _ => {}
     }
-    *version = Some(at.metadata.resource_version);
+    // Whoever breaks off within a list begins it anew.
+    if !place.is_listing {
+        place.version = Some(at.metadata.resource_version);
+    }
     Ok(())
 }
 

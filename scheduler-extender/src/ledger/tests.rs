@@ -45,7 +45,8 @@ fn best() -> Vec<String> {
 fn load_is_reserved_at_the_binding_and_released_when_the_metrics_show_it() {
     let (ledger, now) = (Ledger::new(HOLD), moment());
     let news = tell(&ledger, Happened::Is(pod("a", "n1")), Some(WALL), now);
-    let bound = |it: &News| matches!(it, News::Bound(bound) if bound.node == "n1" && bound.at == WALL && bound.name == "a");
+    let bound =
+        |it: &News| matches!(it, News::Bound(bound) if bound.node == "n1" && bound.at == WALL && bound.name == "a");
     assert!(news.len() == 1 && bound(&news[0]), "{news:?}");
     tell(&ledger, Happened::Is(pod("b", "n1")), None, now);
     // The same pod again, as each of its changes comes, counts once.
@@ -168,10 +169,9 @@ fn a_step_of_the_wall_clock_holds_nothing_longer() {
     let (ledger, now) = (Ledger::new(HOLD), moment());
     let mut ahead = pod("a", "n1");
     let at = chrono::DateTime::from_timestamp_millis(WALL + 3_600_000).expect("a time").to_rfc3339();
-    ahead.status.conditions = serde_json::from_value(
-        json!([{ "type": "PodScheduled", "status": "True", "lastTransitionTime": at }]),
-    )
-    .expect("conditions");
+    ahead.status.conditions =
+        serde_json::from_value(json!([{ "type": "PodScheduled", "status": "True", "lastTransitionTime": at }]))
+            .expect("conditions");
     tell(&ledger, Happened::Is(ahead), None, now);
     assert_eq!(ledger.totals().pods, 1);
     assert_eq!(ledger.settle(now.clock + HOLD.most, |_| None)[1], (Release::Expired, 1));

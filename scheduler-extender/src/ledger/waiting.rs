@@ -57,7 +57,8 @@ impl Waiting {
         let pod = Arc::new(pod);
         self.pods.insert(pod.metadata.uid.clone(), Arc::clone(&pod));
         let answer = self.forget(&pod.metadata.uid);
-        let is_it = |answer: &Unknown| (&answer.namespace, &answer.name) == (&pod.metadata.namespace, &pod.metadata.name);
+        let is_it =
+            |answer: &Unknown| (&answer.namespace, &answer.name) == (&pod.metadata.namespace, &pod.metadata.name);
         let best = answer.filter(is_it).map(|answer| answer.best);
         (pod, best)
     }

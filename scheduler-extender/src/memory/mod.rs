@@ -13,7 +13,6 @@ use crate::shadow::Comparison;
 use serde_json::Value;
 use serving::journal::{Counted, Journal};
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -100,8 +99,6 @@ impl Inner {
 pub struct Memory {
     inner: Mutex<Inner>,
     journal: Option<Journal<Record>>,
-    /// The disk has room for more.
-    has_room: AtomicBool,
     metrics: Arc<Metrics>,
     /// How long to wait for a binding.
     wait: Duration,
@@ -110,16 +107,11 @@ pub struct Memory {
 impl Memory {
     /// An empty memory that writes to a journal, if there is one.
     pub fn new(journal: Option<Journal<Record>>, wait: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { inner: Mutex::default(), journal, has_room: AtomicBool::new(true), metrics, wait }
+        Self { inner: Mutex::default(), journal, metrics, wait }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the disk has room: without, decisions are counted as lost and not written.
-    pub fn room(&self, has_room: bool) {
-        self.has_room.store(has_room, Ordering::Relaxed);
     }
 
     /// Writes a decision down, and forgets all numbers that nobody needs any more: what is written needs those of two candidates only.
@@ -128,17 +120,10 @@ impl Memory {
         if std::mem::replace(&mut entry.is_written, true) {
             return;
         }
-        let lost = match &self.journal {
-            _ if entry.decision.standing == Standing::Unknown => Some("unknown_pod"),
-            Some(_) if !self.has_room.load(Ordering::Relaxed) => Some("no_space"),
-            Some(journal) => {
-                journal.put(Record::of(&entry.decision));
-                None
-            }
-            None => None,
-        };
-        if let Some(reason) = lost {
-            self.metrics.log_dropped(reason, 1);
+        if entry.decision.standing == Standing::Unknown {
+            self.metrics.log_dropped("unknown_pod", 1);
+        } else if let Some(journal) = &self.journal {
+            journal.put(Record::of(&entry.decision));
         }
         let decision = &mut entry.decision;
         let kept =

@@ -11,8 +11,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 fn decision(name: &str, scores: &[(&str, f32)]) -> Decision {
     let mut pod = Pod::default();
-    (pod.metadata.namespace, pod.metadata.name, pod.metadata.uid) =
-        ("shop".into(), name.into(), format!("uid-{name}"));
+    (pod.metadata.namespace, pod.metadata.name, pod.metadata.uid) = ("shop".into(), name.into(), format!("uid-{name}"));
     let mut decision = Decision::new("prioritize", &pod, Standing::Known, scores.len(), Mode::Shadow, State::Healthy);
     decision.neutral = Some(Neutral::Shadow);
     let brief = |(node, score): &(&str, f32)| Brief { name: hash_of(node), score: *score, load: *score, points: 3 };
@@ -201,21 +200,4 @@ fn pods_that_nobody_has_told_of_are_few_and_are_not_written() {
     let pods: Vec<&str> = frame.column("pod").expect("pods").str().expect("text").iter().flatten().collect();
     assert_eq!(pods.len(), 2);
     assert!(pods.contains(&"real") && pods.contains(&"made-up-7"), "{pods:?}");
-}
-
-#[test]
-fn a_full_disk_is_told_and_nothing_is_written_to_it() {
-    let folder = tempfile::tempdir().expect("temporary folder");
-    let store = Store::new(folder.path());
-    let metrics = Arc::new(Metrics::default());
-    let memory = Memory::new(Some(Journal::open(&store, metrics.clone()).expect("a journal")), MINUTE, metrics);
-    for (name, has_room) in [("a", false), ("b", true)] {
-        memory.room(has_room);
-        memory.decided(decision(name, &[]));
-        memory.bound(binding(name, "n1", 5));
-    }
-    memory.close();
-    let day = store.days(&DECISIONS).expect("days")[0];
-    assert_eq!(store.read_day(&DECISIONS, day, &[]).expect("a day").height(), 1);
-    assert_eq!(dropped(&memory, "no_space"), "1");
 }

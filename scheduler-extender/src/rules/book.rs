@@ -201,7 +201,9 @@ impl Book {
         let mut inner = self.write();
         inner.is_overdue = is_overdue;
         if is_overdue {
-            tracing::warn!("a look at the kill file and the rules file does not end: answers are neutral until it does");
+            tracing::warn!(
+                "a look at the kill file and the rules file does not end: answers are neutral until it does"
+            );
         } else {
             tracing::info!("the kill file and the rules file can be looked at again");
         }

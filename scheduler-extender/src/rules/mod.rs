@@ -52,7 +52,8 @@ pub struct Rules {
     pub kill: bool,
     /// Whether the filter verb rejects anything.
     pub filter: bool,
-    /// Whether pods that were placed by a score get an annotation and an event.
+    /// Whether pods that were placed by a score get an annotation, beside the event that they get in any case. It takes the right to change
+    /// pods, which is that to run anything anywhere unless a policy limits it.
     pub annotate: bool,
     /// How much each part of a score counts.
     pub weights: PartWeights,
@@ -172,7 +173,7 @@ impl Default for Rules {
             percent: 0.0,
             kill: false,
             filter: false,
-            annotate: true,
+            annotate: false,
             weights: PartWeights::DESIGN,
             scope: Scope::default(),
             spread: Spread::default(),

@@ -123,7 +123,8 @@ mod tests {
             assert!(said.contains("is not a valid name of a node") && said.len() < 200, "{said}");
         }
         let objects = |count: usize| {
-            let nodes: Vec<_> = (0..count).map(|place| serde_json::json!({ "metadata": { "name": format!("n{place}") } })).collect();
+            let nodes: Vec<_> =
+                (0..count).map(|place| serde_json::json!({ "metadata": { "name": format!("n{place}") } })).collect();
             serde_json::json!({ "Pod": {}, "Nodes": { "items": nodes } }).to_string()
         };
         assert!(Ask::parse(objects(20_000).as_bytes()).is_ok() && Ask::parse(objects(20_001).as_bytes()).is_err());

@@ -114,6 +114,8 @@ mod tests {
             let error = checked(&json!({ "metadata": metadata })).expect_err(said);
             assert!(error.contains(said) && error.len() < 300, "{error}");
         }
-        assert!(checked(&json!({ "spec": { "x": "y".repeat(3 << 20) } })).expect_err("large").contains("more than an API"));
+        assert!(
+            checked(&json!({ "spec": { "x": "y".repeat(3 << 20) } })).expect_err("large").contains("more than an API")
+        );
     }
 }

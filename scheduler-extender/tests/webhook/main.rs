@@ -1,5 +1,6 @@
 //! The real program as kube-scheduler, people and probes meet it. One test target, since each links everything.
 
+mod attacks;
 mod contract;
 mod embedded;
 mod faults;
