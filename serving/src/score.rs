@@ -9,7 +9,7 @@ pub use answer::{Expectation, NodeScore, PodScores, ScoreAnswer};
 pub use ask::{InFlight, MOST, PodAsk, ScoreRequest};
 pub use memo::Memo;
 
-use crate::nodes::{ClusterView, NodeView};
+use crate::nodes::{ClusterView, MOST_AHEAD, NodeView, age_seconds};
 use crate::registry::{Algorithm, ModelName, Registry, ServedModel};
 use crate::rollout::Arm;
 use crate::shadow::Shadow;
@@ -40,6 +40,12 @@ impl ScoreRules {
     /// The age from which on data is stale: what is set, but no less than three distances of the samples that come.
     pub fn limit(&self, view: &ClusterView) -> i64 {
         self.stale_after.max(SAMPLES * view.step)
+    }
+
+    /// Whether data of this age, in milliseconds, may be acted on: it is not stale, and it is not from the future, which only a clock
+    /// that is wrong makes it.
+    pub fn is_fresh(&self, view: &ClusterView, age: i64) -> bool {
+        (-MOST_AHEAD..=self.limit(view)).contains(&age)
     }
 }
 
@@ -78,7 +84,7 @@ pub fn score(
     }
     ScoreAnswer {
         at: answer::time(view.at),
-        data_age_seconds: (view.at > 0).then(|| (now - view.at).max(0) as f64 / 1e3),
+        data_age_seconds: (view.at > 0).then(|| age_seconds(now.saturating_sub(view.at))),
         models,
         challenger_models: None,
         weights: rules.weights,
@@ -136,7 +142,7 @@ impl Scorer<'_> {
                 missing: self.missing(node, &parts),
                 uncertainty: worked.and_then(|worked| self.uncertainty(&worked, &parts)),
                 parts,
-                data_age_seconds: node.map(|node| (self.now - node.sampled_at).max(0) as f64 / 1e3),
+                data_age_seconds: node.map(|node| age_seconds(self.now.saturating_sub(node.sampled_at))),
                 severity: anomaly.and_then(|anomaly| anomaly.severity),
                 detail,
             });
@@ -152,7 +158,7 @@ impl Scorer<'_> {
     }
 
     fn is_fresh(&self, node: &NodeView) -> bool {
-        self.now - node.sampled_at <= self.rules.limit(self.view)
+        self.rules.is_fresh(self.view, self.now.saturating_sub(node.sampled_at))
     }
 
     /// Why parts are not there.

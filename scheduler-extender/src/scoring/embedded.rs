@@ -10,7 +10,7 @@ use features::cluster_state::Amount;
 use models::anomaly::Severity;
 use serde_json::Value;
 use serving::metrics::Metrics;
-use serving::nodes::{Feed, Fresh, KeepArgs, NodeView, Shared as SharedFeed, Tables, keep};
+use serving::nodes::{ClusterView, Feed, Fresh, KeepArgs, NodeView, Shared as SharedFeed, Tables, age_seconds, keep};
 use serving::registry::{ModelName, Origin, Registry};
 use serving::score::{ScoreAnswer, ScoreRequest, ScoreRules, score};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +65,11 @@ pub struct Embedded {
 impl Shared {
     fn rules(&self, weights: PartWeights) -> ScoreRules {
         ScoreRules { weights, stale_after: self.stale_after }
+    }
+
+    /// Whether what is known of a node may be acted on now.
+    fn is_fresh(&self, view: &ClusterView, node: &NodeView) -> bool {
+        self.rules(PartWeights::DESIGN).is_fresh(view, self.fresh.now().saturating_sub(node.sampled_at))
     }
 }
 
@@ -160,7 +165,6 @@ impl Embedded {
 
     pub(super) fn condition(&self) -> Condition {
         let (view, now) = (self.shared.fresh.view(), self.shared.fresh.now());
-        let limit = self.shared.rules(PartWeights::DESIGN).limit(&view);
         let (mut models, mut lacking) = (BTreeMap::new(), Vec::new());
         if let Some(registry) = self.shared.registry.get() {
             for (name, slot) in registry.slots() {
@@ -175,17 +179,17 @@ impl Embedded {
             models,
             lacking,
             nodes: view.nodes.len(),
-            stale: view.nodes.values().filter(|node| now - node.sampled_at > limit).count(),
-            data_age_seconds: (view.at > 0).then(|| (now - view.at).max(0) as f64 / 1e3),
+            stale: view.nodes.values().filter(|node| !self.shared.is_fresh(&view, node)).count(),
+            data_age_seconds: (view.at > 0).then(|| age_seconds(now.saturating_sub(view.at))),
+            clock_skew: self.shared.fresh.skew(),
             away: false,
         }
     }
 
     pub(super) fn critical_nodes(&self) -> (BTreeSet<String>, usize) {
-        let (view, now) = (self.shared.fresh.view(), self.shared.fresh.now());
-        let limit = self.shared.rules(PartWeights::DESIGN).limit(&view);
+        let view = self.shared.fresh.view();
         let is_critical = |node: &NodeView| {
-            now - node.sampled_at <= limit
+            self.shared.is_fresh(&view, node)
                 && node.anomaly.as_ref().is_some_and(|anomaly| anomaly.severity == Some(Severity::Critical))
         };
         let critical = view.nodes.iter().filter(|(_, node)| is_critical(node));
@@ -197,9 +201,8 @@ impl Embedded {
     }
 
     pub(super) fn samples(&self) -> Samples {
-        let (view, now) = (self.shared.fresh.view(), self.shared.fresh.now());
-        let since = now - self.shared.rules(PartWeights::DESIGN).limit(&view);
-        Samples::Embedded { view, since }
+        let now = self.shared.fresh.now();
+        Samples::Embedded { view: self.shared.fresh.view(), rules: self.shared.rules(PartWeights::DESIGN), now }
     }
 
     pub(super) fn expected(&self, workload: Option<&str>, request: Usage) -> Usage {

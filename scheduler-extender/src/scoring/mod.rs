@@ -75,6 +75,8 @@ pub struct Condition {
     pub stale: usize,
     /// Age of the newest refresh; `None` before the first.
     pub data_age_seconds: Option<f64>,
+    /// How far the clock of the source of samples is ahead of ours, milliseconds; `None` where it was not asked.
+    pub clock_skew: Option<i64>,
     /// The scorer cannot be reached.
     pub away: bool,
 }

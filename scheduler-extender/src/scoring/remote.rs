@@ -273,6 +273,8 @@ impl Seen {
             stale: stale.len(),
             data_age_seconds: nodes.at.map(|at| (now - at).max(0) as f64 / 1e3),
             models: nodes.models,
+            // `serving` looks at that itself, and calls its nodes stale.
+            clock_skew: None,
             away: false,
         };
         let is_critical = |node: &&Node| {

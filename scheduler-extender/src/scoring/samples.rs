@@ -2,6 +2,7 @@
 
 use super::remote::Seen;
 use serving::nodes::ClusterView;
+use serving::score::ScoreRules;
 use std::sync::Arc;
 
 /// A picture of all nodes. Asking it takes no lock, so it may be asked by who holds one.
@@ -11,8 +12,10 @@ pub enum Samples {
     Embedded {
         /// All nodes.
         view: Arc<ClusterView>,
-        /// Samples that are older are stale, UTC milliseconds.
-        since: i64,
+        /// By which samples are stale.
+        rules: ScoreRules,
+        /// When it was taken, UTC milliseconds.
+        now: i64,
     },
     /// Of a `serving` elsewhere.
     Remote(Arc<Seen>),
@@ -30,7 +33,9 @@ impl Samples {
     /// Whether a node is known, by samples that are stale.
     pub fn is_stale(&self, node: &str) -> bool {
         match self {
-            Self::Embedded { since, .. } => self.sampled_at(node).is_some_and(|at| at < *since),
+            Self::Embedded { view, rules, now } => {
+                self.sampled_at(node).is_some_and(|at| !rules.is_fresh(view, now.saturating_sub(at)))
+            }
             Self::Remote(seen) => seen.is_stale(node),
         }
     }

@@ -3,10 +3,10 @@
 use super::{App, off_the_loop};
 use crate::ask::outcome;
 use crate::combined::limit;
-use crate::nodes::{Anomaly, NodeView};
+use crate::nodes::{Anomaly, ClusterView, NodeView, age_seconds};
 use crate::protocol::Refusal;
 use crate::registry::ModelName;
-use crate::score::ScoreRequest;
+use crate::score::{ScoreRequest, ScoreRules};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -47,7 +47,7 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, Refusa
         at: (view.at > 0).then_some(view.at),
         models: &view.versions,
         workloads_known: view.workloads.known(),
-        nodes: view.nodes.iter().map(|(name, node)| Description::of(name, node, now, app.rules.limit(&view))).collect(),
+        nodes: view.nodes.iter().map(|(name, node)| Description::of(name, node, now, (&app.rules, &view))).collect(),
     };
     Ok(Json(list).into_response())
 }
@@ -68,7 +68,7 @@ pub(super) async fn one(State(app): State<Arc<App>>, Path(name): Path<String>) -
     let description = Description {
         features_at: row.map(|_| view.rows.ts),
         features: row.map(named),
-        ..Description::of(&name, node, now, app.rules.limit(&view))
+        ..Description::of(&name, node, now, (&app.rules, &view))
     };
     Ok(Json(description).into_response())
 }
@@ -104,12 +104,12 @@ struct Description<'a> {
 }
 
 impl<'a> Description<'a> {
-    fn of(name: &'a NodeName, node: &'a NodeView, now: i64, stale_after: i64) -> Self {
-        let age = (now - node.sampled_at).max(0);
+    fn of(name: &'a NodeName, node: &'a NodeView, now: i64, (rules, view): (&ScoreRules, &ClusterView)) -> Self {
+        let age = now.saturating_sub(node.sampled_at);
         Self {
             node: name.as_str(),
-            data_age_seconds: age as f64 / 1e3,
-            stale: age > stale_after,
+            data_age_seconds: age_seconds(age),
+            stale: !rules.is_fresh(view, age),
             cpu_utilization: finite(node.facts.cpu_seen),
             memory_utilization: finite(node.facts.memory_seen),
             cpu_allocatable_cores: node.facts.allocatable.cpu,

@@ -88,6 +88,8 @@ const ANSWER: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What was fetched is kept for so many refreshes.
 const KEPT: u32 = 10;
+/// A longer value is not read: an hour of 5,000 nodes at a minute's distance takes 60 MB.
+const LONGEST: usize = 64 << 20;
 /// A replica's share in the common poller.
 #[derive(Debug)]
 pub struct Shared {
@@ -137,13 +139,15 @@ impl Shared {
     async fn found<T: Shareable>(&mut self, key: &str, times: &Range<i64>) -> Option<T> {
         // A third of the time between two refreshes is what freshness can spare.
         let patience = self.every / 3;
-        let (mut get, mut claim) = (cmd("GET"), cmd("SET"));
-        get.arg(key);
+        let (mut get, mut claim) = (cmd("GETRANGE"), cmd("SET"));
+        // One byte more than is read tells that there is more. A key that is absent gives no bytes.
+        get.arg(key).arg(0).arg(LONGEST);
         claim.arg(format!("{key}:claim")).arg("taken").arg("NX").arg("PX").arg(patience.as_millis().max(1) as u64);
         let began = Instant::now();
         loop {
-            if let Some(bytes) = self.ask::<Option<Vec<u8>>>(&get).await? {
-                let read = T::unpack(&bytes, times);
+            let bytes = self.ask::<Vec<u8>>(&get).await?;
+            if !bytes.is_empty() {
+                let read = checked_length(bytes.len()).and_then(|()| T::unpack(&bytes, times));
                 return read
                     .inspect_err(|error| {
                         self.metrics.redis_failed();
@@ -160,7 +164,7 @@ impl Shared {
     }
 
     async fn file<T: Shareable>(&mut self, key: &str, fetched: &T) {
-        match fetched.pack() {
+        match fetched.pack().and_then(|bytes| checked_length(bytes.len()).map(|()| bytes)) {
             Ok(bytes) => {
                 let mut set = cmd("SET");
                 set.arg(key).arg(bytes).arg("PX").arg((self.every * KEPT).as_millis() as u64);
@@ -228,6 +232,11 @@ pub trait Shareable: Sized {
     fn unpack(bytes: &[u8], times: &Range<i64>) -> anyhow::Result<Self>;
 }
 
+fn checked_length(bytes: usize) -> anyhow::Result<()> {
+    ensure!(bytes <= LONGEST, "it has more than {LONGEST} bytes, the most that replicas share at once");
+    Ok(())
+}
+
 fn packed(value: &impl Serialize) -> anyhow::Result<Vec<u8>> {
     Ok(rmp_serde::to_vec(value)?)
 }
@@ -248,6 +257,7 @@ impl Shareable for Samples {
 
     fn unpack(bytes: &[u8], times: &Range<i64>) -> anyhow::Result<Self> {
         let lines: Vec<(NodeName, Vec<(i64, [f64; NodeMetric::COUNT])>)> = unpacked(bytes)?;
+        super::keeper::check_nodes(lines.len())?;
         let mut all = Self::with_capacity(lines.len());
         for (node, samples) in lines {
             let strange = samples.iter().find(|(ts, _)| !times.contains(ts));
