@@ -2,7 +2,7 @@
 //! and that its metrics do not show yet. Every replica sees the same watch, so nothing is shared between them.
 
 use crate::kubernetes::{Happened, Node, Pod};
-use serving::score::InFlight;
+use score_api::InFlight;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -6,7 +6,7 @@ use crate::ledger::Binding;
 use crate::metrics::Metrics;
 use crate::record::Record;
 use crate::shadow::Comparison;
-use serde_json::Value;
+use score_api::NodeScore;
 use serving::journal::Journal;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -146,7 +146,7 @@ impl Memory {
     }
 
     /// Adds what was worked out after the answer.
-    pub fn detailed(&self, key: &str, id: uuid::Uuid, details: Value) {
+    pub fn detailed(&self, key: &str, id: uuid::Uuid, details: Option<Vec<NodeScore>>) {
         if let Some(entry) = self.inner().entries.get_mut(key).filter(|entry| entry.decision.id == id) {
             entry.decision.details = details;
         }

@@ -243,7 +243,7 @@ impl Setup {
             ScoringFrom::Remote(url) => {
                 // Longer than any deadline: whoever waits less drops the request.
                 let client = self.http.client(Duration::from_secs(10))?;
-                Ok((Scoring::Remote(Box::new(Remote::new(url.clone(), client))), None))
+                Ok((Scoring::Remote(Box::new(Remote::new(url.clone(), client, self.limits.deadline.0))), None))
             }
         }
     }

@@ -48,6 +48,12 @@ impl Refusal {
     }
 }
 
+impl From<score_api::InvalidRequest> for Refusal {
+    fn from(error: score_api::InvalidRequest) -> Self {
+        Self::bad(error.to_string())
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let body = axum::Json(json!({ "error": self.message }));
