@@ -7,8 +7,8 @@ use crate::moment::Moment;
 use crate::rollout::Neutral;
 use crate::rules::Mode;
 use cluster::score::Parts;
+use score_api::NodeScore;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
@@ -96,7 +96,7 @@ pub struct Decision {
     /// What the pod is expected to use, cores.
     pub expected_cores: Option<f64>,
     /// Forecasts and reasons of the best, as far as they were worked out.
-    pub details: Value,
+    pub details: Option<Vec<NodeScore>>,
     /// Where the pod went.
     pub bound: Option<Binding>,
 }
@@ -125,7 +125,7 @@ impl Decision {
             data_age_seconds: None,
             took: Duration::ZERO,
             expected_cores: None,
-            details: Value::Null,
+            details: None,
             bound: None,
         }
     }

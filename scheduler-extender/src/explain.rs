@@ -3,8 +3,8 @@
 use crate::decision::{Decision, Line};
 use chrono::{DateTime, SecondsFormat};
 use report::{Page, Table, Tone, printable};
+use score_api::NodeScore;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A decision, for people.
@@ -45,7 +45,7 @@ pub struct Explanation {
     /// The best candidates.
     pub best: Vec<Line>,
     /// Forecasts and reasons of the very best, as `POST /v1/score` of serving tells them.
-    pub details: Value,
+    pub details: Option<Vec<NodeScore>>,
     /// The models that were asked.
     pub versions: BTreeMap<String, String>,
     /// Age of the newest refresh of all nodes.
@@ -122,10 +122,9 @@ impl Explanation {
             (Some(node), ..) => said.push(format!("The pod went to {node}.")),
             (None, ..) => said.push("Where the pod went has not been seen.".to_owned()),
         }
-        for node in self.details.as_array().into_iter().flatten() {
-            for reason in node["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-                said.push(format!("{}: {reason}.", node["node"].as_str().unwrap_or_default()));
-            }
+        for node in self.details.iter().flatten() {
+            let reasons = node.explanation.iter().flat_map(|explanation| &explanation.reasons);
+            said.extend(reasons.map(|reason| format!("{}: {reason}.", node.node)));
         }
         said
     }

@@ -114,7 +114,7 @@ fn told(record: &Record) -> Explanation {
         agrees: outcome.map(|outcome| outcome.agrees),
         expected_cores: None,
         best,
-        details: Value::Null,
+        details: None,
         versions: serde_json::from_value(record.versions.clone()).unwrap_or_default(),
         data_age_seconds: record.data_age_seconds,
         took_seconds: record.took_seconds,

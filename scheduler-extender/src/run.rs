@@ -257,7 +257,7 @@ impl Setup {
             ScoringFrom::Remote(url) => {
                 // Longer than any deadline: whoever waits less drops the request.
                 let client = self.server.scoring_client(&self.http, url, Duration::from_secs(10))?;
-                Ok((Scoring::Remote(Box::new(Remote::new(url.clone(), client))), None))
+                Ok((Scoring::Remote(Box::new(Remote::new(url.clone(), client, self.limits.deadline.0))), None))
             }
         }
     }

@@ -114,7 +114,7 @@ pub struct ServerArgs {
     #[arg(long, env = "BERTH_EXTENDER_KILL_FILE", value_name = "FILE")]
     pub kill_file: Option<PathBuf>,
     /// The registry's alias that scores
-    #[arg(long, env = "BERTH_EXTENDER_ALIAS", default_value = "champion")]
+    #[arg(long, env = "BERTH_EXTENDER_ALIAS", default_value = tracking::promotion::CHAMPION)]
     pub alias: String,
     /// How often the registry is asked for a newer version
     #[arg(long, env = "BERTH_EXTENDER_RELOAD_EVERY", default_value = "30s", value_name = "SPAN")]

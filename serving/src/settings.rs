@@ -28,10 +28,10 @@ pub struct ServerArgs {
     )]
     pub models: Vec<ModelName>,
     /// The registry's alias that serves
-    #[arg(long, env = "BERTH_SERVING_ALIAS", default_value = "champion")]
+    #[arg(long, env = "BERTH_SERVING_ALIAS", default_value = tracking::promotion::CHAMPION)]
     pub alias: String,
     /// Alias whose versions are asked beside, compared, and never answered; empty for none
-    #[arg(long, env = "BERTH_SERVING_SHADOW", default_value = "challenger", value_name = "ALIAS")]
+    #[arg(long, env = "BERTH_SERVING_SHADOW", default_value = tracking::promotion::CHALLENGER, value_name = "ALIAS")]
     pub shadow: String,
     /// How often the registry is asked for a newer version
     #[arg(long, env = "BERTH_SERVING_RELOAD_EVERY", default_value = "30s", value_name = "SPAN")]

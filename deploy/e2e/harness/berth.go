@@ -32,6 +32,8 @@ type Berth struct {
 type BerthOptions struct {
 	// Prometheus it asks.
 	Prometheus string
+	// Scoring is the address of a serving that it asks for scores instead.
+	Scoring string
 	// Rules it begins with, as in its rules file.
 	Rules string
 	// Arguments more.
@@ -115,8 +117,14 @@ func (c *ControlPlane) settle(berth *Berth, options BerthOptions) error {
 	berth.Address = fmt.Sprintf("127.0.0.1:%d", port)
 	berth.URL = "https://" + berth.Address
 	berth.flags = []string{
-		"--listen", berth.Address, "--prometheus", options.Prometheus, "--rules", berth.RulesFile(), "--kill-file", berth.killFile(),
+		"--listen", berth.Address, "--rules", berth.RulesFile(), "--kill-file", berth.killFile(),
 		"--tls-cert-file", certificate, "--tls-key-file", key,
+	}
+	if options.Prometheus != "" {
+		berth.flags = append(berth.flags, "--prometheus", options.Prometheus)
+	}
+	if options.Scoring != "" {
+		berth.flags = append(berth.flags, "--scoring", options.Scoring)
 	}
 	if options.KnowsClients {
 		probes, err := freePort()

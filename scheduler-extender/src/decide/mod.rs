@@ -13,11 +13,11 @@ use crate::moment::Moment;
 use crate::reject::rejected;
 use crate::rollout::{Course, Neutral, course};
 use crate::rules::{Book, Rules};
-use crate::scoring::{Scores, Scoring, ScoringError, pod_ask};
+use crate::scoring::{Scores, Scoring, ScoringError, pod_request};
 use crate::spread::{Scored, points, quarantine};
 use crate::wire::Ask;
 use models::anomaly::Severity;
-use serving::score::ScoreRequest;
+use score_api::ScoreRequest;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -235,7 +235,7 @@ impl Decider {
             return;
         }
         let went = match worked {
-            Err(_) => Went::Missed,
+            Err(_) | Ok(Err(Neutral::Deadline)) => Went::Missed,
             Ok(Err(Neutral::Failed)) => Went::Failed,
             // That nothing is known is told by the data's own concerns: it is no failure of the work.
             Ok(_) => Went::Well,
@@ -256,19 +256,20 @@ impl Decider {
         }
         let in_flight = self.ledger.in_flight(names.iter().map(String::as_str), &decision.uid);
         let request =
-            Arc::new(ScoreRequest { pods: vec![pod_ask(ask.pod)], nodes: names, in_flight, explain: Some(false) });
+            Arc::new(ScoreRequest { pods: vec![pod_request(ask.pod)], nodes: names, in_flight, explain: Some(false) });
         let began = Instant::now();
-        let scored = self.scoring.score(&request, rules.weights, place).await;
+        let scored = self.scoring.score(&request, rules.weights, decision.standing, place).await;
         self.metrics.scored(began.elapsed());
         let scores = match scored {
             Ok(scores) => scores,
             Err(ScoringError::NotReady) => return Err(Neutral::NothingKnown),
+            Err(error) if error.is_late() => return Err(Neutral::Deadline),
             Err(error) => {
                 tracing::debug!(error = format!("{:#}", anyhow::Error::new(error)), "no scores");
                 return Err(Neutral::Failed);
             }
         };
-        let totals: Vec<Option<f64>> = scores.nodes.iter().map(|node| node.score(&rules.weights)).collect();
+        let totals: Vec<Option<f64>> = scores.nodes.iter().map(|node| node.weighed(&rules.weights)).collect();
         if totals.iter().all(Option::is_none) {
             return Err(Neutral::NothingKnown);
         }

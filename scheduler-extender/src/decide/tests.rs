@@ -3,11 +3,13 @@ use crate::health::Signs;
 use crate::ledger::Hold;
 use crate::rules::{Guard, Mode};
 use crate::scoring::{Condition, Remote};
+use cluster::score::PartWeights;
 
 /// A decider whose scorer is away.
 fn decider() -> Decider {
     runtime::http::install_crypto_provider();
-    let remote = Remote::new("http://127.0.0.1:9".parse().expect("an address"), reqwest::Client::new());
+    let deadline = Duration::from_millis(20);
+    let remote = Remote::new("http://127.0.0.1:9".parse().expect("an address"), reqwest::Client::new(), deadline);
     let metrics = Arc::new(Metrics::default());
     Decider {
         scoring: Arc::new(Scoring::Remote(Box::new(remote))),
@@ -16,7 +18,7 @@ fn decider() -> Decider {
         health: Arc::new(Health::new(Arc::clone(&metrics))),
         memory: Arc::new(Memory::new(None, Duration::from_secs(60), Arc::clone(&metrics))),
         metrics,
-        deadline: Duration::from_millis(20),
+        deadline,
         places: Places::new(4, 4),
         unknown_places: Places::new(1, 1),
         details: Mutex::default(),
@@ -45,6 +47,22 @@ fn requests_about_pods_that_nobody_has_told_of_lead_to_no_fallback() {
     };
     assert_eq!(often(Standing::Unknown), State::Healthy);
     assert_eq!(often(Standing::Known), State::Fallback);
+}
+
+#[tokio::test]
+async fn requests_about_pods_that_nobody_has_told_of_open_no_breaker_of_others() {
+    let decider = decider();
+    let request = Arc::new(ScoreRequest { pods: vec![pod_request(&Pod::default())], ..ScoreRequest::default() });
+    let ask = async |standing| {
+        for _ in 0..6 {
+            let place = Arc::clone(&decider.places.gate).acquire_owned().await.expect("a place");
+            let scored = decider.scoring.score(&request, PartWeights::DESIGN, standing, place).await;
+            scored.expect_err("nobody listens there");
+        }
+        let Scoring::Remote(remote) = &*decider.scoring else { panic!("a remote one") };
+        remote.is_open()
+    };
+    assert!(!ask(Standing::Unknown).await && ask(Standing::Known).await);
 }
 
 #[tokio::test]

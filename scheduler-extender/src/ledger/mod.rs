@@ -11,7 +11,7 @@ pub use waiting::Standing;
 use crate::kubernetes::{Happened, Metadata, Node, Pod};
 use crate::moment::Moment;
 use reservations::{Reservations, Reserved};
-use serving::score::InFlight;
+use score_api::InFlight;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! Load that is reserved: by pod, and summed by node.
 
 use super::{Totals, Usage};
-use serving::score::InFlight;
+use score_api::InFlight;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 

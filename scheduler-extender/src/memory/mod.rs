@@ -10,7 +10,7 @@ use crate::ledger::{Binding, Standing};
 use crate::metrics::Metrics;
 use crate::record::Record;
 use crate::shadow::Comparison;
-use serde_json::Value;
+use score_api::NodeScore;
 use serving::journal::{Counted, Journal};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -245,7 +245,7 @@ impl Memory {
     }
 
     /// Adds what was worked out after the answer.
-    pub fn detailed(&self, key: &str, id: Uuid, details: Value) {
+    pub fn detailed(&self, key: &str, id: Uuid, details: Option<Vec<NodeScore>>) {
         let mut inner = self.inner();
         if inner.entries.get(key).is_some_and(|entry| entry.decision.id == id) {
             inner.change(key, |entry| entry.decision.details = details);

@@ -5,6 +5,7 @@ use crate::kubernetes::Pod;
 use crate::rollout::Neutral;
 use crate::rules::Mode;
 use cluster::DECISIONS;
+use score_api::NodeExplanation;
 use store::Store;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -114,7 +115,9 @@ fn what_is_kept_is_bounded_in_bytes() {
         let decision = decision(&format!("words-{place}"), &[("n1", 0.5)]);
         let (key, id) = (decision.key(), decision.id);
         memory.decided(decision);
-        memory.detailed(&key, id, serde_json::json!(["x".repeat(1 << 20)]));
+        let explanation = NodeExplanation { reasons: vec!["x".repeat(1 << 20)], ..NodeExplanation::default() };
+        let words = NodeScore { explanation: Some(Box::new(explanation)), ..NodeScore::default() };
+        memory.detailed(&key, id, Some(vec![words]));
         assert!(memory.inner().bytes <= MOST_BYTES);
     }
     assert!(memory.of("shop", "words-199").is_some() && memory.of("shop", "words-0").is_none());

@@ -1,18 +1,18 @@
 //! Scores by the same code as `serving`, in this process: models from the registry, nodes kept fresh from Prometheus. All of that
 //! runs in threads of its own, so that a refresh of all nodes never keeps an answer waiting for a thread.
 
-use super::{Condition, NodeScore, Samples, Scores, ScoringError};
+use super::{Condition, Samples, Scores, ScoringError};
 use crate::ledger::Usage;
 use anyhow::Context;
 use cluster::score::PartWeights;
 use collector::prometheus::Source;
 use features::cluster_state::Amount;
 use models::anomaly::Severity;
-use serde_json::Value;
+use score_api::{ScoreAnswer, ScoreRequest};
 use serving::metrics::Metrics;
 use serving::nodes::{ClusterView, Feed, Fresh, KeepArgs, NodeView, Shared as SharedFeed, Tables, age_seconds, keep};
 use serving::registry::{ModelName, Origin, Registry};
-use serving::score::{ScoreAnswer, ScoreRequest, ScoreRules, score};
+use serving::score::{ScoreRules, score};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -118,32 +118,15 @@ impl Embedded {
         weights: PartWeights,
         place: OwnedSemaphorePermit,
     ) -> Result<Scores, ScoringError> {
-        let answer = self.answer(request, weights, Some(place)).await?;
-        let Some(pod) = answer.pods.into_iter().next() else { return Ok(Scores::default()) };
-        let nodes = pod.nodes.into_iter().map(|node| NodeScore {
-            parts: node.parts,
-            uncertainty: node.uncertainty,
-            severity: node.severity,
-            data_age_seconds: node.data_age_seconds,
-        });
-        Ok(Scores {
-            nodes: nodes.collect(),
-            versions: answer.models.into_iter().map(|(name, version)| (name.as_str().to_owned(), version)).collect(),
-            data_age_seconds: answer.data_age_seconds,
-            expected: Usage {
-                cpu_cores: f64::from(pod.expected.cpu_cores),
-                memory_bytes: f64::from(pod.expected.memory_bytes),
-            },
-        })
+        Ok(Scores::of(self.answer(request, weights, Some(place)).await?))
     }
 
     pub(super) async fn explain(
         &self,
         request: Arc<ScoreRequest>,
         weights: PartWeights,
-    ) -> Result<Value, ScoringError> {
-        let answer = self.answer(request, weights, None).await?;
-        Ok(serde_json::to_value(&answer).unwrap_or_default())
+    ) -> Result<ScoreAnswer, ScoringError> {
+        self.answer(request, weights, None).await
     }
 
     async fn answer(

@@ -1,7 +1,8 @@
 //! What somebody may do who reaches the webhook and is not kube-scheduler: nothing that real pods notice.
 
-use crate::support::{Extender, FakeApi, FakeScorer, ask, bound, names, pod};
+use crate::support::{Behaviour, Extender, FakeApi, FakeScorer, answer, ask, bound, names, pod};
 use collector::testing::free_port;
+use score_api::{ExpectedUsage, PodRequest, ScoreRequest, UsageSource};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -46,6 +47,24 @@ async fn pods_that_somebody_made_up_move_no_real_one() {
     let (after, _) = world.extender.prioritize(&ask(&pod("real", "web"), &names(10))).await;
     assert_eq!(before, after);
     assert_eq!(world.scorer.last()["in_flight"], json!({ "node-9": { "cpu_cores": 0.0, "memory_bytes": 0.0 } }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_made_up_pod_requests_is_not_what_its_workload_uses() {
+    let mut world = world("mode = \"active\"").await;
+    let mut huge = pod("made-up", "web");
+    huge["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("1000");
+    // A serving that knows no history of the workload says again what the pod requests.
+    let request = ScoreRequest { pods: vec![PodRequest::default()], nodes: names(2), ..ScoreRequest::default() };
+    let mut says = answer(&request);
+    says.pods[0].expected = ExpectedUsage { cpu_cores: 1e3, memory_bytes: 1e8, source: UsageSource::Requests };
+    world.scorer.behave(Behaviour::Says(serde_json::to_string(&says).expect("JSON")));
+    assert_eq!(world.extender.prioritize(&ask(&huge, &names(2))).await.1, None);
+    // A pod of the same workload that requests half a core, and that nobody was asked about.
+    world.api.is(bound(pod("web-1", "web"), "node-3"));
+    let pods = "berth_scheduler_extender_reserved_pods";
+    world.extender.wait("it is reserved", async |it| it.metric(pods).await == Some(1.0)).await;
+    assert_eq!(world.extender.metric("berth_scheduler_extender_reserved_cores").await, Some(0.5));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ mod peers;
 mod quarantine;
 #[path = "../../../serving/tests/support/redis.rs"]
 mod redis;
+mod remote;
 mod support;
 mod tls;
 mod watch;

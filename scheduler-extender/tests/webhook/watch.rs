@@ -238,7 +238,7 @@ async fn a_pod_that_was_placed_by_a_score_carries_it_at_a_bounded_rate() {
     assert!(
         page.contains("<h1>shop/web-0</h1>")
             && page.contains("node-9 ←")
-            && page.contains("&quot;node-9&quot; is as good as its number"),
+            && page.contains("node-9 is as good as its number"),
         "{page}"
     );
     let bad: Value = world.extender.get("/explain/shop/web-0?format=pdf").await;

@@ -8,12 +8,11 @@ use features::cluster_state::{ClusterFacts, NodeFacts};
 use indexmap::IndexMap;
 use models::anomaly::{AnomalyKind, Blame, Severity};
 use models::load::LoadForecast;
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// What the detector says of a node.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Anomaly {
     /// 0 (as ever) to 1 (certain); one half is the threshold.
     pub score: f32,
