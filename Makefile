@@ -24,7 +24,7 @@ E2E_RUN ?= .
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 
-.PHONY: help build cycle cycle-sweep serve load-serving test test-setup e2e-setup e2e e2e-full lint fuzz bench results anomaly-results simulate placement docs real-road clean
+.PHONY: help build cycle cycle-sweep serve load-serving test test-setup e2e-setup e2e e2e-full lint deny fuzz bench results anomaly-results simulate placement docs real-road clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,7 +49,7 @@ load-serving: build ## Measure the server beside KServe's and onnxruntime behind
 	@scripts/bench.sh serving
 
 test: test-setup ## Install what the tests need, then run every test, those against real servers included
-	cargo test --workspace
+	cargo test --locked --workspace
 
 test-setup: ## Install what the tests need: Prometheus, PostgreSQL, Redis, Python environments
 	@scripts/test-setup.sh
@@ -58,16 +58,19 @@ e2e-setup: test-setup ## Build the control plane of the end-to-end tests into th
 	@scripts/e2e-setup.sh >/dev/null
 
 e2e: cycle e2e-setup ## Prove the extender against a real control plane, all but load (E2E_RUN=)
-	@cargo build --quiet --workspace --example agreement
+	@cargo build --locked --quiet --workspace --example agreement
 	cd deploy/e2e && BERTH_DATA=$(abspath $(DATA)) CGO_ENABLED=0 go test -vet=off -p 1 -count 1 -timeout 30m -run '$(E2E_RUN)' ./...
 
 e2e-full: cycle e2e-setup ## The same, all groups: 500 and 5,000 nodes, rolling restarts
-	@cargo build --quiet --workspace --example agreement
+	@cargo build --locked --quiet --workspace --example agreement
 	cd deploy/e2e && BERTH_E2E_FULL=1 BERTH_DATA=$(abspath $(DATA)) CGO_ENABLED=0 go test -vet=off -p 1 -count 1 -timeout 120m -v -run '$(E2E_RUN)' ./...
 
 lint: ## Check formatting and lints
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+deny: ## Check licences, sources and bans of all dependencies; wants cargo-deny (cargo install --locked cargo-deny)
+	cargo deny --locked check bans licenses sources
 
 fuzz: ## Feed every parser of bodies with what a fuzzer makes up (FUZZ_SECONDS= per target); wants nightly Rust and cargo-fuzz
 	@FUZZ_SECONDS="$(FUZZ_SECONDS)" scripts/fuzz.sh

@@ -17,7 +17,7 @@ trap 'rm -rf "$work"' EXIT
 
 criterion() {
   # The profile of every other command here; Polars gets one thread, as the code that it is measured beside.
-  CRITERION_HOME="$work/criterion" POLARS_MAX_THREADS=1 cargo bench --workspace --bench '*' --profile dev --quiet -- --noplot \
+  CRITERION_HOME="$work/criterion" POLARS_MAX_THREADS=1 cargo bench --locked --workspace --bench '*' --profile dev --quiet -- --noplot \
     >"$work/criterion.log" 2>&1 || { cat "$work/criterion.log" >&2; return 1; }
   python3 scripts/bench/criterion.py "$work/criterion"
 }
@@ -46,7 +46,7 @@ for section in "$@"; do
   echo "bench: $section" >&2
   read -r stolen_before all_before < <(stolen)
   command=scripts/bench/$section.sh
-  [ "$section" != criterion ] || command="POLARS_MAX_THREADS=1 cargo bench --workspace --bench '*' --profile dev"
+  [ "$section" != criterion ] || command="POLARS_MAX_THREADS=1 cargo bench --locked --workspace --bench '*' --profile dev"
   {
     echo "## $(title "$section")"
     echo

@@ -8,7 +8,7 @@ if ! command -v cargo >/dev/null; then
   exit 1
 fi
 log=$(mktemp)
-cargo build --workspace --bins >"$log" 2>&1 &
+cargo build --locked --workspace --bins >"$log" 2>&1 &
 build=$!
 trap 'kill "$build" 2>/dev/null || true; rm -f "$log"' EXIT
 seconds=0

@@ -65,7 +65,7 @@ else
   step "synthetic cluster -> OpenMetrics"
   echo "NOTE: the trace \`$source\` is not here (BERTH_TEST_DATA names the folder that has it); a synthetic cluster goes instead" >&2
   "$bin/collector" --data "$work/trace" synthesize --nodes $((nodes > 0 && nodes < 6 ? nodes : 6)) --days $((days > 0 ? days : 14)) \
-    --seed 1 --step 5m --openmetrics "$work/openmetrics"
+    --seed 1 --step 5m --end 2026-11-01 --openmetrics "$work/openmetrics"
 fi
 
 step "OpenMetrics -> Prometheus"

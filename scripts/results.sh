@@ -30,7 +30,7 @@ if [ -d "$data" ]; then
 else
   echo "note: no traces at $data, only the synthetic cluster is measured" >&2
 fi
-berth collector --data "$work/synthetic" synthesize --nodes 12 --days 21 --seed 7
+berth collector --data "$work/synthetic" synthesize --nodes 12 --days 21 --seed 7 --end 2026-11-01
 one synthetic 7
 
 {

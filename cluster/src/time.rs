@@ -11,14 +11,14 @@ pub const DAY_MS: i64 = 24 * HOUR_MS;
 /// The grid row stamped `t` summarises the samples in `[t - GRID_STEP_MS, t)`, so it never sees a sample at or after `t`.
 pub const GRID_STEP_MS: i64 = 5 * MINUTE_MS;
 
-/// The last grid point at or before `ts`.
+/// The last grid point at or before `ts`; the least moment there is where none can be told.
 pub const fn grid_floor(ts: i64, step: i64) -> i64 {
-    ts.div_euclid(step) * step
+    ts.saturating_sub(ts.rem_euclid(step))
 }
 
 /// The first grid point strictly after `ts`: the stamp of the slot that a sample taken at `ts` belongs to.
 pub const fn grid_ceil(ts: i64, step: i64) -> i64 {
-    grid_floor(ts, step) + step
+    grid_floor(ts, step).saturating_add(step)
 }
 
 #[cfg(test)]
@@ -35,5 +35,11 @@ mod tests {
     #[test]
     fn times_before_the_epoch_round_downwards() {
         assert_eq!(grid_floor(-1, GRID_STEP_MS), -300_000);
+    }
+
+    #[test]
+    fn times_at_the_ends_of_what_can_be_told_stay_there() {
+        assert_eq!(grid_floor(i64::MIN, GRID_STEP_MS), i64::MIN);
+        assert_eq!(grid_ceil(i64::MAX, GRID_STEP_MS), i64::MAX);
     }
 }

@@ -59,6 +59,10 @@ func TestOperationsDoctor(t *testing.T) {
 	}
 	broken := filepath.Join(t.TempDir(), "rules.toml")
 	must(t, os.WriteFile(broken, []byte(`mode = "activ"`), 0o644))
+	annotating := filepath.Join(t.TempDir(), "annotate.toml")
+	must(t, os.WriteFile(annotating, []byte("annotate = true"), 0o644))
+	tainting := filepath.Join(t.TempDir(), "taint.toml")
+	must(t, os.WriteFile(tainting, []byte("[quarantine]\ntaint = true"), 0o644))
 	stranger, err := harness.NewAuthority("another")
 	must(t, err)
 	other, err := stranger.Issue("scheduler-extender", nil, harness.Tomorrow())
@@ -73,7 +77,9 @@ func TestOperationsDoctor(t *testing.T) {
 		said           string
 	}{
 		{"no rights", as(account(t, "nobody", nil)), refused, "API server", "failed", "forbidden"},
-		{"reading rights only", as(account(t, "reader", []string{"get", "list", "watch"})), refused, "RBAC", "failed", "patch pods"},
+		{"reading rights only", as(account(t, "reader", []string{"get", "list", "watch"})), refused, "RBAC", "failed", "create events"},
+		{"annotations without the right", with("--rules", annotating), refused, "RBAC", "failed", "patch pods"},
+		{"taints without the right", with("--rules", tainting), refused, "RBAC", "failed", "patch nodes"},
 		{"Prometheus away", with("--prometheus", "http://127.0.0.1:1"), refused, "Prometheus", "failed", "127.0.0.1:1"},
 		{"no models", harness.Checkup{SchedulerConfig: good(nil), Data: t.TempDir()}, refused, "models", "failed", "names no version"},
 		{"rules that cannot be used", with("--rules", broken), refused, "rules", "failed", "activ"},

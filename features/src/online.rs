@@ -159,6 +159,11 @@ impl OnlineFeatures {
         Ok(rows)
     }
 
+    /// The grid time up to which slots are closed; `None` before the first.
+    pub const fn clock(&self) -> Option<i64> {
+        self.clock
+    }
+
     /// Closes the slots up to `t` for everyone; gives the cluster's context at `t`.
     fn advance(&mut self, t: i64) -> ClusterContext {
         let first_open = || self.nodes.values().filter_map(NodeWindows::open).min();

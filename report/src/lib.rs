@@ -17,6 +17,8 @@
 
 pub mod chart;
 mod page;
+mod text;
 
 pub use chart::Chart;
 pub use page::{Page, Table, Tone};
+pub use text::printable;

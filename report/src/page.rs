@@ -1,6 +1,6 @@
 //! The page: title, tiles with key figures, sections with text, tables and charts.
 
-use crate::Chart;
+use crate::{Chart, printable};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// What a value says about the state of things; it chooses the colour.
@@ -54,7 +54,8 @@ impl Table {
 
     /// The table as Markdown, for terminals and documents.
     pub fn markdown(&self) -> String {
-        let line = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));
+        // One line for each row, whatever its cells hold.
+        let line = |cells: Vec<&str>| format!("| {} |\n", printable(&cells.join(" | ")).replace('\n', " "));
         let mut text = line(self.head.iter().map(String::as_str).collect());
         text.push_str(&line(self.head.iter().map(|_| "---").collect()));
         for row in &self.rows {

@@ -3,7 +3,9 @@
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
 use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// A file could not be read or written.
@@ -25,7 +27,8 @@ impl FileError {
     }
 }
 
-/// Writes a file whole: to a temporary name beside it, synced to disk, then renamed. Missing folders are made.
+/// Writes a file whole: to a temporary name beside it, synced to disk, then renamed. Missing folders are made. Who may read it follows from
+/// the process's umask, as for any file.
 ///
 /// # Errors
 /// When the disk is full or not writable, or when `write` fails; the old file is then untouched.
@@ -33,20 +36,21 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io
     let fail = |source| FileError::new("write", path, source);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(fail)?;
-    let temporary = tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(folder).map_err(fail)?;
+    // Temporary files are private to their owner unless something else is said; the system takes away what the umask does.
+    let permissions = std::fs::Permissions::from_mode(0o666);
+    let mut builder = tempfile::Builder::new();
+    let temporary = builder.prefix(".").suffix(".tmp").permissions(permissions).tempfile_in(folder).map_err(fail)?;
     let mut writer = BufWriter::new(temporary.as_file());
     write(&mut writer).and_then(|()| writer.flush()).map_err(fail)?;
     drop(writer);
     temporary.as_file().sync_all().map_err(fail)?;
-    readable_by_all(temporary.path()).map_err(fail)?;
     temporary.persist(path).map_err(|error| fail(error.error))?;
-    Ok(())
-}
-
-/// Temporary files are private to their owner; finished ones follow the usual `rw-r--r--`.
-fn readable_by_all(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
+    // The name is in the folder, which has to reach the disk as well: else a machine that loses power may have neither file.
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Not every file system can, and not everyone who may write a folder may open it.
+        Err(error) if !matches!(error.kind(), InvalidInput | Unsupported | PermissionDenied) => Err(fail(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Writes text whole.
@@ -169,17 +173,38 @@ mod tests {
         assert!(format!("{error:#}").contains("failed to read `") && error.to_string().contains("absent"), "{error:#}");
     }
 
+    /// A umask is that of a whole process, so this test runs itself again in another one.
     #[test]
-    fn a_finished_file_is_readable_by_others_and_hashes_as_its_bytes() {
-        use std::os::unix::fs::PermissionsExt;
+    fn a_process_that_hides_its_files_hides_these_too() {
+        const FOLDER: &str = "BERTH_TEST_UMASK_FOLDER";
+        const NAME: &str = "files::tests::a_process_that_hides_its_files_hides_these_too";
+        if let Ok(folder) = std::env::var(FOLDER) {
+            return write_text(&Path::new(&folder).join("secret"), "x").expect("written");
+        }
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let program = std::env::current_exe().expect("this test");
+        for (umask, wanted) in [("077", 0o600), ("027", 0o640), ("022", 0o644)] {
+            let status = std::process::Command::new("/bin/sh")
+                .args(["-c", &format!("umask {umask}; exec \"$0\" --exact {NAME}")])
+                .arg(&program)
+                .env(FOLDER, folder.path())
+                .stdout(std::process::Stdio::null())
+                .status()
+                .expect("it runs");
+            assert!(status.success());
+            let mode = std::fs::metadata(folder.path().join("secret")).expect("metadata").permissions().mode();
+            assert_eq!(mode & 0o777, wanted, "umask {umask}");
+        }
+    }
+
+    #[test]
+    fn a_finished_file_hashes_as_its_bytes() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = folder.path().join("model.ubj");
         // Longer than the buffer that the hash is computed with.
         let bytes: Vec<u8> = (0..200_000_u32).map(|at| at as u8).collect();
         write_atomic(&path, |writer| writer.write_all(&bytes)).expect("written");
         assert_eq!(sha256_file(&path).expect("hash"), sha256(&bytes));
-        let mode = std::fs::metadata(&path).expect("metadata").permissions().mode();
-        assert_eq!(mode & 0o777, 0o644);
     }
 
     #[test]

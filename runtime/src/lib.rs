@@ -1,6 +1,7 @@
 //! What every Berth command needs and none should write again: configuration, telemetry, exit codes, progress,
 //! whole files, signals, HTTP clients, ports for tests.
 
+pub mod body;
 pub mod command;
 pub mod files;
 pub mod http;

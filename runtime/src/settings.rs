@@ -44,6 +44,7 @@ pub const SECTIONS: &[&str] = &[
     "serving.rollout",
     "serving.tls",
     "scheduler_extender.server",
+    "scheduler_extender.client",
     "scheduler_extender.cluster",
     "scheduler_extender.limits",
     "scheduler_extender.tls",

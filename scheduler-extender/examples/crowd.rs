@@ -9,11 +9,17 @@
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use clap::Parser;
+use cluster::score::{PartWeights, Parts};
+use score_api::{
+    ApiVersion, Arm, ExpectedUsage, NODES_PATH, NodeDescription, NodeList, NodeScore, PodRequest, PodScores,
+    SCORE_PATH, ScoreAnswer, ScoreRequest, Timestamp, UsageSource,
+};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 /// Plays an API server with many nodes and pods, and a serving that knows the nodes
@@ -39,8 +45,8 @@ async fn main() -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(cli.listen).await?;
     let app = Router::new()
         .route("/api/v1/{kind}", get(objects))
-        .route("/v1/nodes", get(nodes))
-        .route("/v1/score", post(score))
+        .route(NODES_PATH, get(nodes))
+        .route(SCORE_PATH, post(score))
         .with_state(cli);
     axum::serve(listener, app).await?;
     Ok(())
@@ -72,6 +78,10 @@ async fn objects(
     Path(kind): Path<String>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
+    if query.contains_key("sendInitialEvents") {
+        // As an API server of before 1.32, which is asked for pieces.
+        return (axum::http::StatusCode::UNPROCESSABLE_ENTITY, "sendInitialEvents is forbidden").into_response();
+    }
     if query.contains_key("watch") {
         return Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>()).into_response();
     }
@@ -85,22 +95,65 @@ async fn objects(
     axum::Json(json!({ "metadata": { "resourceVersion": "1", "continue": rest }, "items": items })).into_response()
 }
 
-async fn nodes(State(cli): State<Cli>) -> Response {
-    let node = |place| json!({ "node": format!("node-{place}"), "data_age_seconds": 5.0, "stale": false });
-    let nodes: Vec<Value> = (0..cli.nodes).map(node).collect();
-    axum::Json(
-        json!({ "at": chrono::Utc::now().timestamp_millis(), "models": { "load-predictor": "1" }, "nodes": nodes }),
-    )
-    .into_response()
+async fn nodes(State(cli): State<Cli>) -> axum::Json<NodeList> {
+    let node = |place| NodeDescription {
+        node: format!("node-{place}"),
+        data_age_seconds: 5.0,
+        stale: false,
+        cpu_utilization: None,
+        memory_utilization: None,
+        cpu_allocatable_cores: Some(32.0),
+        memory_allocatable_bytes: None,
+        pods: 20,
+        forecasts: None,
+        anomaly: None,
+        features_at: None,
+        features: None,
+    };
+    axum::Json(NodeList {
+        api_version: ApiVersion,
+        at: Some(Timestamp::from_millis(chrono::Utc::now().timestamp_millis())),
+        data_age_seconds: Some(5.0),
+        models: models(),
+        workloads_known: 0,
+        nodes: (0..cli.nodes).map(node).collect(),
+    })
+}
+
+fn models() -> BTreeMap<String, String> {
+    BTreeMap::from([("load-predictor".to_owned(), "1".to_owned())])
 }
 
 async fn score(body: Bytes) -> Response {
-    let request: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let part = |place: usize| (place % 97) as f64 / 97.0;
-    let nodes = request["nodes"].as_array().map_or(0, Vec::len);
-    let score = |place| json!({ "parts": { "load": part(place), "placement": part(place + 1), "anomaly": 0.9 }, "uncertainty": 0.02 });
-    let scores: Vec<Value> = (0..nodes).map(score).collect();
-    axum::Json(json!({ "data_age_seconds": 5.0, "models": { "load-predictor": "1" },
-        "pods": [{ "expected": { "cpu_cores": 0.1, "memory_bytes": 1e8 }, "nodes": scores }] }))
+    let request = match ScoreRequest::parse(&body) {
+        Ok(request) => request,
+        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    };
+    let part = |place: usize| Some((place % 97) as f64 / 97.0);
+    let score = |(place, node): (usize, &String)| NodeScore {
+        node: node.clone(),
+        score: 0.5,
+        parts: Parts { load: part(place), placement: part(place + 1), anomaly: Some(0.9) },
+        uncertainty: Some(0.02),
+        data_age_seconds: Some(5.0),
+        ..NodeScore::default()
+    };
+    let pod = |pod: &PodRequest| PodScores {
+        namespace: pod.namespace.clone(),
+        name: pod.name.clone(),
+        arm: Arm::Champion,
+        expected: ExpectedUsage { cpu_cores: 0.1, memory_bytes: 1e8, source: UsageSource::Requests },
+        nodes: request.nodes.iter().enumerate().map(score).collect(),
+    };
+    axum::Json(ScoreAnswer {
+        api_version: ApiVersion,
+        at: None,
+        data_age_seconds: Some(5.0),
+        models: models(),
+        challenger_models: None,
+        weights: PartWeights::DESIGN,
+        pods: request.pods.iter().map(pod).collect(),
+        unknown_nodes: Vec::new(),
+    })
     .into_response()
 }

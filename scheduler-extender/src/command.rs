@@ -4,17 +4,19 @@ use crate::doctor::Patient;
 use crate::explain::Explanation;
 use crate::history::{compared, explained};
 use crate::run::Setup;
-use crate::settings::{ClusterArgs, LimitArgs, ServerArgs};
+use crate::settings::{ClientArgs, ClusterArgs, LimitArgs, ServerArgs};
 use crate::shadow::{Comparison, Shadow};
 use anyhow::Context;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use collector::prometheus::{PrometheusArgs, Source};
+use report::printable;
 use reqwest::Url;
 use runtime::http::HttpArgs;
 use runtime::settings::{ConfigArgs, innermost};
 use runtime::telemetry::TelemetryArgs;
 use runtime::{ConfigFile, WrongUse};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serving::http::tls::TlsArgs;
 use serving::nodes::{KeepArgs, RedisArgs};
 use serving::registry::ModelName;
@@ -24,6 +26,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 use store::{Store, StoreArgs};
 use tracking::TrackingArgs;
+
+/// Most bytes of what a running extender answers: an explanation has some ten kilobytes.
+const MOST_BYTES: usize = 4 << 20;
 
 const EXAMPLES: &str = "Examples:
   scheduler-extender run --prometheus http://prometheus:9090        in a pod: shadow, models of the registry below --data
@@ -120,7 +125,7 @@ struct ServerOf {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    http: HttpArgs,
+    client: ClientArgs,
 }
 
 #[derive(Debug, Args)]
@@ -241,14 +246,19 @@ fn settled(
 
 impl ServerOf {
     /// Asks the running extender for a path.
-    async fn get(&self, config: &ConfigFile, matches: &ArgMatches, path: &[&str]) -> anyhow::Result<reqwest::Response> {
-        let http: HttpArgs = config.resolve("collector.http", &self.http, matches)?;
+    async fn get<T: DeserializeOwned>(
+        &self,
+        config: &ConfigFile,
+        matches: &ArgMatches,
+        path: &[&str],
+    ) -> anyhow::Result<T> {
+        let client: ClientArgs = config.resolve("scheduler_extender.client", &self.client, matches)?;
         let mut url = self.server.clone();
         url.path_segments_mut()
             .map_err(|()| WrongUse(format!("--server `{}` is no address", self.server)))?
             .pop_if_empty()
             .extend(path);
-        let asked = http.client(Duration::from_secs(30))?.get(url.clone()).send().await;
+        let asked = client.client(&url, Duration::from_secs(30))?.get(url.clone()).send().await;
         let response = asked.with_context(|| format!("failed to ask `{url}`: is the extender running there?"))?;
         if !response.status().is_success() {
             #[derive(Deserialize)]
@@ -256,16 +266,16 @@ impl ServerOf {
                 error: String,
             }
             let status = response.status();
-            let said = response.json::<Said>().await.map(|said| said.error).unwrap_or_default();
-            anyhow::bail!("`{url}` answered {status}: {said}");
+            let said =
+                runtime::body::json::<Said>(response, MOST_BYTES).await.map(|said| said.error).unwrap_or_default();
+            anyhow::bail!("`{url}` answered {status}: {}", printable(&said));
         }
-        Ok(response)
+        Ok(runtime::body::json(response, MOST_BYTES).await?)
     }
 }
 
 async fn remembered(config: &ConfigFile, args: &ExplainArgs, matches: &ArgMatches) -> anyhow::Result<Explanation> {
-    let response = args.of.get(config, matches, &["explain", &args.pod.0, &args.pod.1]).await?;
-    Ok(response.json().await?)
+    args.of.get(config, matches, &["explain", &args.pod.0, &args.pod.1]).await
 }
 
 fn kept(store: &Store, (namespace, pod): &(String, String), days: usize) -> anyhow::Result<Explanation> {
@@ -287,8 +297,8 @@ fn print_explanation(explanation: &Explanation, as_json: bool) -> anyhow::Result
 }
 
 async fn report(config: &ConfigFile, args: &ReportArgs, matches: &ArgMatches) -> anyhow::Result<()> {
-    let shadow: Shadow = args.of.get(config, matches, &["v1", "shadow"]).await?.json().await?;
-    shadow.silent.iter().for_each(|one| eprintln!("warning: a replica is silent and left out: {one}"));
+    let shadow: Shadow = args.of.get(config, matches, &["v1", "shadow"]).await?;
+    shadow.silent.iter().for_each(|one| eprintln!("warning: a replica is silent and left out: {}", printable(one)));
     let replicas = if shadow.replicas == 1 { String::new() } else { format!(", {} replicas", shadow.replicas) };
     told(&shadow.comparison, args.of.json, &format!("since the extender began{replicas}"))
 }

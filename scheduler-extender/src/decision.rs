@@ -2,15 +2,16 @@
 
 use crate::health::State;
 use crate::kubernetes::Pod;
-use crate::ledger::Binding;
+use crate::ledger::{Binding, Standing};
+use crate::moment::Moment;
 use crate::rollout::Neutral;
 use crate::rules::Mode;
 use cluster::score::Parts;
+use score_api::NodeScore;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Candidates that are kept by name with all their parts; of the others there is a number.
@@ -60,6 +61,10 @@ pub struct Decision {
     pub id: Uuid,
     /// When kube-scheduler asked, UTC milliseconds.
     pub ts: i64,
+    /// The same by a clock that never steps: ages are measured by it.
+    pub asked: Instant,
+    /// Whether the pod is one of the cluster's.
+    pub standing: Standing,
     /// `prioritize` or `filter`.
     pub verb: &'static str,
     /// The pod's namespace.
@@ -91,17 +96,20 @@ pub struct Decision {
     /// What the pod is expected to use, cores.
     pub expected_cores: Option<f64>,
     /// Forecasts and reasons of the best, as far as they were worked out.
-    pub details: Value,
+    pub details: Option<Vec<NodeScore>>,
     /// Where the pod went.
     pub bound: Option<Binding>,
 }
 
 impl Decision {
     /// A decision that has not been made yet.
-    pub fn new(verb: &'static str, pod: &Pod, candidates: usize, mode: Mode, state: State) -> Self {
+    pub fn new(verb: &'static str, pod: &Pod, standing: Standing, candidates: usize, mode: Mode, state: State) -> Self {
+        let now = Moment::now();
         Self {
             id: Uuid::new_v4(),
-            ts: chrono::Utc::now().timestamp_millis(),
+            ts: now.wall,
+            asked: now.clock,
+            standing,
             verb,
             namespace: pod.metadata.namespace.clone(),
             pod: pod.metadata.name.clone(),
@@ -117,7 +125,7 @@ impl Decision {
             data_age_seconds: None,
             took: Duration::ZERO,
             expected_cores: None,
-            details: Value::Null,
+            details: None,
             bound: None,
         }
     }
@@ -130,6 +138,18 @@ impl Decision {
     /// What names the pod: its UID, or its name where somebody sent none.
     pub fn key(&self) -> String {
         if self.uid.is_empty() { format!("{}/{}", self.namespace, self.pod) } else { self.uid.clone() }
+    }
+
+    /// About how many bytes of memory it takes.
+    pub fn bytes(&self) -> usize {
+        let name = |text: &String| size_of::<String>() + text.len();
+        let texts: usize = [&self.namespace, &self.pod, &self.uid].into_iter().chain(&self.workload).map(name).sum();
+        let best: usize = self.best.iter().map(|line| size_of::<Line>() + line.node.len()).sum();
+        let versions: usize = self.versions.iter().map(|(model, version)| name(model) + name(version)).sum();
+        let details = serde_json::to_vec(&self.details).map_or(0, |text| text.len());
+        let briefs = self.briefs.capacity() * size_of::<Brief>();
+        // By its key it stands in three places.
+        size_of::<Self>() + texts + best + versions + details + briefs + 3 * name(&self.key())
     }
 
     /// The best candidate, if any was scored.

@@ -2,9 +2,9 @@
 
 use crate::decision::{Decision, Line};
 use chrono::{DateTime, SecondsFormat};
-use report::{Page, Table, Tone};
+use report::{Page, Table, Tone, printable};
+use score_api::NodeScore;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A decision, for people.
@@ -45,7 +45,7 @@ pub struct Explanation {
     /// The best candidates.
     pub best: Vec<Line>,
     /// Forecasts and reasons of the very best, as `POST /v1/score` of serving tells them.
-    pub details: Value,
+    pub details: Option<Vec<NodeScore>>,
     /// The models that were asked.
     pub versions: BTreeMap<String, String>,
     /// Age of the newest refresh of all nodes.
@@ -122,10 +122,9 @@ impl Explanation {
             (Some(node), ..) => said.push(format!("The pod went to {node}.")),
             (None, ..) => said.push("Where the pod went has not been seen.".to_owned()),
         }
-        for node in self.details.as_array().into_iter().flatten() {
-            for reason in node["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-                said.push(format!("{}: {reason}.", node["node"].as_str().unwrap_or_default()));
-            }
+        for node in self.details.iter().flatten() {
+            let reasons = node.explanation.iter().flat_map(|explanation| &explanation.reasons);
+            said.extend(reasons.map(|reason| format!("{}: {reason}.", node.node)));
         }
         said
     }
@@ -216,7 +215,7 @@ impl Explanation {
         if !self.best.is_empty() {
             text.push_str(&format!("\n{}", self.table().markdown()));
         }
-        text
+        printable(&text).into_owned()
     }
 }
 
@@ -235,5 +234,26 @@ fn meaning(reason: &str) -> &str {
         "failed" => "scores could not be worked out",
         "nothing_known" => "nothing was known of any of them",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::State;
+    use crate::kubernetes::Pod;
+    use crate::ledger::Standing;
+    use crate::rules::Mode;
+
+    #[test]
+    fn a_terminal_obeys_nothing_that_a_name_holds() {
+        // No API server takes it, and a table that somebody wrote may hold it.
+        let mut pod = Pod::default();
+        (pod.metadata.name, pod.metadata.namespace) = ("web\u{1b}]0;owned\u{7}".into(), "shop".into());
+        let decision = Decision::new("prioritize", &pod, Standing::Known, 2, Mode::Shadow, State::Healthy);
+        let explanation = Explanation { workload: Some("shop/Job/\u{9b}2J".into()), ..Explanation::of(&decision) };
+        let text = explanation.text();
+        assert!(text.starts_with("shop/web\u{fffd}]0;owned\u{fffd}  shop/Job/\u{fffd}2J\n"), "{text}");
+        assert!(!text.chars().any(|it| it.is_control() && it != '\n'));
     }
 }

@@ -13,18 +13,9 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use store::Store;
 
-/// The table does not keep how sure the forecasts were: scores that are closer than this count as equal.
+/// Earlier versions did not keep how a decision turned out, nor how sure the forecasts were: of theirs, scores that are closer than this count
+/// as equal.
 const AS_GOOD: f64 = 0.02;
-
-/// What a comparison needs of a decision.
-struct Row {
-    answer: String,
-    best: Option<String>,
-    best_score: Option<f64>,
-    bound: Option<String>,
-    bound_score: Option<f64>,
-    scores: Value,
-}
 
 /// Compares kube-scheduler's choices with the best candidates over the last `days` that have decisions. Returns how many decisions
 /// there are as well.
@@ -33,20 +24,21 @@ struct Row {
 /// When a part of the table is damaged.
 pub fn compared(store: &Store, days: usize) -> anyhow::Result<(Comparison, u64)> {
     let (mut comparison, mut count) = (Comparison::default(), 0);
-    let mut add = |row: &Row| {
+    let mut add = |record: &Record| {
         count += 1;
-        if let Some(outcome) = row.outcome() {
-            let is_scored = row.answer == "scored";
+        if let Some(outcome) = outcome(record) {
+            let is_scored = record.answer == "scored";
             if is_scored { &mut comparison.scored } else { &mut comparison.neutral }.add(outcome);
         }
     };
     let all = store.days(&DECISIONS)?;
     for day in all.iter().skip(all.len().saturating_sub(days)) {
-        let columns = ["ts", "id", "answer", "best", "best_score", "bound", "bound_score", "scores"];
-        let frame = store.read_day(&DECISIONS, *day, &columns)?;
-        rows(&frame).with_context(|| format!("failed to read decisions of {day}"))?.iter().for_each(&mut add);
+        let frame = store.read_day(&DECISIONS, *day, &[])?;
+        for row in 0..frame.height() {
+            add(&Record::of_row(&frame, row).with_context(|| format!("failed to read decisions of {day}"))?);
+        }
     }
-    lines(store, |record| add(&record.into()))?;
+    lines(store, |record| add(&record))?;
     Ok((comparison, count))
 }
 
@@ -100,7 +92,7 @@ fn of_pod(frame: &DataFrame, namespace: &str, pod: &str) -> PolarsResult<Vec<Rec
 }
 
 fn told(record: &Record) -> Explanation {
-    let outcome = Row::from(record.clone()).outcome();
+    let outcome = outcome(record);
     let best: Vec<Line> = record.scores.as_array().into_iter().flatten().map(line).collect();
     let bound = best.iter().find(|line| Some(&line.node) == record.bound.as_ref());
     let at = DateTime::from_timestamp_millis(record.ts).unwrap_or_default();
@@ -122,7 +114,7 @@ fn told(record: &Record) -> Explanation {
         agrees: outcome.map(|outcome| outcome.agrees),
         expected_cores: None,
         best,
-        details: Value::Null,
+        details: None,
         versions: serde_json::from_value(record.versions.clone()).unwrap_or_default(),
         data_age_seconds: record.data_age_seconds,
         took_seconds: record.took_seconds,
@@ -144,49 +136,20 @@ fn line(written: &Value) -> Line {
     }
 }
 
-fn rows(frame: &DataFrame) -> PolarsResult<Vec<Row>> {
-    let text = |name: &str, row: usize| -> PolarsResult<Option<String>> {
-        Ok(frame.column(name)?.str()?.get(row).map(str::to_owned))
+/// How a decision turned out: as it was judged when it was made, by the same rule as the running process reports.
+fn outcome(record: &Record) -> Option<Outcome> {
+    record.outcome().or_else(|| earlier_outcome(record))
+}
+
+/// The same of a record of an earlier version.
+fn earlier_outcome(record: &Record) -> Option<Outcome> {
+    let (best, bound) = (record.best.as_ref()?, record.bound.as_ref()?);
+    let gain = record.best_score? - record.bound_score?;
+    let is_hot = |node: &str| {
+        let line = record.scores.as_array().into_iter().flatten().find(|line| line[0] == node);
+        line.and_then(|line| line[2].as_f64()).is_some_and(|load| load < f64::from(HOT))
     };
-    let number = |name: &str, row: usize| -> PolarsResult<Option<f64>> { Ok(frame.column(name)?.f64()?.get(row)) };
-    (0..frame.height())
-        .map(|row| {
-            let scores = text("scores", row)?.and_then(|scores| serde_json::from_str(&scores).ok());
-            Ok(Row {
-                answer: text("answer", row)?.unwrap_or_default(),
-                best: text("best", row)?,
-                best_score: number("best_score", row)?,
-                bound: text("bound", row)?,
-                bound_score: number("bound_score", row)?,
-                scores: scores.unwrap_or_default(),
-            })
-        })
-        .collect()
-}
-
-impl From<Record> for Row {
-    fn from(record: Record) -> Self {
-        Self {
-            answer: record.answer,
-            best: record.best,
-            best_score: record.best_score,
-            bound: record.bound,
-            bound_score: record.bound_score,
-            scores: record.scores,
-        }
-    }
-}
-
-impl Row {
-    fn outcome(&self) -> Option<Outcome> {
-        let (best, bound) = (self.best.as_ref()?, self.bound.as_ref()?);
-        let gain = self.best_score? - self.bound_score?;
-        let is_hot = |node: &str| {
-            let line = self.scores.as_array().into_iter().flatten().find(|line| line[0] == node);
-            line.and_then(|line| line[2].as_f64()).is_some_and(|load| load < f64::from(HOT))
-        };
-        Some(Outcome { gain, agrees: best == bound || gain <= AS_GOOD, hot: is_hot(bound), best_hot: is_hot(best) })
-    }
+    Some(Outcome { gain, agrees: best == bound || gain <= AS_GOOD, hot: is_hot(bound), best_hot: is_hot(best) })
 }
 
 #[cfg(test)]
@@ -225,6 +188,19 @@ mod tests {
         assert_eq!((count, neutral.outcomes, neutral.agreed, neutral.hot, neutral.best_hot), (3, 2, 1, 1, 0));
         assert!((neutral.gain - 0.5).abs() < 1e-9, "{}", neutral.gain);
         assert!(compared(&Store::new(folder.path().join("none")), 7).is_err());
+        // What was judged when the decision was made stands: sure of its forecasts to 0.01, or unsure to 0.6.
+        for (id, gain, agrees) in [("sure", 0.015, false), ("unsure", 0.5, true)] {
+            let stored = Record {
+                gain: Some(gain),
+                agrees: Some(agrees),
+                hot: Some(false),
+                best_hot: Some(false),
+                ..record(id, Some(("n2", 0.9 - gain)))
+            };
+            store.write_part(&DECISIONS, day, id, &Record::frame(&[stored]).expect("rows")).expect("written");
+        }
+        let neutral = compared(&store, 7).expect("a comparison").0.neutral;
+        assert_eq!((neutral.outcomes, neutral.agreed, neutral.hot), (4, 2, 1));
 
         // `a` is in the table, `c` only in the lines; `b` of another namespace is nobody's.
         let kept = |pod: &str| explained(&store, "shop", pod, 7).expect("readable");

@@ -24,6 +24,7 @@ pub mod kubernetes;
 pub mod ledger;
 pub mod memory;
 pub mod metrics;
+pub mod moment;
 pub mod notes;
 pub mod peers;
 pub mod quarantine;

@@ -1,9 +1,10 @@
-//! A pod that was placed by a score carries a short annotation and gets an event, at a bounded rate: whoever looks at it with kubectl
-//! sees what it was about.
+//! A pod that was placed by a score gets an event, and where the rules say so a short annotation, at a bounded rate: whoever looks at it with
+//! kubectl sees what it was about.
 
 use crate::decision::Decision;
-use crate::kubernetes::{Api, Event};
+use crate::kubernetes::{Api, ApiPath, Event};
 use crate::metrics::Metrics;
+use crate::rules::Book;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,7 +38,7 @@ impl Notes {
 }
 
 /// Writes notes for as long as the process lives.
-pub async fn write(api: Api, mut notes: Receiver<Decision>, a_second: u32, metrics: Arc<Metrics>) {
+pub async fn write(api: Api, book: Arc<Book>, mut notes: Receiver<Decision>, a_second: u32, metrics: Arc<Metrics>) {
     let (mut since, mut left) = (Instant::now(), a_second);
     while let Some(decision) = notes.recv().await {
         if since.elapsed() >= Duration::from_secs(1) {
@@ -48,32 +49,39 @@ pub async fn write(api: Api, mut notes: Receiver<Decision>, a_second: u32, metri
             continue;
         }
         left -= 1;
-        match note(&api, &decision).await {
+        match note(&api, &decision, book.rules().annotate).await {
             Ok(()) => metrics.noted("ok"),
             Err(error) => {
                 metrics.noted("failed");
-                tracing::debug!(error = format!("{error:#}"), pod = decision.pod, "a pod got no note");
+                tracing::debug!(
+                    error = format!("{error:#}"),
+                    pod = decision.pod,
+                    "failed to note a decision on its pod"
+                );
             }
         }
     }
 }
 
-async fn note(api: &Api, decision: &Decision) -> anyhow::Result<()> {
+async fn note(api: &Api, decision: &Decision, annotate: bool) -> anyhow::Result<()> {
     let Some(bound) = &decision.bound else { return Ok(()) };
-    let (namespace, pod) = (&decision.namespace, &decision.pod);
+    // As the API server has told them, not whoever asked.
+    let (namespace, pod) = (&bound.namespace, &bound.name);
     let points = decision.brief(&bound.node).map(|brief| brief.points);
     let line = decision.best.iter().find(|line| line.node == bound.node);
     let score = line.and_then(|line| line.score).map_or("unknown".to_owned(), |score| format!("{score:.2}"));
     let best = decision.first().map_or("", |first| first.node.as_str());
-    let text = format!(
-        "node={} score={score} points={} best={best} candidates={} id={}",
-        bound.node,
-        points.unwrap_or_default(),
-        decision.candidates,
-        decision.id
-    );
-    let change = json!({ "metadata": { "annotations": { ANNOTATION: text } } });
-    api.patch(&format!("/api/v1/namespaces/{namespace}/pods/{pod}"), &change).await?;
+    if annotate {
+        let text = format!(
+            "node={} score={score} points={} best={best} candidates={} id={}",
+            bound.node,
+            points.unwrap_or_default(),
+            decision.candidates,
+            decision.id
+        );
+        let change = json!({ "metadata": { "annotations": { ANNOTATION: text } } });
+        api.patch(&ApiPath::pod(namespace, pod)?, &change).await?;
+    }
     let message = format!(
         "Scored {} candidates: {} has {} of 10 points, the best was {best}; decision {}",
         decision.candidates,
@@ -85,7 +93,7 @@ async fn note(api: &Api, decision: &Decision) -> anyhow::Result<()> {
         kind: "Pod",
         namespace,
         name: pod,
-        uid: &decision.uid,
+        uid: &bound.uid,
         reason: "ScoredByBerth",
         is_warning: false,
         message: &message,

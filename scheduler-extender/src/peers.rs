@@ -6,17 +6,28 @@ use crate::shadow::Comparison;
 use anyhow::Context;
 use futures::future::join_all;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{StatusCode, Url};
+use reqwest::{Client, StatusCode, Url};
 use runtime::http::HttpArgs;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 /// A replica that has not answered by then is left out, and the answer says so.
 const LIMIT: Duration = Duration::from_secs(3);
+
+/// Most bytes of what a replica answers: an explanation has some ten kilobytes.
+const MOST_BYTES: usize = 4 << 20;
+/// Readers for whom others are asked at once; more wait, for as long as a replica may take.
+const MOST_ASKING: usize = 4;
+/// A client is used again for so long, which saves a handshake for each question; then its certificate is read anew.
+const CLIENT_LIFE: Duration = Duration::from_secs(60);
+/// Clients that are kept: so many replicas nobody has.
+const MOST_CLIENTS: usize = 256;
 
 /// What one replica has seen.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -34,6 +45,9 @@ pub struct Peers {
     pub replica: Uuid,
     urls: Vec<Url>,
     http: HttpArgs,
+    asking: Semaphore,
+    /// By host and address, each with the time at which it was made.
+    clients: Mutex<HashMap<(String, SocketAddr), (Instant, Client)>>,
 }
 
 /// What replicas have said.
@@ -47,7 +61,8 @@ struct Heard<T> {
 impl Peers {
     /// All replicas behind these addresses: each address that a name stands for is one.
     pub fn new(urls: Vec<Url>, http: HttpArgs) -> Self {
-        Self { replica: Uuid::new_v4(), urls, http }
+        let asking = Semaphore::new(MOST_ASKING);
+        Self { replica: Uuid::new_v4(), urls, http, asking, clients: Mutex::default() }
     }
 
     /// The newest explanation that this or another replica has, since a pod that is tried again may be another one's; and those that were
@@ -78,6 +93,13 @@ impl Peers {
 
     async fn ask<T: DeserializeOwned>(&self, path: &[&str], token: Option<&HeaderValue>) -> Heard<T> {
         let mut heard = Heard { answers: Vec::new(), silent: Vec::new() };
+        if self.urls.is_empty() {
+            return heard;
+        }
+        let Ok(Ok(_place)) = tokio::time::timeout(LIMIT, self.asking.acquire()).await else {
+            let said = format!("nobody was asked: {MOST_ASKING} other readers are waiting for answers");
+            return Heard { silent: vec![said], ..heard };
+        };
         for url in &self.urls {
             let found = match addresses(url).await {
                 Ok(found) => found,
@@ -105,8 +127,7 @@ impl Peers {
         path: &[&str],
         token: Option<&HeaderValue>,
     ) -> anyhow::Result<Option<T>> {
-        // By its name, so that its certificate fits, at one of the name's addresses.
-        let client = self.http.builder(LIMIT)?.resolve(url.host_str().unwrap_or_default(), address).build()?;
+        let client = self.client(url, address)?;
         let mut url = url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -119,7 +140,22 @@ impl Peers {
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        Ok(Some(response.error_for_status()?.json().await?))
+        Ok(Some(runtime::body::json(response.error_for_status()?, MOST_BYTES).await?))
+    }
+
+    /// One that calls the replica by its name, so that its certificate fits, at one of the name's addresses.
+    fn client(&self, url: &Url, address: SocketAddr) -> anyhow::Result<Client> {
+        let key = (url.host_str().unwrap_or_default().to_owned(), address);
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.retain(|_, (made, _)| made.elapsed() < CLIENT_LIFE);
+        if let Some((_, client)) = clients.get(&key) {
+            return Ok(client.clone());
+        }
+        let client = self.http.builder(LIMIT)?.resolve(&key.0, address).build()?;
+        if clients.len() < MOST_CLIENTS {
+            clients.insert(key, (Instant::now(), client.clone()));
+        }
+        Ok(client)
     }
 }
 

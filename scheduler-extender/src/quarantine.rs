@@ -2,12 +2,12 @@
 //! they have been well for a while. The taint is ours by its key; whoever else taints a node is left alone.
 
 use crate::decide::Decider;
-use crate::kubernetes::{Api, Event};
+use crate::kubernetes::{Api, ApiPath, Event};
 use crate::rules::Quarantine as Limits;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Key of the taint, and of a label by which the nodes that carry it are found again.
 pub const KEY: &str = "berth.io/quarantine";
@@ -16,12 +16,11 @@ const ANOMALY: &str = "anomaly";
 /// Nodes are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Which nodes are critical since when, and which carry the taint.
+/// Which nodes are critical since when, and which of those with the taint are well since when.
 #[derive(Debug, Default)]
 pub struct Quarantine {
-    critical: BTreeMap<String, i64>,
-    /// Nodes with the taint, and since when they are well.
-    held: BTreeMap<String, Option<i64>>,
+    critical: BTreeMap<String, Instant>,
+    well: BTreeMap<String, Instant>,
 }
 
 /// A taint that is to come or to go.
@@ -34,107 +33,95 @@ pub struct Change {
 }
 
 impl Quarantine {
-    /// Takes up nodes that an earlier process tainted.
-    pub fn resume(&mut self, nodes: impl IntoIterator<Item = String>) {
-        self.held.extend(nodes.into_iter().map(|node| (node, None)));
-    }
-
-    /// How many carry the taint.
-    pub fn held(&self) -> usize {
-        self.held.len()
-    }
-
-    /// What is to be done at `now` (UTC milliseconds), when `critical` of `nodes` nodes are; `limits` of `None` frees all. Never
-    /// more than the stated share of the nodes is held, one at least.
+    /// What is to be done at `now`, when `critical` of `nodes` nodes are and `held` carry the taint, whoever gave it to them; `limits` of
+    /// `None` frees all. Never more than the stated share of the nodes is held, one at least: replicas that were quicker than each other
+    /// all free the same ones of too many, the last by name.
     pub fn look(
         &mut self,
         critical: &BTreeSet<String>,
+        held: &BTreeSet<String>,
         nodes: usize,
-        now: i64,
+        now: Instant,
         limits: Option<&Limits>,
     ) -> Vec<Change> {
+        let change = |node: &String, taint: bool| Change { node: node.clone(), taint };
         let Some(limits) = limits else {
-            self.critical.clear();
-            return self.held.keys().map(|node| Change { node: node.clone(), taint: false }).collect();
+            *self = Self::default();
+            return held.iter().map(|node| change(node, false)).collect();
         };
+        let lasts = |since: &Instant, span: Duration| now.saturating_duration_since(*since) >= span;
         self.critical.retain(|node, _| critical.contains(node));
         for node in critical {
             self.critical.entry(node.clone()).or_insert(now);
         }
-        let mut changes = Vec::new();
-        for (node, well) in &mut self.held {
-            let since = if critical.contains(node) { None } else { Some(well.unwrap_or(now)) };
-            *well = since;
-            if since.is_some_and(|since| now - since >= limits.recover.millis()) {
-                changes.push(Change { node: node.clone(), taint: false });
-            }
+        self.well.retain(|node, _| held.contains(node) && !critical.contains(node));
+        for node in held.difference(critical) {
+            self.well.entry(node.clone()).or_insert(now);
         }
+        let is_over = |node: &&String| self.well.get(*node).is_some_and(|since| lasts(since, limits.recover.0));
+        let (over, stays): (Vec<&String>, Vec<&String>) = held.iter().partition(is_over);
         let most = ((limits.most * nodes as f64) as usize).max(1);
-        let stands = |since: i64| now - since >= limits.after.millis();
-        let waiting = self.critical.iter().filter(|(node, since)| stands(**since) && !self.held.contains_key(*node));
-        let room = most.saturating_sub(self.held.len());
-        changes.extend(waiting.take(room).map(|(node, _)| Change { node: node.clone(), taint: true }));
-        changes
-    }
-
-    /// A change was made.
-    pub fn done(&mut self, change: &Change) {
-        if change.taint {
-            self.held.insert(change.node.clone(), None);
-        } else {
-            self.held.remove(&change.node);
+        let excess = stays.iter().skip(most).copied();
+        let mut changes: Vec<Change> = over.into_iter().chain(excess).map(|node| change(node, false)).collect();
+        // Another replica may have tainted one since this was counted: one at a time, and counted again.
+        if held.len() < most {
+            let waits = |(node, since): &(&String, &Instant)| lasts(since, limits.after.0) && !held.contains(*node);
+            changes.extend(self.critical.iter().find(waits).map(|(node, _)| change(node, true)));
         }
+        changes
     }
 }
 
-/// Looks at the nodes for as long as the process lives. Replicas do the same and undo nothing of each other.
+/// Looks at the nodes for as long as the process lives. Replicas do the same: which nodes carry the taint is read from the cluster each time,
+/// so that all of them count the same.
 pub async fn keep(api: Api, decider: Arc<Decider>) {
     let mut quarantine = Quarantine::default();
-    let mut is_resumed = false;
+    // An earlier process may have left some.
+    let mut may_hold = true;
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if !is_resumed {
-            match tainted(&api).await {
-                Ok(nodes) => quarantine.resume(nodes),
-                Err(error) => {
-                    tracing::debug!(error = format!("{error:#}"), "nodes with our taint are not known yet");
-                    continue;
-                }
-            }
-            is_resumed = true;
-        }
         let rules = decider.book.rules();
         let is_on = rules.quarantine.taint && !decider.book.is_killed();
-        let (critical, nodes) = decider.scoring.critical_nodes();
-        let now = chrono::Utc::now().timestamp_millis();
+        let nodes = decider.ledger.nodes();
+        if !is_on && !may_hold || nodes == 0 {
+            continue;
+        }
+        let held = match tainted(&api).await {
+            Ok(held) => held,
+            Err(error) => {
+                tracing::debug!(error = format!("{error:#}"), "nodes with our taint are not known");
+                continue;
+            }
+        };
+        may_hold = !held.is_empty();
+        decider.metrics.quarantined(held.len());
+        // Metrics name nodes that the cluster has no more, and whatever else somebody has put into a label.
+        let mut critical = decider.scoring.critical_nodes().0;
+        critical.retain(|node| decider.ledger.has_node(node));
         let limits = is_on.then_some(&rules.quarantine);
-        for change in quarantine.look(&critical, nodes, now, limits) {
+        for change in quarantine.look(&critical, &held, nodes, Instant::now(), limits) {
             let outcome = match apply(&api, &change, &rules.quarantine).await {
                 Ok(()) => {
                     tracing::info!(node = change.node, taint = change.taint, "quarantine");
-                    quarantine.done(&change);
                     "ok"
                 }
                 Err(error) => {
-                    tracing::warn!(
-                        error = format!("{error:#}"),
-                        node = change.node,
-                        taint = change.taint,
-                        "quarantine failed, trying again"
-                    );
+                    let (node, taint) = (&change.node, change.taint);
+                    tracing::warn!(error = format!("{error:#}"), node, taint, "failed to change a taint, retrying");
                     "failed"
                 }
             };
+            may_hold = true;
             decider.metrics.quarantine(if change.taint { "taint" } else { "free" }, outcome);
         }
-        decider.metrics.quarantined(quarantine.held());
     }
 }
 
-async fn tainted(api: &Api) -> anyhow::Result<Vec<String>> {
-    let list: Value = api.get(&format!("/api/v1/nodes?labelSelector={}", KEY.replace('/', "%2F"))).await?;
+/// The nodes that carry our taint, by the label beside it.
+async fn tainted(api: &Api) -> anyhow::Result<BTreeSet<String>> {
+    let list: Value = api.get(&ApiPath::fixed(&["api", "v1", "nodes"]).with("labelSelector", KEY)).await?;
     let nodes = list["items"].as_array().into_iter().flatten();
     // A server that does not know selectors would give all.
     let ours = nodes.filter(|node| node["metadata"]["labels"][KEY].is_string());
@@ -143,7 +130,7 @@ async fn tainted(api: &Api) -> anyhow::Result<Vec<String>> {
 
 /// The list of taints is replaced as a whole, so the version that was read goes with it: whoever came between is not overwritten.
 async fn apply(api: &Api, change: &Change, limits: &Limits) -> anyhow::Result<()> {
-    let path = format!("/api/v1/nodes/{}", change.node);
+    let path = ApiPath::node(&change.node)?;
     let node: Value = match api.get(&path).await {
         Ok(node) => node,
         // A node that is gone carries no taint.
@@ -186,11 +173,10 @@ mod tests {
     use super::*;
     use runtime::settings::Span;
 
-    const MINUTE: i64 = 60_000;
+    const MINUTE: Duration = Duration::from_secs(60);
 
     fn limits(most: f64) -> Limits {
-        let span = |minutes: u64| Span(Duration::from_secs(60 * minutes));
-        Limits { taint: true, most, after: span(2), recover: span(10), ..Limits::default() }
+        Limits { taint: true, most, after: Span(2 * MINUTE), recover: Span(10 * MINUTE), ..Limits::default() }
     }
 
     fn set(nodes: &[&str]) -> BTreeSet<String> {
@@ -201,35 +187,90 @@ mod tests {
         Change { node: node.to_owned(), taint }
     }
 
-    fn look(quarantine: &mut Quarantine, critical: &[&str], minute: i64, limits: &Limits) -> Vec<Change> {
-        let changes = quarantine.look(&set(critical), 20, minute * MINUTE, Some(limits));
-        changes.iter().for_each(|change| quarantine.done(change));
-        changes
+    /// A cluster of twenty nodes, and replicas that look at it.
+    struct Cluster {
+        held: BTreeSet<String>,
+        began: Instant,
+    }
+
+    impl Cluster {
+        fn new() -> Self {
+            Self { held: BTreeSet::new(), began: Instant::now() }
+        }
+
+        fn look(&mut self, replica: &mut Quarantine, critical: &[&str], minute: u32, limits: &Limits) -> Vec<Change> {
+            let now = self.began + minute * MINUTE;
+            let changes = replica.look(&set(critical), &self.held, 20, now, Some(limits));
+            changes.iter().for_each(|change| self.done(change));
+            changes
+        }
+
+        fn done(&mut self, change: &Change) {
+            if change.taint {
+                self.held.insert(change.node.clone());
+            } else {
+                self.held.remove(&change.node);
+            }
+        }
     }
 
     #[test]
     fn a_standing_anomaly_taints_and_a_long_calm_frees() {
-        let (mut quarantine, limits) = (Quarantine::default(), limits(0.1));
-        assert_eq!(look(&mut quarantine, &["a"], 0, &limits), []);
+        let (mut cluster, mut one, limits) = (Cluster::new(), Quarantine::default(), limits(0.1));
+        let mut look = |critical: &[&str], minute: u32| cluster.look(&mut one, critical, minute, &limits);
+        assert_eq!(look(&["a"], 0), []);
         // One look without it begins anew.
-        assert_eq!(look(&mut quarantine, &[], 1, &limits), []);
-        assert_eq!(look(&mut quarantine, &["a"], 2, &limits), []);
-        assert_eq!(look(&mut quarantine, &["a"], 4, &limits), [change("a", true)]);
-        assert_eq!(look(&mut quarantine, &[], 5, &limits), []);
-        assert_eq!(look(&mut quarantine, &["a"], 10, &limits), []);
-        assert_eq!(look(&mut quarantine, &[], 11, &limits), []);
-        assert_eq!(look(&mut quarantine, &[], 21, &limits), [change("a", false)]);
-        assert_eq!(quarantine.held(), 0);
+        assert_eq!(look(&[], 1), []);
+        assert_eq!(look(&["a"], 2), []);
+        assert_eq!(look(&["a"], 4), [change("a", true)]);
+        assert_eq!(look(&[], 5), []);
+        assert_eq!(look(&["a"], 10), []);
+        assert_eq!(look(&[], 11), []);
+        assert_eq!(look(&[], 21), [change("a", false)]);
+        assert!(cluster.held.is_empty());
     }
 
     #[test]
     fn never_more_than_the_share_and_none_when_it_is_switched_off() {
-        let (mut quarantine, limits) = (Quarantine::default(), limits(0.1));
-        look(&mut quarantine, &["a", "b", "c"], 0, &limits);
+        let (mut cluster, mut one, limits) = (Cluster::new(), Quarantine::default(), limits(0.1));
+        let all = ["a", "b", "c"];
+        cluster.look(&mut one, &all, 0, &limits);
         // Two of twenty.
-        assert_eq!(look(&mut quarantine, &["a", "b", "c"], 3, &limits), [change("a", true), change("b", true)]);
-        assert_eq!(look(&mut quarantine, &["a", "b", "c"], 4, &limits), []);
-        let off = quarantine.look(&set(&["a"]), 20, 5 * MINUTE, None);
+        assert_eq!(cluster.look(&mut one, &all, 3, &limits), [change("a", true)]);
+        assert_eq!(cluster.look(&mut one, &all, 3, &limits), [change("b", true)]);
+        assert_eq!(cluster.look(&mut one, &all, 4, &limits), []);
+        let off = one.look(&set(&["a"]), &cluster.held, 20, cluster.began + 5 * MINUTE, None);
         assert_eq!(off, [change("a", false), change("b", false)]);
+    }
+
+    #[test]
+    fn replicas_with_other_views_share_one_limit() {
+        let (mut cluster, limits) = (Cluster::new(), limits(0.1));
+        let mut replicas: Vec<Quarantine> = (0..3).map(|_| Quarantine::default()).collect();
+        let views = [["a", "b"], ["c", "d"], ["e", "f"]];
+        for minute in 0..10 {
+            for (replica, view) in replicas.iter_mut().zip(&views) {
+                cluster.look(replica, view, minute, &limits);
+                assert!(cluster.held.len() <= 2, "{:?}", cluster.held);
+            }
+        }
+        assert_eq!(cluster.held, set(&["a", "c"]));
+    }
+
+    #[test]
+    fn of_too_many_all_replicas_free_the_same_ones() {
+        let (mut cluster, limits) = (Cluster::new(), limits(0.1));
+        // Three replicas were quicker than each other.
+        cluster.held = set(&["a", "c", "e"]);
+        let now = cluster.began;
+        for view in [["a"], ["c"], ["e"]] {
+            let changes = Quarantine::default().look(&set(&view), &cluster.held, 20, now, Some(&limits));
+            assert_eq!(changes, [change("e", false)]);
+        }
+        cluster.done(&change("e", false));
+        let mut last = Quarantine::default();
+        for minute in 0..5 {
+            assert_eq!(cluster.look(&mut last, &["a", "c", "e"], minute, &limits), [], "there is no room for it");
+        }
     }
 }

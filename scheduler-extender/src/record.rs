@@ -1,6 +1,6 @@
 //! A decision as it is kept in the table `raw/decisions`.
 
-use crate::decision::Decision;
+use crate::decision::{Decision, Outcome};
 use cluster::{ColumnKind, DECISIONS, TableSchema};
 use polars::prelude::{Column, DataFrame, PolarsError, PolarsResult};
 use serde::{Deserialize, Serialize};
@@ -33,13 +33,22 @@ pub struct Record {
     pub data_age_seconds: Option<f64>,
     pub versions: Value,
     pub scores: Value,
+    // Earlier versions did not keep these.
+    #[serde(default)]
+    pub gain: Option<f64>,
+    #[serde(default)]
+    pub agrees: Option<bool>,
+    #[serde(default)]
+    pub hot: Option<bool>,
+    #[serde(default)]
+    pub best_hot: Option<bool>,
 }
 
 impl Record {
     /// Of a decision as far as it has come.
     pub fn of(decision: &Decision) -> Self {
         let first = decision.first();
-        let bound = decision.bound.as_ref();
+        let (bound, outcome) = (decision.bound.as_ref(), decision.outcome());
         let brief = bound.and_then(|bound| decision.brief(&bound.node));
         let line = |line: &crate::decision::Line| {
             json!([line.node, line.score, line.parts.load, line.parts.placement, line.parts.anomaly, line.points])
@@ -73,7 +82,16 @@ impl Record {
             data_age_seconds: decision.data_age_seconds,
             versions: json!(decision.versions),
             scores: Value::Array(scores),
+            gain: outcome.map(|outcome| outcome.gain),
+            agrees: outcome.map(|outcome| outcome.agrees),
+            hot: outcome.map(|outcome| outcome.hot),
+            best_hot: outcome.map(|outcome| outcome.best_hot),
         }
+    }
+
+    /// How it turned out, as it was judged when the pod was bound.
+    pub fn outcome(&self) -> Option<Outcome> {
+        Some(Outcome { gain: self.gain?, agrees: self.agrees?, hot: self.hot?, best_hot: self.best_hot? })
     }
 }
 
@@ -87,6 +105,9 @@ impl Record {
             |name: &str| -> PolarsResult<Option<String>> { Ok(frame.column(name)?.str()?.get(row).map(str::to_owned)) };
         let text = |name: &str| Ok::<_, PolarsError>(maybe(name)?.unwrap_or_default());
         let number = |name: &str| -> PolarsResult<Option<f64>> { Ok(frame.column(name)?.f64()?.get(row)) };
+        let flag = |name: &str| -> PolarsResult<Option<bool>> {
+            Ok(frame.column(name)?.i64()?.get(row).map(|value| value != 0))
+        };
         let json = |name: &str| Ok::<_, PolarsError>(serde_json::from_str(&text(name)?).unwrap_or_default());
         Ok(Self {
             ts: frame.column("ts")?.datetime()?.physical().get(row).unwrap_or_default(),
@@ -110,6 +131,10 @@ impl Record {
             data_age_seconds: number("data_age_seconds")?,
             versions: json("versions")?,
             scores: json("scores")?,
+            gain: number("gain")?,
+            agrees: flag("agrees")?,
+            hot: flag("hot")?,
+            best_hot: flag("best_hot")?,
         })
     }
 }
@@ -142,6 +167,9 @@ impl Kept for Record {
         let json = |name: &str, value: fn(&Self) -> &Value| {
             Column::new(name.into(), records.iter().map(|it| value(it).to_string()).collect::<Vec<String>>())
         };
+        let flag = |name: &str, value: fn(&Self) -> Option<bool>| {
+            Column::new(name.into(), records.iter().map(|it| value(it).map(i64::from)).collect::<Vec<Option<i64>>>())
+        };
         let ts: Vec<i64> = records.iter().map(|record| record.ts).collect();
         let candidates: Vec<i64> = records.iter().map(|record| record.candidates).collect();
         DataFrame::new(
@@ -168,6 +196,10 @@ impl Kept for Record {
                 number("data_age_seconds", |it| it.data_age_seconds),
                 json("versions", |it| &it.versions),
                 json("scores", |it| &it.scores),
+                number("gain", |it| it.gain),
+                flag("agrees", |it| it.agrees),
+                flag("hot", |it| it.hot),
+                flag("best_hot", |it| it.best_hot),
             ],
         )
     }

@@ -1,8 +1,8 @@
 //! Which nodes the filter verb rejects, when the rules let it reject any at all.
 
-use crate::scoring::NodeScore;
 use cluster::score::{SATURATED_UTILIZATION, TARGET_UTILIZATION, load_score};
 use models::anomaly::Severity;
+use score_api::NodeScore;
 use std::collections::BTreeMap;
 
 /// Limits are read and compared through sums of decimals.

@@ -1,13 +1,14 @@
 //! The process: everything put together, started, kept going, and ended in good order.
 
 use crate::announce;
-use crate::decide::Decider;
+use crate::decide::{Decider, Places};
 use crate::health::{Health, Signs};
-use crate::http::{App, probes, router};
+use crate::http::{App, Beat, probes, router};
 use crate::kubernetes::{Api, Node, Pod, Resource, watch};
-use crate::ledger::{Hold, Ledger};
+use crate::ledger::{Hold, Ledger, News};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::moment::Moment;
 use crate::notes::{Notes, write};
 use crate::peers::Peers;
 use crate::quarantine;
@@ -28,10 +29,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::Store;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot, watch as signal};
+use tokio::sync::{oneshot, watch as signal};
 use tokio::task::JoinSet;
 use tracking::TrackingArgs;
 
@@ -39,12 +40,12 @@ use tracking::TrackingArgs;
 const TICK: Duration = Duration::from_millis(500);
 /// Decisions that may be worked on after their answers.
 const WATCHED: usize = 256;
-/// Only pods that are bound and alive: whoever is bound or ends comes and goes by itself.
-const PODS: Resource = Resource {
-    path: "/api/v1/pods",
-    fields: "&fieldSelector=spec.nodeName%21%3D%2Cstatus.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed",
-};
-const NODES: Resource = Resource { path: "/api/v1/nodes", fields: "" };
+/// The same on pods that the API server has not told of.
+const WATCHED_UNKNOWN: usize = WATCHED / 8;
+/// Only pods that are alive: whoever ends goes by itself. Those that wait for a node are among them, since only they are asked about.
+const PODS: Resource =
+    Resource { path: &["api", "v1", "pods"], fields: "status.phase!=Succeeded,status.phase!=Failed" };
+const NODES: Resource = Resource { path: &["api", "v1", "nodes"], fields: "" };
 
 /// All that is settled before the first request.
 #[derive(Debug)]
@@ -80,6 +81,7 @@ impl Setup {
     /// Wrong settings, an address that cannot be listened on, or a part that has ended by itself.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
         let tls = self.tls.load()?;
+        self.server.check_clients(tls.as_ref().is_some_and(Tls::knows_clients))?;
         let token = self.server.token_file.as_deref().map(read_token).transpose()?;
         let metrics = Arc::new(Metrics::default());
         let book = Book::open(self.server.rules.clone(), self.server.kill_file.clone(), Arc::clone(&metrics))?;
@@ -94,8 +96,8 @@ impl Setup {
             true => Some(Journal::open(&self.store, metrics.clone())?),
             false => None,
         };
-        let memory = Arc::new(Memory::new(journal, self.cluster.outcome_wait.millis(), Arc::clone(&metrics)));
-        let hold = Hold { settle: self.cluster.settle.millis(), most: self.cluster.reserve_at_most.millis() };
+        let memory = Arc::new(Memory::new(journal, self.cluster.outcome_wait.0, Arc::clone(&metrics)));
+        let hold = Hold { settle: self.cluster.settle.millis(), most: self.cluster.reserve_at_most.0 };
         let ledger = Arc::new(Ledger::new(hold));
         let health = Arc::new(Health::new(Arc::clone(&metrics)));
         let (scoring, mut ended) = self.scoring()?;
@@ -108,8 +110,8 @@ impl Setup {
             memory: Arc::clone(&memory),
             metrics: Arc::clone(&metrics),
             deadline: self.limits.deadline.0,
-            gate: Arc::new(Semaphore::new(self.limits.max_concurrent)),
-            watched: Arc::new(Semaphore::new(WATCHED)),
+            places: Places::new(self.limits.max_concurrent, WATCHED),
+            unknown_places: Places::new(self.limits.max_concurrent.div_ceil(4), WATCHED_UNKNOWN),
             details: Mutex::default(),
         });
         let app = Arc::new(App {
@@ -121,10 +123,7 @@ impl Setup {
             is_ending: AtomicBool::new(false),
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn({
-            let book = Arc::clone(&book);
-            async move { book.keep_looking().await }
-        });
+        tasks.spawn(Arc::clone(&book).keep_looking());
         tasks.spawn(tick(Arc::clone(&decider), api.is_some()));
         if let Scoring::Remote(_) = &*scoring {
             let scoring = Arc::clone(&scoring);
@@ -137,7 +136,13 @@ impl Setup {
         if let Some(api) = api {
             tracing::info!(server = api.server(), "following pods and nodes");
             let (notes, waiting) = Notes::new(Arc::clone(&metrics));
-            tasks.spawn(write(api.clone(), waiting, self.cluster.notes_a_second, Arc::clone(&metrics)));
+            tasks.spawn(write(
+                api.clone(),
+                Arc::clone(&book),
+                waiting,
+                self.cluster.notes_a_second,
+                Arc::clone(&metrics),
+            ));
             tasks.spawn(follow_pods(api.clone(), Arc::clone(&decider), notes));
             tasks.spawn(quarantine::keep(api.clone(), Arc::clone(&decider)));
             if let Some(pod) = self.cluster.own_pod() {
@@ -147,19 +152,15 @@ impl Setup {
         }
         tracing::info!(address = %listener.local_addr()?, mode = book.rules().mode.as_str(), scoring = %self.server.scoring, "answering");
         let (stopping, stopped) = signal::channel(false);
-        let until = async move {
-            let mut stopped = stopped;
-            // The sender lives as long as this function.
-            let _ = stopped.wait_for(|stopped| *stopped).await;
-        };
-        if !tls.as_ref().is_some_and(Tls::knows_clients) && !self.server.listen.ip().is_loopback() {
-            tracing::warn!(address = %self.server.listen, "whoever reaches this address is answered: set --tls-client-ca-file, or keep the network closed");
+        let beat = Beat::default();
+        if self.server.insecure_allow_any_client && !tls.as_ref().is_some_and(Tls::knows_clients) {
+            tracing::warn!(address = %self.server.listen, "insecure: whoever reaches this address is answered");
         }
         let limits = ConnectionLimits::default();
         let drain = self.limits.drain.0;
         if let Some(listener) = probed {
             let listening = Listening { listener, tls: None, limits, counters: metrics.connections.clone() };
-            let routes = probes(Arc::clone(&app));
+            let routes = probes(Arc::clone(&app), beat.clone());
             // It ends with the process: until then a probe hears that it is ending.
             tasks.spawn(async move {
                 listening.serve(routes, drain, std::future::pending()).await;
@@ -167,10 +168,19 @@ impl Setup {
         }
         let listening = Listening { listener, tls, limits, counters: metrics.connections.clone() };
         let routes = router(Arc::clone(&app));
-        let answering = tokio::spawn(async move { listening.serve(routes, drain, until).await });
+        let until = beat.clone().until(stopped);
+        let mut answering = tokio::spawn(async move { listening.serve(routes, drain, until).await });
         // Whatever ends by itself takes the process with it, so that it is started again; kube-scheduler goes on without us.
+        let mut has_answered = None;
         let result: anyhow::Result<()> = tokio::select! {
             () = stop => Ok(()),
+            ended = &mut answering => {
+                has_answered = Some(true);
+                Err(match ended {
+                    Ok(_) => anyhow::anyhow!("the listener has ended by itself"),
+                    Err(error) => anyhow::Error::new(error).context("the listener has failed"),
+                })
+            }
             ended = end_of(&mut ended) => Err(match ended {
                 Ok(Err(error)) => error,
                 Ok(Ok(())) => anyhow::anyhow!("the scorer has ended by itself"),
@@ -188,11 +198,15 @@ impl Setup {
         }
         // Nobody listening means that the server has ended already.
         let _ = stopping.send(true);
-        if !answering.await.context("the server ended by a panic")? {
+        let all_ended = match has_answered {
+            Some(all_ended) => all_ended,
+            None => answering.await.context("the listener has failed")?,
+        };
+        if !all_ended {
             tracing::warn!(drain = %self.limits.drain, "requests were still under way at the end of the grace period");
         }
         // What goes on after the last answers.
-        let after = decider.watched.acquire_many(WATCHED as u32);
+        let after = decider.places.watched.acquire_many(WATCHED as u32);
         if tokio::time::timeout(self.limits.drain.0, after).await.is_err() {
             tracing::warn!("some of the last decisions were not kept in time");
         }
@@ -242,8 +256,8 @@ impl Setup {
             }
             ScoringFrom::Remote(url) => {
                 // Longer than any deadline: whoever waits less drops the request.
-                let client = self.http.client(Duration::from_secs(10))?;
-                Ok((Scoring::Remote(Box::new(Remote::new(url.clone(), client))), None))
+                let client = self.server.scoring_client(&self.http, url, Duration::from_secs(10))?;
+                Ok((Scoring::Remote(Box::new(Remote::new(url.clone(), client, self.limits.deadline.0))), None))
             }
         }
     }
@@ -272,19 +286,21 @@ async fn tick(decider: Arc<Decider>, has_cluster: bool) {
         ticks.tick().await;
         let (scoring, ledger, metrics) = (&decider.scoring, &decider.ledger, &decider.metrics);
         let mut condition = scoring.condition();
+        // Taken before the ledger is held, which every answer waits for.
+        let samples = scoring.samples();
         let there = ledger.nodes();
         let matched = (there > 0).then(|| {
             // Metrics know nodes for a while that the cluster has no more: stale are those that pods may be offered.
-            condition.nodes = ledger.count(|node| scoring.sampled_at(node).is_some());
-            condition.stale = ledger.count(|node| scoring.is_stale(node));
+            condition.nodes = ledger.count(|node| samples.sampled_at(node).is_some());
+            condition.stale = ledger.count(|node| samples.is_stale(node));
             condition.nodes as f64 / there as f64
         });
         let heard = ledger.is_heard();
         metrics.condition(&condition, matched, heard);
         let signs = Signs { condition, matched, heard: has_cluster.then_some(heard) };
         decider.health.look(&signs, &decider.book.rules().guard);
-        let now = chrono::Utc::now().timestamp_millis();
-        for (release, count) in ledger.settle(now, |node| scoring.sampled_at(node)) {
+        let now = Instant::now();
+        for (release, count) in ledger.settle(now, |node| samples.sampled_at(node)) {
             if count > 0 {
                 metrics.released(release, count);
             }
@@ -297,19 +313,19 @@ async fn tick(decider: Arc<Decider>, has_cluster: bool) {
 async fn follow_pods(api: Api, decider: Arc<Decider>, notes: Notes) {
     let tell = |happened| {
         let (scoring, memory) = (&decider.scoring, &decider.memory);
-        let bound = |binding| {
-            if let Some(decision) = memory.bound(binding)
-                && decision.neutral.is_none()
-                && decider.book.rules().annotate
-            {
-                notes.put(decision);
+        let expect = |pod: &Pod| scoring.expected(pod);
+        for news in decider.ledger.pod(happened, Moment::now(), expect, |node| scoring.sampled_at(node)) {
+            match news {
+                News::Waits(pod) => memory.known(&pod.metadata),
+                News::Bound(binding) => {
+                    if let Some(decision) = memory.bound(binding)
+                        && decision.neutral.is_none()
+                    {
+                        notes.put(decision);
+                    }
+                }
+                News::Released(release, count) => decider.metrics.released(release, count),
             }
-        };
-        let now = chrono::Utc::now().timestamp_millis();
-        let released =
-            decider.ledger.pod(happened, now, |pod| scoring.expected(pod), |node| scoring.sampled_at(node), bound);
-        if let Some((release, count)) = released {
-            decider.metrics.released(release, count);
         }
     };
     watch::<Pod>(&api, PODS, tell).await;

@@ -3,10 +3,12 @@
 use crate::announce::OwnPod;
 use clap::{Args, ValueEnum};
 use runtime::WrongUse;
+use runtime::http::{HttpArgs, SecretVariables};
 use runtime::settings::Span;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where scores come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,12 +93,20 @@ pub struct ServerArgs {
     /// Address to listen on
     #[arg(long, env = "BERTH_EXTENDER_LISTEN", default_value = "127.0.0.1:8888", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// Answer whoever reaches the address, without knowing who it is. An address that others reach is refused without it, unless
+    /// --tls-client-ca-file says whose clients are let in: every request costs work, and scores tell about the cluster
+    #[arg(long, env = "BERTH_EXTENDER_INSECURE_ALLOW_ANY_CLIENT")]
+    pub insecure_allow_any_client: bool,
     /// Address on which /healthz, /readyz and /metrics are answered in plain HTTP as well: a kubelet's probes have no certificate
     #[arg(long, env = "BERTH_EXTENDER_PROBE_LISTEN", value_name = "ADDRESS")]
     pub probe_listen: Option<SocketAddr>,
     /// Where scores come from: `embedded`, or the address of a serving
     #[arg(long, env = "BERTH_EXTENDER_SCORING", default_value = "embedded", value_name = "FROM")]
     pub scoring: ScoringFrom,
+    /// File that holds the bearer token which that serving wants (or set BERTH_EXTENDER_SCORING_TOKEN); credentials of Prometheus are never
+    /// sent to it
+    #[arg(long, env = "BERTH_EXTENDER_SCORING_TOKEN_FILE", value_name = "FILE")]
+    pub scoring_token_file: Option<PathBuf>,
     /// Rules file: mode, share, scope, weights, limits; looked at all the time. Without one: shadow
     #[arg(long, env = "BERTH_EXTENDER_RULES", value_name = "FILE")]
     pub rules: Option<PathBuf>,
@@ -104,7 +114,7 @@ pub struct ServerArgs {
     #[arg(long, env = "BERTH_EXTENDER_KILL_FILE", value_name = "FILE")]
     pub kill_file: Option<PathBuf>,
     /// The registry's alias that scores
-    #[arg(long, env = "BERTH_EXTENDER_ALIAS", default_value = "champion")]
+    #[arg(long, env = "BERTH_EXTENDER_ALIAS", default_value = tracking::promotion::CHAMPION)]
     pub alias: String,
     /// How often the registry is asked for a newer version
     #[arg(long, env = "BERTH_EXTENDER_RELOAD_EVERY", default_value = "30s", value_name = "SPAN")]
@@ -122,6 +132,88 @@ pub struct ServerArgs {
     /// File that holds the bearer token which readers of explanations and reports must send; kube-scheduler sends none
     #[arg(long, env = "BERTH_EXTENDER_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+}
+
+/// How people's commands reach a running extender, section `[scheduler_extender.client]`.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientArgs {
+    /// PEM file with the certificate authority that signed the extender's certificate
+    #[arg(long, env = "BERTH_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// File that holds the bearer token which the extender wants, as its own --token-file does (or set BERTH_EXTENDER_TOKEN)
+    #[arg(long, env = "BERTH_EXTENDER_TOKEN_FILE", visible_alias = "bearer-token-file", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// PEM file with the certificate to show to an extender that asks for one
+    #[arg(long, env = "BERTH_CLIENT_CERT_FILE", value_name = "FILE")]
+    pub client_cert_file: Option<PathBuf>,
+    /// PEM file with the private key of --client-cert-file
+    #[arg(long, env = "BERTH_CLIENT_KEY_FILE", value_name = "FILE")]
+    pub client_key_file: Option<PathBuf>,
+}
+
+/// The variables that hold secrets for the extender: not those for Prometheus, so that no server gets what is meant for another.
+const EXTENDER_SECRETS: SecretVariables =
+    SecretVariables { password: "BERTH_EXTENDER_PASSWORD", bearer_token: "BERTH_EXTENDER_TOKEN" };
+/// The same for a `serving` that scores.
+const SCORING_SECRETS: SecretVariables =
+    SecretVariables { password: "BERTH_EXTENDER_SCORING_PASSWORD", bearer_token: "BERTH_EXTENDER_SCORING_TOKEN" };
+
+impl ClientArgs {
+    /// The client, for a server at `url`.
+    ///
+    /// # Errors
+    /// See [`HttpArgs::client`].
+    pub fn client(&self, url: &reqwest::Url, limit: Duration) -> anyhow::Result<reqwest::Client> {
+        let http = HttpArgs {
+            ca_file: self.ca_file.clone(),
+            bearer_token_file: self.token_file.clone(),
+            client_cert_file: self.client_cert_file.clone(),
+            client_key_file: self.client_key_file.clone(),
+            ..HttpArgs::default()
+        };
+        warn_of_plain_token(url, &http, &EXTENDER_SECRETS);
+        http.client_with(limit, &EXTENDER_SECRETS)
+    }
+}
+
+impl ServerArgs {
+    /// The client for a `serving` at `url` that scores: with the authority and the certificate of `http`, and a token of its own.
+    ///
+    /// # Errors
+    /// See [`HttpArgs::client`].
+    pub fn scoring_client(
+        &self,
+        http: &HttpArgs,
+        url: &reqwest::Url,
+        limit: Duration,
+    ) -> anyhow::Result<reqwest::Client> {
+        let http = HttpArgs {
+            ca_file: http.ca_file.clone(),
+            bearer_token_file: self.scoring_token_file.clone(),
+            client_cert_file: http.client_cert_file.clone(),
+            client_key_file: http.client_key_file.clone(),
+            ..HttpArgs::default()
+        };
+        warn_of_plain_token(url, &http, &SCORING_SECRETS);
+        http.client_with(limit, &SCORING_SECRETS)
+    }
+}
+
+fn warn_of_plain_token(url: &reqwest::Url, http: &HttpArgs, variables: &SecretVariables) {
+    let has_token = http.bearer_token_file.is_some() || std::env::var_os(variables.bearer_token).is_some();
+    if has_token && is_plain(url) {
+        tracing::warn!(%url, "a bearer token is sent in the clear: use https");
+    }
+}
+
+/// Whether others can read what is sent there.
+fn is_plain(url: &reqwest::Url) -> bool {
+    let is_here = url.host_str().is_some_and(|host| {
+        let host = host.trim_matches(['[', ']']);
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    });
+    url.scheme() == "http" && !is_here
 }
 
 /// What a request may cost, section `[scheduler_extender.limits]`.
@@ -167,7 +259,7 @@ pub struct ClusterArgs {
     /// How long a decision waits to be written until it is seen where its pod went
     #[arg(long, env = "BERTH_EXTENDER_OUTCOME_WAIT", default_value = "2m", value_name = "SPAN")]
     pub outcome_wait: Span,
-    /// Annotations and events on pods, a second
+    /// Pods that get an event, and an annotation where the rules say so, a second
     #[arg(long, env = "BERTH_EXTENDER_NOTES_A_SECOND", default_value_t = 2, value_name = "COUNT")]
     pub notes_a_second: u32,
     /// Name of the pod that this process runs in, from the downward API: events on rules and state are written to it
@@ -201,6 +293,21 @@ fn at_least(section: &str, spans: &[(&str, Span)]) -> Result<(), WrongUse> {
 }
 
 impl ServerArgs {
+    /// Checks that who may ask is settled: by client certificates (`knows_clients`), since only this machine reaches the address, or in so
+    /// many words.
+    ///
+    /// # Errors
+    /// Names the address and what to do.
+    pub fn check_clients(&self, knows_clients: bool) -> Result<(), WrongUse> {
+        if knows_clients || self.insecure_allow_any_client || self.listen.ip().to_canonical().is_loopback() {
+            return Ok(());
+        }
+        Err(WrongUse(format!(
+            "`listen` is {}, which others reach, and nothing says who may ask: give --tls-cert-file, --tls-key-file and --tls-client-ca-file, listen on 127.0.0.1, or say --insecure-allow-any-client",
+            self.listen
+        )))
+    }
+
     /// Checks the values.
     ///
     /// # Errors
@@ -246,5 +353,46 @@ impl ClusterArgs {
             )));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        server: ServerArgs,
+    }
+
+    fn server(arguments: &[&str]) -> ServerArgs {
+        Cli::parse_from(std::iter::once(&"x").chain(arguments)).server
+    }
+
+    #[test]
+    fn an_address_that_others_reach_needs_clients_that_are_known_or_so_many_words() {
+        for address in ["127.0.0.1:8888", "[::1]:8888", "[::ffff:127.0.0.1]:8888"] {
+            server(&["--listen", address]).check_clients(false).expect(address);
+        }
+        for address in ["0.0.0.0:8443", "[::]:8443", "10.0.0.7:8443"] {
+            let error = server(&["--listen", address]).check_clients(false).expect_err(address).to_string();
+            assert!(error.contains("--tls-client-ca-file") && error.contains("--insecure-allow-any-client"), "{error}");
+            server(&["--listen", address]).check_clients(true).expect("clients are known");
+            server(&["--listen", address, "--insecure-allow-any-client"]).check_clients(false).expect("so many words");
+        }
+    }
+
+    #[test]
+    fn tokens_in_the_clear_are_noticed() {
+        let plain = |url: &str| is_plain(&url.parse().expect("an address"));
+        assert!(plain("http://serving:8080") && plain("http://10.0.0.7/"));
+        assert!(
+            !plain("https://serving")
+                && !plain("http://127.0.0.1:1")
+                && !plain("http://[::1]:1")
+                && !plain("http://localhost")
+        );
     }
 }

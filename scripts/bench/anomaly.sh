@@ -12,7 +12,7 @@ rounds=${1:-5}
 python="${BERTH_CACHE:-$HOME/.cache/berth}/venv-xgboost/bin/python"
 [ -x "$python" ] || { echo "\`$python\` is missing. \`make test-setup\` installs it" >&2; exit 2; }
 if [ -z "${FOREST_SPEED:-}" ]; then
-    cargo build --quiet --workspace --examples
+    cargo build --locked --quiet --workspace --examples
     FOREST_SPEED="${CARGO_TARGET_DIR:-target}/debug/examples/forest_speed"
 fi
 export RAYON_NUM_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1

@@ -14,7 +14,7 @@ python="${BERTH_CACHE:-$HOME/.cache/berth}/venv-xgboost/bin/python"
 [ -x "$python" ] || { echo "\`$python\` is missing. \`make test-setup\` installs it" >&2; exit 2; }
 [ -x /usr/bin/time ] || { echo "GNU time is missing: sudo apt-get install time" >&2; exit 2; }
 if [ -z "${BERTH_BIN:-}" ]; then
-    cargo build --quiet --workspace --bins
+    cargo build --locked --quiet --workspace --bins
     BERTH_BIN="${CARGO_TARGET_DIR:-target}/debug"
 fi
 folder=$(mktemp -d)

@@ -11,7 +11,7 @@ cache=${BERTH_CACHE:-$HOME/.cache/berth}
 seconds=${SECONDS_EACH:-60}
 target=${CARGO_TARGET_DIR:-target}/debug
 [ -f "$data/tracking/berth.db" ] || { echo "no registered models below \`$data\`: run \`make cycle\` first" >&2; exit 1; }
-cargo build --quiet --workspace --bins --example load --example growth >&2
+cargo build --locked --quiet --workspace --bins --example load --example growth >&2
 work=$(mktemp -d)
 server=
 stop() { [ -z "$server" ] || { kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; server=; }; }

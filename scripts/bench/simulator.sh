@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 if [ -z "${SCALE:-}" ]; then
-    cargo build --quiet --workspace --examples
+    cargo build --locked --quiet --workspace --examples
     SCALE="${CARGO_TARGET_DIR:-target}/debug/examples/scale"
 fi
 mkdir -p docs/images

@@ -13,7 +13,7 @@ rounds=${1:-3}
 python="${BERTH_CACHE:-$HOME/.cache/berth}/venv-xgboost/bin/python"
 [ -x "$python" ] || { echo "\`$python\` is missing. \`make test-setup\` installs it" >&2; exit 2; }
 if [ -z "${TRAIN_SPEED:-}" ]; then
-    cargo build --quiet --workspace --examples
+    cargo build --locked --quiet --workspace --examples
     TRAIN_SPEED="${CARGO_TARGET_DIR:-target}/debug/examples/train_speed"
 fi
 folder=$(mktemp -d)

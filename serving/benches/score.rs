@@ -11,10 +11,11 @@ use models::load::{HeadKey, LoadForecast};
 use models::placement::{Layer, PlacementNetwork};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use score_api::{PodRequest, ScoreRequest};
 use serving::metrics::Metrics;
 use serving::nodes::{Anomaly, ClusterView, NodePods, NodeView};
 use serving::registry::{ModelName, Origin, Registry};
-use serving::score::{PodAsk, ScoreRequest, ScoreRules, score};
+use serving::score::{ScoreRules, score};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -100,7 +101,7 @@ fn scores(criterion: &mut Criterion) {
     for count in [100, 500, 5_000] {
         let view = view(count, now);
         let request = ScoreRequest {
-            pods: vec![PodAsk { cpu_request_cores: 0.5, memory_request_bytes: 1e9, ..PodAsk::default() }],
+            pods: vec![PodRequest { cpu_request_cores: 0.5, memory_request_bytes: 1e9, ..PodRequest::default() }],
             nodes: view.nodes.keys().map(|name| name.as_str().to_owned()).collect(),
             explain: Some(false),
             ..ScoreRequest::default()

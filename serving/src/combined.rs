@@ -3,7 +3,7 @@
 use crate::http::App;
 use crate::protocol::{Datatype, InferRequest, InferResponse, Refusal, Tensor};
 use crate::registry::ModelName;
-use crate::score::{PodAsk, ScoreRequest};
+use score_api::{NodeScore, PodRequest, ScoreRequest};
 use serde_json::{Map, Value, json};
 
 /// It has no file and so no version of its own; which versions it was made of is in the answer's parameters.
@@ -54,13 +54,17 @@ pub fn infer(app: &App, request: &InferRequest) -> Result<InferResponse, Refusal
         Some([workload]) => Some(workload.clone()),
         Some(other) => return Err(Refusal::bad(format!("input `{WORKLOAD}` has {} values, want one", other.len()))),
     };
-    let pod =
-        PodAsk { workload, cpu_request_cores: one(CPU)?, memory_request_bytes: one(MEMORY)?, ..PodAsk::default() };
+    let pod = PodRequest {
+        workload,
+        cpu_request_cores: one(CPU)?,
+        memory_request_bytes: one(MEMORY)?,
+        ..PodRequest::default()
+    };
     let ask = ScoreRequest { pods: vec![pod], nodes, explain: Some(false), ..ScoreRequest::default() };
-    ask.check()?;
+    ask.check().map_err(|error| Refusal::bad(error.to_string()))?;
     limit(app, &ask)?;
     let answer = app.score(&ask);
-    let of = |value: fn(&crate::score::NodeScore) -> f64| -> Vec<f64> {
+    let of = |value: fn(&NodeScore) -> f64| -> Vec<f64> {
         answer.pods.iter().flat_map(|pod| pod.nodes.iter().map(value)).collect()
     };
     let outputs = vec![

@@ -6,7 +6,7 @@
 //! - [`protocol`]: the protocol without a wire; [`ask`]: what a request is for. [`http`]: routes and limits; [`grpc`].
 //! - [`predictions`]: what was answered, kept by a [`journal`]; [`events`]: what others answered, as KServe's logger sends it.
 //! - [`shadow`]: a challenger beside the champion. [`rollout`]: the same with a share of the workloads.
-//! - [`server`]: all of it put together.
+//! - [`run`]: all of it put together.
 //!
 //! Nothing is trained here.
 
@@ -17,14 +17,15 @@ pub mod events;
 pub mod grpc;
 pub mod http;
 pub mod infer;
-pub mod journal;
 pub mod metrics;
 pub mod nodes;
 pub mod predictions;
 pub mod protocol;
 pub mod registry;
 pub mod rollout;
+pub mod run;
 pub mod score;
-pub mod server;
 pub mod settings;
 pub mod shadow;
+
+pub use server::journal;

@@ -35,6 +35,7 @@ pub struct Metrics {
     refusals: Family<Label, Counter>,
     refreshes: Family<Label, Counter>,
     nodes: Gauge,
+    clock_skew: Gauge<f64, AtomicU64>,
     candidates: Family<Label, Counter>,
     features_seconds: Histogram,
     view_seconds: Histogram,
@@ -73,6 +74,7 @@ impl Default for Metrics {
             refusals: Family::default(),
             refreshes: Family::default(),
             nodes: Gauge::default(),
+            clock_skew: Gauge::default(),
             candidates: Family::default(),
             features_seconds: durations(),
             view_seconds: durations(),
@@ -102,6 +104,11 @@ impl Default for Metrics {
         registry.register("model_refusals", "Looks at an origin that found nothing usable", metrics.refusals.clone());
         registry.register("refreshes", "Rounds over all nodes, by outcome (ok, failed)", metrics.refreshes.clone());
         registry.register("nodes", "Nodes that are known", metrics.nodes.clone());
+        registry.register(
+            "clock_skew_seconds",
+            "How far the clock of Prometheus is ahead of this machine's",
+            metrics.clock_skew.clone(),
+        );
         registry.register(
             "candidates",
             "Nodes that were scored, by whether the last pod of the kind had left its result (remembered, worked_out)",
@@ -227,6 +234,11 @@ impl Metrics {
     /// A round that got no samples.
     pub fn refresh_failed(&self) {
         self.refreshes.get_or_create(&[("outcome", "failed")]).inc();
+    }
+
+    /// The source's clock was so far ahead of ours, in milliseconds.
+    pub fn clock_skew(&self, skew: i64) {
+        self.clock_skew.set(skew as f64 / 1e3);
     }
 
     /// The feature rows of all nodes took so long.

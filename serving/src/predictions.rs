@@ -3,9 +3,9 @@
 use crate::journal::{Journal, Kept};
 use crate::protocol::{InferRequest, InferResponse, Tensor, Values};
 use crate::registry::ServedModel;
-use crate::score::{ScoreAnswer, ScoreRequest};
 use cluster::{PREDICTIONS, TableSchema};
 use polars::prelude::{Column, DataFrame, PolarsResult};
+use score_api::{NodeScore, PodScores, ScoreAnswer, ScoreRequest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
@@ -117,8 +117,8 @@ impl Record {
 
     /// Of scores of nodes.
     pub fn of_scores(request: &ScoreRequest, answer: &ScoreAnswer) -> Self {
-        let nodes = |pod: &crate::score::PodScores| -> Value {
-            let line = |node: &crate::score::NodeScore| {
+        let nodes = |pod: &PodScores| -> Value {
+            let line = |node: &NodeScore| {
                 json!([node.node, node.score, node.parts.load, node.parts.placement, node.parts.anomaly])
             };
             // Of thousands the ten best: they need not all be in order. Equals are in the order of the request.
@@ -133,8 +133,7 @@ impl Record {
             best.sort_unstable_by(order);
             best.into_iter().map(|place| line(&pod.nodes[place])).collect()
         };
-        let versions: Vec<String> =
-            answer.models.iter().map(|(name, version)| format!("{}={version}", name.as_str())).collect();
+        let versions: Vec<String> = answer.models.iter().map(|(name, version)| format!("{name}={version}")).collect();
         Self {
             ts: now(),
             id: new_id(),

@@ -1,17 +1,13 @@
 //! One score per node for a pod: forecast, agent and detector together (design, section 6).
 
-mod answer;
-mod ask;
 mod memo;
 mod reasons;
 
-pub use answer::{Expectation, NodeScore, PodScores, ScoreAnswer};
-pub use ask::{InFlight, MOST, PodAsk, ScoreRequest};
 pub use memo::Memo;
+pub(crate) use reasons::told;
 
-use crate::nodes::{ClusterView, NodeView};
+use crate::nodes::{ClusterView, MOST_AHEAD, NodeView, age_seconds};
 use crate::registry::{Algorithm, ModelName, Registry, ServedModel};
-use crate::rollout::Arm;
 use crate::shadow::Shadow;
 use cluster::score::{PartWeights, Parts, load_score, unit};
 use cluster::{NodeName, Resource};
@@ -20,6 +16,11 @@ use features::habit::Expected;
 use memo::{Kind, Worked};
 use models::anomaly::Severity;
 use models::placement::{PlacementNetwork, Scratch};
+use score_api::{
+    ApiVersion, Arm, Contribution, ExpectedUsage, InFlight, MissingReason, NodeScore, PodRequest, PodScores,
+    ScoreAnswer, ScoreRequest, Timestamp, UsageSource,
+};
+use std::collections::BTreeMap;
 
 /// Scores where nothing is known of any node.
 const NEUTRAL: f64 = 0.5;
@@ -40,6 +41,12 @@ impl ScoreRules {
     /// The age from which on data is stale: what is set, but no less than three distances of the samples that come.
     pub fn limit(&self, view: &ClusterView) -> i64 {
         self.stale_after.max(SAMPLES * view.step)
+    }
+
+    /// Whether data of this age, in milliseconds, may be acted on: it is not stale, and it is not from the future, which only a clock
+    /// that is wrong makes it.
+    pub fn is_fresh(&self, view: &ClusterView, age: i64) -> bool {
+        (-MOST_AHEAD..=self.limit(view)).contains(&age)
     }
 }
 
@@ -72,18 +79,46 @@ pub fn score(
     let scorer =
         Scorer { request, view, registry, shadow, agent: agent.as_deref(), rules, now, candidates: &candidates };
     let unknown = candidates.iter().filter(|it| it.known.is_none()).map(|it| it.name.to_owned()).collect();
-    let mut models = view.versions.clone();
+    let mut models = versions(view);
     if let Some(agent) = &agent {
-        models.insert(agent.name, agent.version.clone());
+        models.insert(agent.name.as_str().to_owned(), agent.version.clone());
     }
     ScoreAnswer {
-        at: answer::time(view.at),
-        data_age_seconds: (view.at > 0).then(|| (now - view.at).max(0) as f64 / 1e3),
+        api_version: ApiVersion,
+        at: moment(view),
+        data_age_seconds: data_age(view, now),
         models,
         challenger_models: None,
         weights: rules.weights,
         pods: request.pods.iter().map(|pod| scorer.pod(pod)).collect(),
         unknown_nodes: unknown,
+    }
+}
+
+/// The moment of a view; none before the first refresh.
+pub(crate) fn moment(view: &ClusterView) -> Option<Timestamp> {
+    (view.at > 0).then_some(Timestamp::from_millis(view.at))
+}
+
+/// How long ago that was, in seconds.
+pub(crate) fn data_age(view: &ClusterView, now: i64) -> Option<f64> {
+    (view.at > 0).then(|| age_seconds(now.saturating_sub(view.at)))
+}
+
+/// The models that a view was made with, as they are told.
+pub(crate) fn versions(view: &ClusterView) -> BTreeMap<String, String> {
+    view.versions.iter().map(|(name, version)| (name.as_str().to_owned(), version.clone())).collect()
+}
+
+fn requested(pod: &PodRequest) -> Amount {
+    Amount { cpu: pod.cpu_request_cores as f32, memory: pod.memory_request_bytes as f32 }
+}
+
+fn usage(expected: &Expected) -> ExpectedUsage {
+    ExpectedUsage {
+        cpu_cores: expected.amount.cpu,
+        memory_bytes: expected.amount.memory,
+        source: if expected.known { UsageSource::Workload } else { UsageSource::Requests },
     }
 }
 
@@ -99,9 +134,9 @@ struct Scorer<'a> {
 }
 
 impl Scorer<'_> {
-    fn pod(&self, pod: &PodAsk) -> PodScores {
+    fn pod(&self, pod: &PodRequest) -> PodScores {
         let workloads = &self.view.workloads;
-        let (workload, asked) = (pod.workload.as_deref(), pod.request());
+        let (workload, asked) = (pod.workload.as_deref(), requested(pod));
         let habit = workloads.habit(workload);
         let expected = workloads.expected(workload, asked);
         let course = expected.course(habit, (self.view.at / cluster::HOUR_MS) as usize);
@@ -124,11 +159,11 @@ impl Scorer<'_> {
                     _ => f64::from(1.0 - anomaly.score),
                 }),
             };
-            let detail = self.request.detail().then(|| {
+            let explanation = self.request.wants_explanations().then(|| {
                 let after: Vec<After> =
                     fresh.into_iter().flat_map(|node| after(node, self.in_flight(name), &counted)).collect();
                 let valued = valued.map(|unit| Valued { unit, leans: leans.next().unwrap_or_default() });
-                reasons::detail(&after, &counted, fresh, valued.as_ref())
+                Box::new(reasons::explanation(&after, &counted, fresh, valued.as_ref()))
             });
             nodes.push(NodeScore {
                 node: (*name).to_owned(),
@@ -136,9 +171,9 @@ impl Scorer<'_> {
                 missing: self.missing(node, &parts),
                 uncertainty: worked.and_then(|worked| self.uncertainty(&worked, &parts)),
                 parts,
-                data_age_seconds: node.map(|node| (self.now - node.sampled_at).max(0) as f64 / 1e3),
+                data_age_seconds: node.map(|node| age_seconds(self.now.saturating_sub(node.sampled_at))),
                 severity: anomaly.and_then(|anomaly| anomaly.severity),
-                detail,
+                explanation,
             });
         }
         neutral(&mut nodes);
@@ -146,33 +181,39 @@ impl Scorer<'_> {
             namespace: pod.namespace.clone(),
             name: pod.name.clone(),
             arm: Arm::Champion,
-            expected: Expectation::of(&counted),
+            expected: usage(&counted),
             nodes,
         }
     }
 
     fn is_fresh(&self, node: &NodeView) -> bool {
-        self.now - node.sampled_at <= self.rules.limit(self.view)
+        self.rules.is_fresh(self.view, self.now.saturating_sub(node.sampled_at))
     }
 
     /// Why parts are not there.
-    fn missing(&self, node: Option<&NodeView>, parts: &Parts) -> Vec<&'static str> {
+    fn missing(&self, node: Option<&NodeView>, parts: &Parts) -> Vec<MissingReason> {
         if parts.load.is_some() && parts.placement.is_some() && parts.anomaly.is_some() {
             return Vec::new();
         }
         match node {
-            None => vec!["node_unknown"],
-            Some(node) if !self.is_fresh(node) => vec!["data_stale"],
+            None => vec![MissingReason::NodeUnknown],
+            Some(node) if !self.is_fresh(node) => vec![MissingReason::DataStale],
             Some(node) => {
                 let mut reasons = Vec::new();
                 if parts.load.is_none() {
-                    reasons.push(if node.forecasts.is_none() { "no_load_predictor" } else { "no_forecast" });
+                    reasons.push(match node.forecasts {
+                        None => MissingReason::NoLoadPredictor,
+                        Some(_) => MissingReason::NoForecast,
+                    });
                 }
                 if parts.placement.is_none() {
-                    reasons.push("no_placement_agent");
+                    reasons.push(MissingReason::NoPlacementAgent);
                 }
                 if parts.anomaly.is_none() {
-                    reasons.push(if node.row.is_none() { "no_features" } else { "no_anomaly_detector" });
+                    reasons.push(match node.row {
+                        None => MissingReason::NoFeatures,
+                        Some(_) => MissingReason::NoAnomalyDetector,
+                    });
                 }
                 reasons
             }
@@ -189,7 +230,8 @@ impl Scorer<'_> {
 
     /// Pods that the metrics do not show yet.
     fn in_flight(&self, name: &str) -> Amount {
-        self.request.in_flight.get(name).map_or(Amount::default(), InFlight::amount)
+        let amount = |flight: &InFlight| Amount { cpu: flight.cpu_cores as f32, memory: flight.memory_bytes as f32 };
+        self.request.in_flight.get(name).map_or(Amount::default(), amount)
     }
 
     fn network(&self) -> Option<&PlacementNetwork> {
@@ -202,15 +244,15 @@ impl Scorer<'_> {
     /// What is worked out for each candidate with fresh data, and which way the agent leans in each where that is wanted.
     fn worked(
         &self,
-        pod: &PodAsk,
+        pod: &PodRequest,
         facts: &PodFacts,
         course: &PodCourse,
         counted: &Expected,
-    ) -> (Vec<Option<Worked>>, std::vec::IntoIter<Vec<reasons::Lean>>) {
+    ) -> (Vec<Option<Worked>>, std::vec::IntoIter<Vec<Contribution>>) {
         let network = self.network();
         // Reasons, and a challenger that is compared, want the rows of all candidates.
-        let wants_rows =
-            self.request.detail() || self.shadow.is_some_and(|shadow| shadow.compares_choices(self.registry));
+        let wants_rows = self.request.wants_explanations()
+            || self.shadow.is_some_and(|shadow| shadow.compares_choices(self.registry));
         let shelf = (!wants_rows).then(|| self.view.memo.shelf(&Kind::of(pod, self.agent), self.view.nodes.len()));
         // Who finds it in use works for itself.
         let mut shelf = shelf.as_ref().and_then(|shelf| shelf.try_lock().ok());
@@ -256,7 +298,7 @@ impl Scorer<'_> {
             shadow.compare_choice(self.registry, &rows);
         }
         let leans = match network {
-            Some(network) if self.request.detail() => reasons::leans(network, &rows),
+            Some(network) if self.request.wants_explanations() => reasons::leans(network, &rows),
             _ => Vec::new(),
         };
         (all, leans.into_iter())
@@ -291,7 +333,7 @@ pub(crate) struct Valued {
     /// In 0..1 over the candidates.
     pub unit: f64,
     /// What sets it apart from the other candidates; empty where nobody asks.
-    pub leans: Vec<reasons::Lean>,
+    pub leans: Vec<Contribution>,
 }
 
 /// One forecast, and what it is with the pod.

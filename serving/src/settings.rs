@@ -8,7 +8,9 @@ use runtime::settings::Span;
 use runtime::{ConfigFile, WrongUse};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+pub use server::token::read_token;
 
 /// The listener and its limits.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -26,10 +28,10 @@ pub struct ServerArgs {
     )]
     pub models: Vec<ModelName>,
     /// The registry's alias that serves
-    #[arg(long, env = "BERTH_SERVING_ALIAS", default_value = "champion")]
+    #[arg(long, env = "BERTH_SERVING_ALIAS", default_value = tracking::promotion::CHAMPION)]
     pub alias: String,
     /// Alias whose versions are asked beside, compared, and never answered; empty for none
-    #[arg(long, env = "BERTH_SERVING_SHADOW", default_value = "challenger", value_name = "ALIAS")]
+    #[arg(long, env = "BERTH_SERVING_SHADOW", default_value = tracking::promotion::CHALLENGER, value_name = "ALIAS")]
     pub shadow: String,
     /// How often the registry is asked for a newer version
     #[arg(long, env = "BERTH_SERVING_RELOAD_EVERY", default_value = "30s", value_name = "SPAN")]
@@ -142,15 +144,4 @@ pub fn model_folder(text: &str) -> Result<(ModelName, PathBuf), String> {
     let (name, folder) = text.split_once('=').ok_or("want NAME=DIR")?;
     let model = ModelName::TRAINED.into_iter().find(|model| model.as_str() == name);
     Ok((model.ok_or_else(|| format!("`{name}` is no trained model"))?, PathBuf::from(folder)))
-}
-
-/// The token in a file, without white space around it.
-///
-/// # Errors
-/// A file that cannot be read or is empty.
-pub fn read_token(path: &Path) -> anyhow::Result<String> {
-    let text = runtime::files::read_text(path)?;
-    let token = text.trim();
-    anyhow::ensure!(!token.is_empty(), WrongUse(format!("token file `{}` is empty", path.display())));
-    Ok(token.to_owned())
 }

@@ -10,13 +10,14 @@ use models::anomaly::{AnomalyKind, Severity};
 use models::artifact::Artifact;
 use models::load::{HeadKey, LoadForecast};
 use runtime::settings::Span;
+use score_api::{PodRequest, ScoreRequest};
 use serde_json::Value;
 use serving::metrics::Metrics;
 use serving::nodes::{Anomaly, ClusterView, NodePods, NodeView, Nodes};
 use serving::registry::{ModelName, Origin, Registry};
 use serving::rollout::log::{Action, Change, Step};
 use serving::rollout::{Rollout, RolloutArgs, RolloutLog, Share, Versions};
-use serving::score::{PodAsk, ScoreRequest, ScoreRules};
+use serving::score::ScoreRules;
 use serving::shadow::Shadow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -190,7 +191,7 @@ async fn choices_that_turn_out_hot_end_the_rollout_though_medians_are_right() {
     let level = |node: usize, _| if node < NODES / 2 { 0.6 } else { 0.89 };
     let champion = |at| view(at, "1", level, |_, level| (level, level));
     let challenger = |at| view(at, "2", level, |place, level| (level, if place < NODES / 2 { level } else { 0.62 }));
-    let pod = |at| PodAsk { workload: Some(format!("shop/Deployment/w{at}")), ..PodAsk::default() };
+    let pod = |at| PodRequest { workload: Some(format!("shop/Deployment/w{at}")), ..PodRequest::default() };
     let request = ScoreRequest {
         pods: (0..60).map(pod).collect(),
         nodes: Vec::new(),

@@ -3,11 +3,11 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
+use score_api::ScoreRequest;
 use serde_json::{Map, Value, json};
 use serving::events::CloudEvent;
 use serving::protocol::{InferRequest, Refusal};
 use serving::rollout::log::History;
-use serving::score::ScoreRequest;
 
 /// Any JSON, a few levels deep.
 fn any_json() -> impl Strategy<Value = Value> {
@@ -89,12 +89,16 @@ fn is_told<T>(result: Result<T, Refusal>) -> bool {
     result.err().is_none_or(|refusal| refusal.status.is_client_error() && !refusal.message.is_empty())
 }
 
+fn score_request(body: &[u8]) -> Result<ScoreRequest, Refusal> {
+    ScoreRequest::parse(body).map_err(Refusal::from)
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), end in prop::option::of(0_usize..220)) {
         prop_assert!(is_told(InferRequest::parse(&bytes, end)));
         prop_assert!(is_told(serving::grpc::parse(&bytes)));
-        prop_assert!(is_told(ScoreRequest::parse(&bytes)));
+        prop_assert!(is_told(score_request(&bytes)));
         prop_assert!(is_told(CloudEvent::parse(&structured(), &bytes)));
         let history = History::parse(&String::from_utf8_lossy(&bytes));
         prop_assert!(history.changes.is_empty());
@@ -110,7 +114,7 @@ proptest! {
 
     #[test]
     fn a_score_request_that_is_nearly_right_is_read_or_refused(body in nearly(score())) {
-        prop_assert!(is_told(ScoreRequest::parse(body.to_string().as_bytes())));
+        prop_assert!(is_told(score_request(body.to_string().as_bytes())));
     }
 
     #[test]

@@ -3,10 +3,10 @@
 mod support;
 
 use models::artifact::Artifact;
+use score_api::PodRequest;
 use serde_json::{Value, json};
 use serving::rollout::Arm;
 use serving::rollout::split::arm_of;
-use serving::score::PodAsk;
 use std::path::Path;
 use std::process::{Command, Output};
 use store::Store;
@@ -38,9 +38,12 @@ fn changes(root: &Path) -> Vec<Value> {
     done(root, &["log", "--json"]).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-fn pods() -> Vec<PodAsk> {
-    let pod =
-        |at| PodAsk { workload: Some(format!("shop/Deployment/w{at}")), cpu_request_cores: 0.5, ..PodAsk::default() };
+fn pods() -> Vec<PodRequest> {
+    let pod = |at| PodRequest {
+        workload: Some(format!("shop/Deployment/w{at}")),
+        cpu_request_cores: 0.5,
+        ..PodRequest::default()
+    };
     (0..WORKLOADS).map(pod).collect()
 }
 

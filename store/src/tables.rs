@@ -1,7 +1,7 @@
 //! Reading and writing the day partitions of tables.
 
 use crate::StoreError;
-use crate::frame::{conform, empty_frame};
+use crate::frame::{conform, empty_frame, polars_type};
 use chrono::{DateTime, NaiveDate};
 use cluster::{DAY_MS, TableSchema};
 use polars::polars_utils::compression::ZstdLevel;
@@ -199,14 +199,31 @@ fn write_parquet(path: &Path, frame: &mut DataFrame) -> Result<(), StoreError> {
     }
 }
 
+/// A part that was written before the table got an optional column has nothing in it.
 fn read_part(table: &TableSchema, path: &Path, columns: &[&str]) -> Result<DataFrame, StoreError> {
     let fail = |source| StoreError::Read { path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(|source| StoreError::io("open", path, source))?;
-    let wanted = (!columns.is_empty()).then(|| {
-        let key = table.key.iter().filter(|name| !columns.contains(name));
-        key.chain(columns).map(|name| (*name).to_owned()).collect()
-    });
-    ParquetReader::new(file).with_columns(wanted).finish().map_err(fail)
+    let mut reader = ParquetReader::new(file);
+    let there = reader.schema().map_err(fail)?;
+    let absent: Vec<&cluster::Column> =
+        table.columns.iter().filter(|column| column.optional && !there.contains(column.name)).collect();
+    let is_absent = |name: &&str| absent.iter().any(|column| column.name == *name);
+    // The key comes with whatever is asked for.
+    let order: Vec<&str> = match columns {
+        [] => table.columns.iter().map(|column| column.name).collect(),
+        _ => table.key.iter().filter(|name| !columns.contains(name)).chain(columns).copied().collect(),
+    };
+    let wanted = (!columns.is_empty())
+        .then(|| order.iter().filter(|name| !is_absent(name)).map(|name| (*name).to_owned()).collect());
+    let mut frame = reader.with_columns(wanted).finish().map_err(fail)?;
+    if absent.is_empty() {
+        return Ok(frame);
+    }
+    for column in absent.iter().filter(|column| order.contains(&column.name)) {
+        let nothing = Column::full_null(column.name.into(), frame.height(), &polars_type(column.kind));
+        frame.with_column(nothing).map_err(fail)?;
+    }
+    frame.select(order).map_err(fail)
 }
 
 fn scan_part(path: &Path) -> Result<LazyFrame, StoreError> {

@@ -60,6 +60,23 @@ fn a_day_is_read_in_order_and_without_duplicates() {
 }
 
 #[test]
+fn a_part_of_before_a_column_came_has_nothing_in_it() {
+    let (_folder, store) = store();
+    let old = store.write_part(&NODE_METRICS, day(2), "old", &rows(day(2), "n", &[1])).expect("a part");
+    // As an earlier version wrote it: without the columns that came since.
+    let file = std::fs::File::create(&old).expect("a file");
+    ParquetWriter::new(file).finish(&mut rows(day(2), "n", &[1])).expect("written");
+    store.write_part(&NODE_METRICS, day(2), "new", &rows(day(2), "n", &[2])).expect("a part");
+    for columns in [&[][..], &["load1", "cpu_used_cores"]] {
+        let frame = store.read_day(&NODE_METRICS, day(2), columns).expect("both parts");
+        assert_eq!(cpu(&frame), [1.0, 2.0]);
+        assert_eq!(frame.column("load1").expect("the column").null_count(), 2);
+        let width = if columns.is_empty() { NODE_METRICS.columns.len() } else { 4 };
+        assert_eq!(frame.width(), width);
+    }
+}
+
+#[test]
 fn a_replaced_day_is_one_part() {
     let (_folder, store) = store();
     for part in ["00-08", "08-16"] {

@@ -104,15 +104,16 @@ impl Source {
                 "no server: give --prometheus URL, BERTH_PROMETHEUS_URL, or `prometheus` in `[collector.prometheus]`",
             ));
         };
-        let url = Url::parse(text)
-            .map_err(|error| WrongUse(format!("`{text}` is no address such as http://prometheus:9090: {error}")))?;
+        let url = Url::parse(text).map_err(|error| {
+            WrongUse(format!("`{}` is not an address such as http://prometheus:9090: {error}", shown(text)))
+        })?;
         if url.password().is_some() {
             return Err(wrong(
                 "the address of prometheus holds a password: use --username and --password-file instead",
             ));
         }
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Err(wrong(&format!("`{text}` is no address such as http://prometheus:9090")));
+            return Err(wrong(&format!("`{}` is not an address such as http://prometheus:9090", shown(text))));
         }
         Ok(url)
     }
@@ -209,6 +210,14 @@ fn address_without_flag(config: &ConfigFile) -> anyhow::Result<Option<String>> {
     Ok(section.get("prometheus").and_then(toml::Value::as_str).map(str::to_owned).filter(not_empty))
 }
 
+/// An address for a message: whatever stands before its `@` may be a password, also where it is not a valid one.
+fn shown(address: &str) -> String {
+    match address.rsplit_once('@') {
+        Some((_, rest)) => format!("…@{rest}"),
+        None => address.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,5 +277,15 @@ mod tests {
     #[test]
     fn an_empty_address_counts_as_none() {
         assert_eq!(source(&["--prometheus", ""]).expect("source").args.prometheus, None);
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_read_does_not_tell_its_password() {
+        for address in
+            ["http://user:secret@host:port", "user:secret@host", "ftp://user:secret@host", "http://a:secret@b@c:d"]
+        {
+            let error = source(&["--prometheus", address]).and_then(|source| source.address()).expect_err(address);
+            assert!(!format!("{error:#}").contains("secret"), "{error:#}");
+        }
     }
 }

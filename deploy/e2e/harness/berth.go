@@ -32,6 +32,8 @@ type Berth struct {
 type BerthOptions struct {
 	// Prometheus it asks.
 	Prometheus string
+	// Scoring is the address of a serving that it asks for scores instead.
+	Scoring string
 	// Rules it begins with, as in its rules file.
 	Rules string
 	// Arguments more.
@@ -115,8 +117,14 @@ func (c *ControlPlane) settle(berth *Berth, options BerthOptions) error {
 	berth.Address = fmt.Sprintf("127.0.0.1:%d", port)
 	berth.URL = "https://" + berth.Address
 	berth.flags = []string{
-		"--listen", berth.Address, "--prometheus", options.Prometheus, "--rules", berth.RulesFile(), "--kill-file", berth.killFile(),
+		"--listen", berth.Address, "--rules", berth.RulesFile(), "--kill-file", berth.killFile(),
 		"--tls-cert-file", certificate, "--tls-key-file", key,
+	}
+	if options.Prometheus != "" {
+		berth.flags = append(berth.flags, "--prometheus", options.Prometheus)
+	}
+	if options.Scoring != "" {
+		berth.flags = append(berth.flags, "--scoring", options.Scoring)
 	}
 	if options.KnowsClients {
 		probes, err := freePort()
@@ -125,7 +133,9 @@ func (c *ControlPlane) settle(berth *Berth, options BerthOptions) error {
 		}
 		address := fmt.Sprintf("127.0.0.1:%d", probes)
 		berth.ProbeURL = "http://" + address
-		berth.flags = append(berth.flags, "--tls-client-ca-file", c.AuthorityFile(), "--probe-listen", address)
+		// The names of kube-scheduler and of the operator, whose certificates are of the same authority as all others.
+		berth.flags = append(berth.flags,
+			"--tls-client-ca-file", c.AuthorityFile(), "--tls-client-name", "kube-scheduler,operator", "--probe-listen", address)
 		berth.environment = append(berth.environment, clientFiles(berth.folder, "operator")...)
 	}
 	berth.flags = append(berth.flags, options.Arguments...)

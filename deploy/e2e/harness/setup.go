@@ -4,9 +4,6 @@
 package harness
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,11 +14,6 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"k8s.io/client-go/dynamic"
 )
 
 // setup builds the binaries where they are not built yet, and returns their folder.
@@ -63,45 +55,4 @@ func Fetch(client *http.Client, url string) ([]byte, error) {
 func tokenRequest() *authenticationv1.TokenRequest {
 	seconds := int64((12 * time.Hour).Seconds())
 	return &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}
-}
-
-// The kinds in deploy/ that the tests apply.
-var resources = map[string]string{
-	"Namespace": "namespaces", "ServiceAccount": "serviceaccounts",
-	"ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings",
-}
-
-// applyRBAC applies what is shipped, as it is.
-func (c *ControlPlane) applyRBAC() error {
-	path := filepath.Join(c.Repository, "deploy", "scheduler-extender", "rbac.yaml")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	client, err := dynamic.NewForConfig(c.Config)
-	if err != nil {
-		return err
-	}
-	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
-	for {
-		object := &unstructured.Unstructured{}
-		if err := decoder.Decode(object); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("failed to read %s: %w", path, err)
-		}
-		resource, known := resources[object.GetKind()]
-		if !known {
-			return fmt.Errorf("%s has a %s, which the tests cannot apply", path, object.GetKind())
-		}
-		version, err := schema.ParseGroupVersion(object.GetAPIVersion())
-		if err != nil {
-			return err
-		}
-		_, err = client.Resource(version.WithResource(resource)).Namespace(object.GetNamespace()).
-			Apply(context.Background(), object.GetName(), object, metav1.ApplyOptions{FieldManager: "e2e"})
-		if err != nil {
-			return fmt.Errorf("failed to apply %s `%s`: %w", object.GetKind(), object.GetName(), err)
-		}
-	}
 }

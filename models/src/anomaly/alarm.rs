@@ -1,33 +1,8 @@
 //! From readings to alarms: severity with hysteresis, so that one odd reading wakes nobody and one usual reading ends
 //! nothing.
 
+use super::Severity;
 use serde::{Deserialize, Serialize};
-
-/// How much it matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Worth a line in a log.
-    Info,
-    /// An alarm.
-    Warning,
-    /// An alarm that wakes people.
-    Critical,
-}
-
-impl Severity {
-    /// From the least on.
-    pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
-
-    /// In lower case.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        }
-    }
-}
 
 /// When readings become alarms.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -17,8 +17,9 @@ mod vote;
 #[cfg(test)]
 mod tests;
 
-pub use alarm::{AlarmSettings, AlarmState, Severity};
+pub use alarm::{AlarmSettings, AlarmState};
 pub use classifier::{Classifier, ClassifierSettings};
+pub use cluster::{AnomalyKind, Severity};
 pub use detector::{Detector, Member, Reading, Rule, Scorer};
 pub use files::DETECTOR_FILE;
 pub use finding::{Blame, Finding};
@@ -28,28 +29,3 @@ pub use reach::Reach;
 pub use side::{Middles, Side};
 pub use tail::Tail;
 pub use vote::Vote;
-
-use serde::{Deserialize, Serialize};
-
-/// What an anomaly is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AnomalyKind {
-    /// The node does its work differently: CPU, load, network traffic.
-    Performance,
-    /// The node is away or was restarted.
-    Availability,
-    /// The node runs out of something: memory, disk.
-    Resource,
-}
-
-impl AnomalyKind {
-    /// In lower case.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Performance => "performance",
-            Self::Availability => "availability",
-            Self::Resource => "resource",
-        }
-    }
-}

@@ -15,6 +15,18 @@ pub enum RunError {
     /// A file or folder of the run.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A file of an earlier run names a process that may not be its own.
+    #[error(
+        "`{path}` says that process {process} is a step of an earlier run, but it does not run `{program}`. End it if it is one, and remove the file"
+    )]
+    NotOurs {
+        /// Which file.
+        path: PathBuf,
+        /// Its number.
+        process: u32,
+        /// What the step was started as.
+        program: PathBuf,
+    },
     /// The definition has no such parameter.
     #[error("pipeline `{pipeline}` has no parameter `{name}`. It has `{known}`")]
     UnknownParameter {

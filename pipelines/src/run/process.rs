@@ -3,6 +3,7 @@
 use super::RunError;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -52,7 +53,7 @@ impl Attempt<'_> {
         let mut child = self.start()?;
         let group = child.id();
         if let Some(group) = group {
-            Trace::of(group).write(&self.trace)?;
+            Trace::of(group, self.program).write(&self.trace)?;
         }
         let limit = async {
             match self.limit {
@@ -110,8 +111,13 @@ fn ended(status: ExitStatus) -> Ended {
 fn signal(group: u32, name: &str) {
     let line = format!("kill -s {name} -- -{group}");
     let quiet = || Stdio::null();
-    let sent =
-        std::process::Command::new("sh").args(["-c", &line]).stdin(quiet()).stdout(quiet()).stderr(quiet()).status();
+    // POSIX has it there; one of PATH could be anybody's.
+    let sent = std::process::Command::new("/bin/sh")
+        .args(["-c", &line])
+        .stdin(quiet())
+        .stdout(quiet())
+        .stderr(quiet())
+        .status();
     if let Err(error) = sent {
         tracing::error!(group, %error, "cannot start a shell to end a step");
     }
@@ -129,20 +135,44 @@ async fn end(child: &mut Child, group: Option<u32>) {
     let _ = child.kill().await;
 }
 
-/// A process that is going on: its number, and when it started, since numbers are used again.
+/// A process that is going on: its number, what it runs, and when it started, since numbers are used again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Trace {
     group: u32,
     started: Option<u64>,
+    #[serde(default)]
+    program: PathBuf,
+}
+
+/// What a trace leads to.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    /// Nothing: it has ended, or there never was such a process.
+    Nothing,
+    /// The step that was started.
+    Step,
+    /// A process with its number and its time that runs something else.
+    Other,
 }
 
 impl Trace {
-    fn of(group: u32) -> Self {
-        Self { group, started: start_time(group) }
+    fn of(group: u32, program: &Path) -> Self {
+        Self { group, started: start_time(group), program: program.to_owned() }
     }
 
     fn write(&self, path: &Path) -> Result<(), RunError> {
         Ok(runtime::files::write_json(path, self)?)
+    }
+
+    /// A file may say anything, and a signal to group 1 goes to every process that there is, one to group 0 to ourselves.
+    fn find(&self) -> Found {
+        if self.group <= 1 || self.started.is_none() || start_time(self.group) != self.started {
+            return Found::Nothing;
+        }
+        let line = std::fs::read(format!("/proc/{}/cmdline", self.group)).unwrap_or_default();
+        // A script's interpreter comes first, then the script.
+        let runs_it = line.split(|byte| *byte == 0).any(|word| word == self.program.as_os_str().as_bytes());
+        if runs_it && !self.program.as_os_str().is_empty() { Found::Step } else { Found::Other }
     }
 }
 
@@ -171,11 +201,14 @@ pub fn end_left_behind(folder: &Path) -> Result<Vec<String>, RunError> {
     for entry in entries {
         let path = entry.map_err(|source| RunError::file("list", folder, source))?.path();
         if let Ok(trace) = runtime::files::read_json::<Trace>(&path) {
-            let alive = || trace.started.is_some() && start_time(trace.group) == trace.started;
-            if alive() {
-                signal(trace.group, "KILL");
-                ended.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
-                wait_until_gone(&path, alive)?;
+            match trace.find() {
+                Found::Nothing => {}
+                Found::Step => {
+                    signal(trace.group, "KILL");
+                    ended.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+                    wait_until_gone(&path, || trace.find() != Found::Nothing)?;
+                }
+                Found::Other => return Err(RunError::NotOurs { path, process: trace.group, program: trace.program }),
             }
         }
         std::fs::remove_file(&path).map_err(|source| RunError::file("remove", &path, source))?;
@@ -192,4 +225,47 @@ fn wait_until_gone(path: &Path, alive: impl Fn() -> bool) -> Result<(), RunError
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt;
+
+    fn sleeping() -> std::process::Child {
+        std::process::Command::new("/bin/sleep").arg("600").process_group(0).spawn().expect("started")
+    }
+
+    #[test]
+    fn only_a_step_of_ours_is_found_by_its_trace() {
+        let mut child = sleeping();
+        let trace = Trace::of(child.id(), Path::new("/bin/sleep"));
+        assert_eq!(trace.find(), Found::Step);
+        assert_eq!(Trace { program: "/bin/other".into(), ..trace.clone() }.find(), Found::Other);
+        assert_eq!(Trace { program: PathBuf::new(), ..trace.clone() }.find(), Found::Other);
+        assert_eq!(Trace { started: Some(1), ..trace.clone() }.find(), Found::Nothing);
+        // Whatever they run and whenever they began: these numbers stand for many.
+        for group in [0, 1] {
+            let first = std::fs::read_link("/proc/1/exe").unwrap_or_default();
+            assert_eq!(Trace { group, started: start_time(group), program: first }.find(), Found::Nothing);
+        }
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        assert_eq!(trace.find(), Found::Nothing);
+    }
+
+    #[test]
+    fn a_process_that_a_file_names_and_that_is_not_ours_goes_on() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let mut child = sleeping();
+        let trace = Trace { program: "/bin/other".into(), ..Trace::of(child.id(), Path::new("/bin/sleep")) };
+        trace.write(&folder.path().join("train.json")).expect("written");
+        let error = end_left_behind(folder.path()).expect_err("it is not ours").to_string();
+        assert!(error.contains("train.json") && error.contains(&child.id().to_string()), "{error}");
+        assert!(child.try_wait().expect("a process").is_none(), "it goes on");
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        assert_eq!(end_left_behind(folder.path()).expect("nothing is left"), [""; 0]);
+        assert!(!folder.path().join("train.json").exists());
+    }
 }

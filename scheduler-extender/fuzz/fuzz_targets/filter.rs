@@ -4,8 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use scheduler_extender::reject::rejected;
-use scheduler_extender::scoring::NodeScore;
 use scheduler_extender::wire::{Ask, FilterAnswer};
+use score_api::NodeScore;
 
 fuzz_target!(|body: &[u8]| {
     let Ok(ask) = Ask::parse(body) else { return };

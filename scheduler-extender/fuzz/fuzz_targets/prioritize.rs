@@ -5,14 +5,14 @@
 use libfuzzer_sys::fuzz_target;
 use scheduler_extender::rollout::course;
 use scheduler_extender::rules::{Rules, Spread};
-use scheduler_extender::scoring::pod_ask;
+use scheduler_extender::scoring::pod_request;
 use scheduler_extender::spread::{Scored, points};
 use scheduler_extender::wire::{Ask, HostPriority, MOST_POINTS};
 
 fuzz_target!(|body: &[u8]| {
     let Ok(ask) = Ask::parse(body) else { return };
     if let Ok(pod) = &ask.pod {
-        let asked = pod_ask(pod);
+        let asked = pod_request(pod);
         assert!(asked.cpu_request_cores >= 0.0 && asked.memory_request_bytes >= 0.0);
         course(pod, &Rules::default());
     }

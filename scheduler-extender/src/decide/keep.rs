@@ -2,11 +2,10 @@
 
 use super::{Asked, Decider, Worked};
 use crate::decision::{BEST, Brief, Decision, Line, hash_of};
-use crate::scoring::pod_ask;
+use crate::scoring::pod_request;
 use crate::wire::Ask;
 use models::anomaly::Severity;
-use serde_json::Value;
-use serving::score::ScoreRequest;
+use score_api::{NodeScore, ScoreAnswer, ScoreRequest};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,7 @@ impl Decider {
         decision.took = began.elapsed();
         let Ok(pod) = ask.pod.clone() else { return };
         let this = Arc::clone(self);
-        let Ok(place) = Arc::clone(&self.watched).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(&self.places_for(&decision).watched).try_acquire_owned() else {
             return self.keep_of(decision, &Asked { pod: &pod }, worked);
         };
         tokio::spawn(async move {
@@ -66,7 +65,7 @@ impl Decider {
         if self.may_detail() {
             let nodes = sample(&order).map(|place| names[place].clone()).collect();
             let in_flight = worked.request.in_flight.clone();
-            let request = ScoreRequest { pods: vec![pod_ask(ask.pod)], nodes, in_flight, explain: Some(true) };
+            let request = ScoreRequest { pods: vec![pod_request(ask.pod)], nodes, in_flight, explain: Some(true) };
             let (this, weights) = (Arc::clone(self), self.book.rules().weights);
             tokio::spawn(async move {
                 match this.scoring.explain(request, weights).await {
@@ -115,9 +114,8 @@ fn sample(order: &[usize]) -> impl Iterator<Item = usize> + '_ {
 }
 
 /// What is said of the best nodes; the others were only there to compare with.
-fn first_nodes(mut answer: Value) -> Value {
-    let nodes = answer["pods"][0]["nodes"].take();
-    let Value::Array(mut nodes) = nodes else { return Value::Null };
+fn first_nodes(answer: ScoreAnswer) -> Option<Vec<NodeScore>> {
+    let mut nodes = answer.pods.into_iter().next()?.nodes;
     nodes.truncate(DETAILED);
-    Value::Array(nodes)
+    Some(nodes)
 }

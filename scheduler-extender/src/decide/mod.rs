@@ -6,17 +6,18 @@ mod keep;
 use crate::decision::Decision;
 use crate::health::{Health, State, Went};
 use crate::kubernetes::Pod;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Standing};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::moment::Moment;
 use crate::reject::rejected;
 use crate::rollout::{Course, Neutral, course};
 use crate::rules::{Book, Rules};
-use crate::scoring::{Scores, Scoring, ScoringError, pod_ask};
+use crate::scoring::{Scores, Scoring, ScoringError, pod_request};
 use crate::spread::{Scored, points, quarantine};
 use crate::wire::Ask;
 use models::anomaly::Severity;
-use serving::score::ScoreRequest;
+use score_api::ScoreRequest;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -40,12 +41,28 @@ pub struct Decider {
     pub metrics: Arc<Metrics>,
     /// Scores must be there after this.
     pub deadline: Duration,
-    /// Scorings under way.
+    /// Places for pods of the cluster.
+    pub places: Places,
+    /// Places for pods that the API server has not told of: whoever makes up pods takes none from those that there are.
+    pub unknown_places: Places,
+    /// When the allowance for words was last filled, and how much is left; none before the first.
+    pub details: Mutex<Option<(Instant, u32)>>,
+}
+
+/// How much may be under way.
+#[derive(Debug)]
+pub struct Places {
+    /// Scorings.
     pub gate: Arc<Semaphore>,
     /// Work that goes on after an answer: scores of neutral answers, and records.
     pub watched: Arc<Semaphore>,
-    /// When the allowance for words was last filled, and how much is left; none before the first.
-    pub details: Mutex<Option<(Instant, u32)>>,
+}
+
+impl Places {
+    /// So many of each.
+    pub fn new(scorings: usize, watched: usize) -> Self {
+        Self { gate: Arc::new(Semaphore::new(scorings)), watched: Arc::new(Semaphore::new(watched)) }
+    }
 }
 
 /// The answer to `/prioritize`.
@@ -85,8 +102,10 @@ impl Decider {
             Course::Act => match self.in_time(&decision, ask, names, &rules, began).await {
                 Ok(worked) => {
                     let points = worked.points.clone();
-                    let now = chrono::Utc::now().timestamp_millis();
-                    self.ledger.answered(&decision.uid, best(names, &points), worked.scores.expected, now);
+                    if let Ok(pod) = &ask.pod {
+                        let expect = |pod: &Pod| self.scoring.expected(pod);
+                        self.ledger.answered(&pod.metadata, best(names, &points), Moment::now(), expect);
+                    }
                     self.keep(decision, ask, worked, began);
                     Prioritized { points, neutral: None }
                 }
@@ -123,7 +142,8 @@ impl Decider {
         let (rules, state) = (self.book.rules(), self.health.state());
         let nobody = Pod::default();
         let pod = ask.pod.as_ref().unwrap_or(&nobody);
-        let decision = Decision::new(verb, pod, ask.candidates.names.len(), rules.mode, state);
+        let standing = self.ledger.standing(&pod.metadata);
+        let decision = Decision::new(verb, pod, standing, ask.candidates.names.len(), rules.mode, state);
         let course = match &ask.pod {
             _ if self.book.is_killed() => Course::Stand(Neutral::Killed),
             Err(_) => Course::Stand(Neutral::BadPod),
@@ -158,14 +178,14 @@ impl Decider {
         decision.neutral = Some(reason);
         decision.took = began.elapsed();
         // Neutral answers are quicker than scores: a burst of them leaves some that are not scored.
-        let Ok(waits) = Arc::clone(&self.watched).try_acquire_owned() else {
+        let Ok(waits) = Arc::clone(&self.places_for(&decision).watched).try_acquire_owned() else {
             self.metrics.unscored();
             return self.memory.decided(decision);
         };
         let (this, pod, names) = (Arc::clone(self), pod.clone(), ask.candidates.names.clone());
         tokio::spawn(async move {
             let ask = Asked { pod: &pod };
-            let place = Arc::clone(&this.gate).acquire_owned().await;
+            let place = Arc::clone(&this.places_for(&decision).gate).acquire_owned().await;
             let began = Instant::now();
             let worked = match place {
                 Ok(place) => {
@@ -173,7 +193,7 @@ impl Decider {
                 }
                 Err(_) => return this.memory.decided(decision),
             };
-            this.went(&worked, began);
+            this.went(&decision, &worked, began);
             match worked {
                 Ok(Ok(worked)) => this.keep_of(decision, &ask, worked),
                 // Told by the state; the answer had been given.
@@ -196,17 +216,26 @@ impl Decider {
         let left = self.deadline.saturating_sub(began.elapsed());
         let asked = Asked { pod };
         let worked = tokio::time::timeout(left, async {
-            let place = Arc::clone(&self.gate).acquire_owned().await.map_err(|_| Neutral::Failed)?;
+            let gate = &self.places_for(decision).gate;
+            let place = Arc::clone(gate).acquire_owned().await.map_err(|_| Neutral::Failed)?;
             self.work(decision, &asked, names.to_vec(), rules, place).await
         });
         let worked = worked.await;
-        self.went(&worked, began);
+        self.went(decision, &worked, began);
         worked.unwrap_or(Err(Neutral::Deadline))
     }
 
-    fn went(&self, worked: &Result<Result<Worked, Neutral>, Elapsed>, began: Instant) {
+    fn places_for(&self, decision: &Decision) -> &Places {
+        if decision.standing == Standing::Unknown { &self.unknown_places } else { &self.places }
+    }
+
+    fn went(&self, decision: &Decision, worked: &Result<Result<Worked, Neutral>, Elapsed>, began: Instant) {
+        // Whoever makes up pods must not talk us into fallback.
+        if decision.standing == Standing::Unknown {
+            return;
+        }
         let went = match worked {
-            Err(_) => Went::Missed,
+            Err(_) | Ok(Err(Neutral::Deadline)) => Went::Missed,
             Ok(Err(Neutral::Failed)) => Went::Failed,
             // That nothing is known is told by the data's own concerns: it is no failure of the work.
             Ok(_) => Went::Well,
@@ -227,19 +256,20 @@ impl Decider {
         }
         let in_flight = self.ledger.in_flight(names.iter().map(String::as_str), &decision.uid);
         let request =
-            Arc::new(ScoreRequest { pods: vec![pod_ask(ask.pod)], nodes: names, in_flight, explain: Some(false) });
+            Arc::new(ScoreRequest { pods: vec![pod_request(ask.pod)], nodes: names, in_flight, explain: Some(false) });
         let began = Instant::now();
-        let scored = self.scoring.score(&request, rules.weights, place).await;
+        let scored = self.scoring.score(&request, rules.weights, decision.standing, place).await;
         self.metrics.scored(began.elapsed());
         let scores = match scored {
             Ok(scores) => scores,
             Err(ScoringError::NotReady) => return Err(Neutral::NothingKnown),
+            Err(error) if error.is_late() => return Err(Neutral::Deadline),
             Err(error) => {
                 tracing::debug!(error = format!("{:#}", anyhow::Error::new(error)), "no scores");
                 return Err(Neutral::Failed);
             }
         };
-        let totals: Vec<Option<f64>> = scores.nodes.iter().map(|node| node.score(&rules.weights)).collect();
+        let totals: Vec<Option<f64>> = scores.nodes.iter().map(|node| node.weighed(&rules.weights)).collect();
         if totals.iter().all(Option::is_none) {
             return Err(Neutral::NothingKnown);
         }
@@ -270,3 +300,6 @@ fn best(names: &[String], points: &[u8]) -> Vec<String> {
 struct Asked<'a> {
     pod: &'a Pod,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,12 @@
 //! The single checks.
 
-use super::{Finding, Patient};
-use crate::kubernetes::{Api, Metadata};
+use super::{Finding, Patient, rights};
+use crate::kubernetes::{Api, ApiPath, Metadata};
 use crate::rules::{Mode, Rules};
 use crate::settings::{Follow, ScoringFrom};
 use cluster::MINUTE_MS;
 use serde::Deserialize;
+use serving::http::tls::Tls;
 use serving::metrics::Metrics;
 use serving::nodes::Feed;
 use serving::registry::{ModelName, Origin, Registry};
@@ -21,18 +22,6 @@ const STEP: i64 = MINUTE_MS;
 const OLD_DAYS: i64 = 7;
 /// Clocks that are further apart than this confuse reservations, which last two minutes.
 const CLOCK_LIMIT: i64 = 10_000;
-/// What the extender does with the API server.
-const NEEDED: [(&str, &str, &str); 8] = [
-    ("list", "", "pods"),
-    ("watch", "", "pods"),
-    ("get", "", "pods"),
-    ("list", "", "nodes"),
-    ("watch", "", "nodes"),
-    ("get", "", "nodes"),
-    ("patch", "", "pods"),
-    ("create", "", "events"),
-];
-
 pub(super) fn rules(patient: &Patient) -> Finding {
     let Some(path) = &patient.of.server.rules else {
         return Finding::ok("rules", "no file: shadow, with the defaults");
@@ -54,24 +43,32 @@ pub(super) fn rules(patient: &Patient) -> Finding {
 }
 
 pub(super) fn certificates(patient: &Patient) -> Finding {
-    match patient.of.tls.load() {
-        Ok(Some(tls)) if tls.knows_clients() => {
-            Finding::ok("TLS", "certificate and key fit, clients need a certificate")
+    let tls = match patient.of.tls.load() {
+        Ok(tls) => tls,
+        Err(error) => {
+            let advice = "the files have to be PEM, and the key that of the certificate";
+            return Finding::failed("TLS", format!("{error:#}"), advice);
         }
-        Ok(Some(_)) => Finding::warning(
+    };
+    if let Err(error) = patient.of.server.check_clients(tls.as_ref().is_some_and(Tls::knows_clients)) {
+        return Finding::failed("TLS", error.to_string(), "name the authority of kube-scheduler's client certificate");
+    }
+    match tls {
+        Some(tls) if tls.knows_names() => Finding::ok("TLS", "certificate and key fit, clients need one of the names"),
+        Some(tls) if tls.knows_clients() => Finding::warning(
             "TLS",
-            "certificate and key fit, and anyone may ask",
+            "certificate and key fit, and every client of the authority may ask",
+            "give --tls-client-name system:kube-scheduler: a cluster's own authority has signed a certificate for each kubelet",
+        ),
+        Some(_) => Finding::warning(
+            "TLS",
+            "certificate and key fit, and anyone may ask who reaches the address",
             "name the authority of kube-scheduler's client certificate with --tls-client-ca-file",
         ),
-        Ok(None) => Finding::warning(
+        None => Finding::warning(
             "TLS",
             "none: kube-scheduler would send pods in the clear",
             "give --tls-cert-file and --tls-key-file",
-        ),
-        Err(error) => Finding::failed(
-            "TLS",
-            format!("{error:#}"),
-            "the files have to be PEM, and the key that of the certificate",
         ),
     }
 }
@@ -79,7 +76,8 @@ pub(super) fn certificates(patient: &Patient) -> Finding {
 pub(super) async fn models(patient: &Patient) -> Vec<Finding> {
     if let ScoringFrom::Remote(url) = &patient.of.server.scoring {
         let reached = async {
-            let client = patient.of.source.http.client(std::time::Duration::from_secs(5))?;
+            let limit = std::time::Duration::from_secs(5);
+            let client = patient.of.server.scoring_client(&patient.of.source.http, url, limit)?;
             anyhow::Ok(client.get(url.join("v2/health/ready")?).send().await?.status())
         };
         return vec![match reached.await {
@@ -225,7 +223,7 @@ pub(super) async fn cluster(patient: &Patient, named: Option<&BTreeSet<String>>,
             return;
         }
     };
-    let nodes = match api.get::<NodeList>("/api/v1/nodes").await {
+    let nodes = match api.get::<NodeList>(&ApiPath::fixed(&["api", "v1", "nodes"])).await {
         Ok(list) => list.items,
         Err(error) => {
             let said = format!("{:#}", anyhow::Error::new(error));
@@ -238,25 +236,7 @@ pub(super) async fn cluster(patient: &Patient, named: Option<&BTreeSet<String>>,
         }
     };
     findings.push(Finding::ok(check, format!("{} nodes at {}", nodes.len(), api.server())));
-    let mut lacking = Vec::new();
-    let taints = patient.of.server.rules.as_deref().and_then(|path| Rules::read(path).ok());
-    let more = taints.filter(|rules| rules.quarantine.taint).map(|_| ("patch", "", "nodes"));
-    for (verb, group, resource) in NEEDED.into_iter().chain(more) {
-        match api.may(verb, group, resource).await {
-            Ok(true) => {}
-            Ok(false) => lacking.push(format!("{verb} {resource}")),
-            Err(error) => lacking.push(format!("{verb} {resource}: {error}")),
-        }
-    }
-    findings.push(if lacking.is_empty() {
-        Finding::ok("RBAC", "all that is needed is allowed")
-    } else {
-        Finding::failed(
-            "RBAC",
-            format!("not allowed: {}", lacking.join(", ")),
-            "apply deploy/scheduler-extender/rbac.yaml",
-        )
-    });
+    findings.push(access(patient, &api).await);
     let Some(named) = named.filter(|named| !named.is_empty() && !nodes.is_empty()) else { return };
     let strangers: Vec<&str> =
         nodes.iter().map(|node| node.metadata.name.as_str()).filter(|name| !named.contains(*name)).collect();
@@ -270,4 +250,25 @@ pub(super) async fn cluster(patient: &Patient, named: Option<&BTreeSet<String>>,
         (false, true) => Finding::warning("node mapping", said, advice),
         (false, false) => Finding::failed("node mapping", said, advice),
     });
+}
+
+async fn access(patient: &Patient, api: &Api) -> Finding {
+    // A file that cannot be used is told by its own check.
+    let rules = patient.of.server.rules.as_deref().and_then(|path| Rules::read(path).ok()).unwrap_or_default();
+    let mut lacking = Vec::new();
+    for right in rights::needed(&rules) {
+        match api.may(right.verb, "", right.resource).await {
+            Ok(true) => {}
+            Ok(false) => lacking.push(right),
+            Err(error) => {
+                let said = format!("{:#}", anyhow::Error::new(error));
+                return Finding::failed("RBAC", said, "the account has to be one that the API server knows");
+            }
+        }
+    }
+    if lacking.is_empty() {
+        return Finding::ok("RBAC", "all that is needed is allowed");
+    }
+    let said: Vec<String> = lacking.iter().map(|right| format!("{} {}", right.verb, right.resource)).collect();
+    Finding::failed("RBAC", format!("not allowed: {}", said.join(", ")), rights::advice(&lacking))
 }

@@ -2,11 +2,13 @@
 //! about what is wrong.
 
 mod checks;
+mod rights;
 mod scheduler;
 
 pub use scheduler::scheduler_config;
 
 use crate::run::Setup;
+use report::printable;
 use runtime::GateRefused;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -93,9 +95,9 @@ pub fn print(findings: &[Finding], as_json: bool) -> anyhow::Result<()> {
                 Verdict::Warning => "warning",
                 Verdict::Failed => "FAILED ",
             };
-            println!("{mark}  {}: {}", finding.check, finding.said);
+            println!("{mark}  {}: {}", finding.check, printable(&finding.said));
             if !finding.advice.is_empty() {
-                println!("         → {}", finding.advice);
+                println!("         → {}", printable(&finding.advice));
             }
         }
     }

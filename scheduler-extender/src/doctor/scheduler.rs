@@ -195,19 +195,12 @@ mod tests {
     use runtime::settings::Span;
     use std::path::PathBuf;
 
-    const GOOD: &str = "
-apiVersion: kubescheduler.config.k8s.io/v1
-kind: KubeSchedulerConfiguration
-extenders:
-  - urlPrefix: https://berth:8888
-    prioritizeVerb: prioritize
-    weight: 5
-    nodeCacheCapable: true
-    ignorable: true
-    httpTimeout: 200ms
-    enableHTTPS: true
-    tlsConfig: { caData: QUJD }
-";
+    /// What we ship, with an authority in it.
+    fn good() -> String {
+        let shipped = include_str!("../../../deploy/kube-scheduler/config.yaml");
+        assert!(shipped.contains("caData: \"\"\n"));
+        shipped.replace("caData: \"\"\n", "caData: QUJD\n")
+    }
 
     fn limits() -> LimitArgs {
         let span = |millis| Span(Duration::from_millis(millis));
@@ -227,8 +220,13 @@ extenders:
 
     #[test]
     fn the_stanza_that_we_ship_is_good_and_each_trap_is_named() {
-        let good = judge(GOOD);
-        assert_eq!((good.len(), good[0].verdict), (1, Verdict::Ok), "{good:?}");
+        let findings = judge(&good());
+        assert_eq!((findings.len(), findings[0].verdict), (1, Verdict::Ok), "{findings:?}");
+        let shipped = judge(include_str!("../../../deploy/kube-scheduler/config.yaml"));
+        assert!(
+            shipped[0].said.contains("does not check the certificate"),
+            "a certificate is put in by whoever installs it"
+        );
         for (from, to, verdict, said) in [
             ("httpTimeout: 200ms", "httpTimeout: 20ms", Verdict::Failed, "not above the deadline"),
             ("httpTimeout: 200ms", "", Verdict::Failed, "costs each pod"),
@@ -237,11 +235,12 @@ extenders:
             ("weight: 5", "weight: 5\n    bindVerb: bind", Verdict::Failed, "bindVerb"),
             ("weight: 5", "weight: 1", Verdict::Warning, "weight is 1"),
             ("nodeCacheCapable: true", "", Verdict::Warning, "whole nodes"),
-            ("{ caData: QUJD }", "{}", Verdict::Failed, "does not check the certificate"),
+            ("caData: QUJD", "serverName: berth", Verdict::Failed, "does not check the certificate"),
             ("enableHTTPS: true", "", Verdict::Warning, "in the clear"),
             ("prioritizeVerb: prioritize", "", Verdict::Failed, "0 extenders"),
         ] {
-            let findings = judge(&GOOD.replace(from, to));
+            assert!(good().contains(from), "{from} is not in what we ship");
+            let findings = judge(&good().replace(from, to));
             assert!(findings.iter().any(|it| it.verdict == verdict && it.said.contains(said)), "{to}: {findings:?}");
         }
         assert_eq!(judge("{}")[0].verdict, Verdict::Failed);
@@ -249,16 +248,21 @@ extenders:
 
     #[test]
     fn who_would_not_let_the_other_in_is_named() {
-        let good: Value = serde_yaml_ng::from_str(GOOD).expect("YAML");
-        let extender = ours(&good).expect("one stanza");
+        let without = good().replace("certFile:", "other:");
+        let without: Value = serde_yaml_ng::from_str(&without).expect("YAML");
+        let extender = ours(&without).expect("one stanza");
         let file = |name: &str| Some(PathBuf::from(name));
         let own = TlsArgs {
             tls_cert_file: file("absent.crt"),
             tls_key_file: file("absent.key"),
             tls_client_ca_file: file("absent.crt"),
+            tls_client_name: Vec::new(),
         };
         let said: Vec<String> = strangers(extender, &own).into_iter().map(|finding| finding.said).collect();
-        assert!(said[0].contains("no client certificate") && said[1].contains("for `berth`"), "{said:?}");
+        assert!(
+            said[0].contains("no client certificate") && said[1].contains("for `berth-scheduler-extender.berth.svc`"),
+            "{said:?}"
+        );
         let plain = strangers(extender, &TlsArgs::default());
         assert!(plain[0].said.contains("speaks none"), "{plain:?}");
     }

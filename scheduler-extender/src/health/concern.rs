@@ -3,6 +3,7 @@
 use super::{Inner, Second, Signs};
 use crate::rules::Guard;
 use serde::Serialize;
+use serving::nodes::MOST_SKEW;
 use std::collections::BTreeMap;
 
 /// A rate or share falls back below this part of its limit before its concern is dropped.
@@ -45,6 +46,8 @@ pub enum Concern {
     NoData,
     /// Too many nodes have stale samples.
     StaleData,
+    /// The clock of the source of samples is too far from ours: how old its samples are cannot be told.
+    Clock,
     /// Metrics name too few of the cluster's nodes.
     NodesUnmatched,
     /// The scorer cannot be reached, or its breaker is open.
@@ -65,10 +68,11 @@ pub enum Concern {
 
 impl Concern {
     /// All of them, the gravest first.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NoModels,
         Self::NoData,
         Self::StaleData,
+        Self::Clock,
         Self::NodesUnmatched,
         Self::ScorerAway,
         Self::DeadlineMisses,
@@ -85,6 +89,7 @@ impl Concern {
             Self::NoModels => "no_models",
             Self::NoData => "no_data",
             Self::StaleData => "stale_data",
+            Self::Clock => "clock",
             Self::NodesUnmatched => "nodes_unmatched",
             Self::ScorerAway => "scorer_away",
             Self::DeadlineMisses => "deadline_misses",
@@ -130,6 +135,15 @@ pub(super) fn found(signs: &Signs, guard: &Guard, inner: &Inner, second: u64) ->
         let said = format!("{} of {} nodes have stale samples", condition.stale, condition.nodes);
         let is_grave = share > limit(Concern::StaleData, guard.stale_nodes);
         found.insert(if is_grave { Concern::StaleData } else { Concern::SomeStale }, said);
+    }
+    if let Some(skew) = condition.clock_skew.filter(|skew| skew.unsigned_abs() > MOST_SKEW.unsigned_abs()) {
+        let said = format!(
+            "the clock of Prometheus is {} s {} this machine's, at most {} s are allowed",
+            skew.unsigned_abs() / 1_000,
+            if skew > 0 { "ahead of" } else { "behind" },
+            MOST_SKEW / 1_000
+        );
+        found.insert(Concern::Clock, said);
     }
     // Without any data there is nothing to match, and that has been said.
     if let Some(matched) = signs.matched.filter(|_| condition.nodes > 0) {

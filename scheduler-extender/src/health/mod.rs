@@ -191,6 +191,7 @@ mod tests {
             (with(|it| it.condition.nodes = 0), State::Fallback, Concern::NoData),
             (with(|it| it.condition.stale = 6), State::Fallback, Concern::StaleData),
             (with(|it| it.condition.stale = 5), State::Degraded, Concern::SomeStale),
+            (with(|it| it.condition.clock_skew = Some(-130_000)), State::Fallback, Concern::Clock),
             (with(|it| it.matched = Some(0.89)), State::Fallback, Concern::NodesUnmatched),
             (with(|it| it.condition.away = true), State::Fallback, Concern::ScorerAway),
             (with(|it| it.condition.lacking.push("agent".into())), State::Degraded, Concern::ModelMissing),

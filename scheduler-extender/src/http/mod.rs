@@ -1,7 +1,10 @@
 //! The server: kube-scheduler's two verbs, and what people and probes ask.
 
+mod beat;
 mod people;
 mod verbs;
+
+pub use beat::Beat;
 
 use crate::decide::Decider;
 use crate::health::State;
@@ -73,10 +76,16 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// What probes and Prometheus ask, alone.
-pub fn probes(app: Arc<App>) -> Router {
+/// What probes and Prometheus ask, alone; `listener` is that of the other routes, which is asked whether it lives.
+pub fn probes(app: Arc<App>, listener: Beat) -> Router {
+    let lives = move |Of(app): Of<Arc<App>>| async move {
+        if listener.is_heard() || app.is_ending.load(std::sync::atomic::Ordering::Relaxed) {
+            return "ok".into_response();
+        }
+        Refusal::not_now("the listener of the verbs does not answer").into_response()
+    };
     Router::new()
-        .route("/healthz", get(people::healthz))
+        .route("/healthz", get(lives))
         .route("/readyz", get(people::readyz))
         .route("/metrics", get(people::metrics))
         .with_state(app)

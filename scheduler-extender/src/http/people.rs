@@ -76,6 +76,7 @@ pub(super) async fn state(State(app): State<Arc<App>>) -> Json<Value> {
         "rules": *decider.book.rules(),
         "rules_refused": decider.book.refused(),
         "killed": decider.book.is_killed(),
+        "kill_reason": decider.book.kill_reason(),
         "models": condition.models,
         "nodes": condition.nodes,
         "nodes_stale": condition.stale,

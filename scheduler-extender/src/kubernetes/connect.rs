@@ -1,10 +1,12 @@
 //! How to reach the API server: as a pod with its service account, or by a kubeconfig file.
 
+use super::ApiPath;
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Certificate, Client, Identity, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Certificate, Client, Identity, Method, RequestBuilder, Response, StatusCode, Url};
+use runtime::body::BodyError;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -16,6 +18,10 @@ const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const REQUEST_LIMIT: Duration = Duration::from_secs(15);
 /// Within a watch: bookmarks come about once a minute, and the watch itself ends after five.
 const SILENCE_LIMIT: Duration = Duration::from_secs(330);
+/// Most bytes of an answer that is read whole: a piece of a list has 500 objects, and etcd takes none of more than 1.5 MiB.
+const MOST_BYTES: usize = 256 << 20;
+/// Most bytes of an answer that says no.
+const MOST_SAID: usize = 64 << 10;
 /// A peer that is gone without a word is found out after this.
 const PROBE: Duration = Duration::from_secs(15);
 
@@ -40,7 +46,23 @@ pub enum KubeError {
         /// What it said.
         message: String,
     },
-    /// The answer, or our token, cannot be read.
+    /// Its answer was not whole, too large, or something else.
+    #[error("failed to read the API server's answer for `{path}`")]
+    Answer {
+        /// What was asked.
+        path: String,
+        /// Why.
+        source: BodyError,
+    },
+    /// A list that came as the beginning of a watch did not end.
+    #[error("the list of `{path}` did not end within {limit:?}")]
+    NoEnd {
+        /// What was asked.
+        path: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// A change, or our token, cannot be read.
     #[error("`{what}` cannot be read")]
     Unreadable {
         /// Of what.
@@ -54,6 +76,16 @@ impl KubeError {
     /// The wanted version is too old: the list must be read again.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Refused { status: StatusCode::GONE, .. })
+    }
+
+    /// It does not know what it is asked for in this way, or takes it for something else.
+    pub(super) fn is_unknown_way(&self) -> bool {
+        let refuses = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY, StatusCode::NOT_IMPLEMENTED];
+        match self {
+            Self::Refused { status, .. } => refuses.contains(status),
+            Self::NoEnd { .. } => true,
+            _ => false,
+        }
     }
 
     /// There is no such object.
@@ -77,8 +109,7 @@ enum Token {
 #[derive(Debug, Clone)]
 pub struct Api {
     client: Client,
-    /// Without a slash at the end.
-    server: String,
+    server: Url,
     token: Token,
 }
 
@@ -122,7 +153,7 @@ impl Api {
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         Ok(Some(Self {
             client: trusting(Some(&authority))?.build()?,
-            server: format!("https://{host}:{port}"),
+            server: server_url(&format!("https://{host}:{port}"))?,
             token: Token::File(account.join("token")),
         }))
     }
@@ -166,16 +197,16 @@ impl Api {
             (None, Some(file)) => Token::File(folder.join(file)),
             (None, None) => Token::None,
         };
-        Ok(Self { client: builder.build()?, server: server.trim_end_matches('/').to_owned(), token })
+        Ok(Self { client: builder.build()?, server: server_url(&server)?, token })
     }
 
     /// Its address.
     pub fn server(&self) -> &str {
-        &self.server
+        self.server.as_str().trim_end_matches('/')
     }
 
-    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, KubeError> {
-        let request = self.client.request(method, format!("{}{path}", self.server));
+    fn request(&self, method: Method, path: &ApiPath) -> Result<RequestBuilder, KubeError> {
+        let request = self.client.request(method, path.at(&self.server));
         let unreadable = |source| KubeError::Unreadable { what: "our token".to_owned(), source };
         let token = match &self.token {
             Token::None => return Ok(request),
@@ -189,7 +220,7 @@ impl Api {
     }
 
     /// Asks for a path, and lets the answer come in pieces.
-    pub(super) async fn stream(&self, path: &str) -> Result<Response, KubeError> {
+    pub(super) async fn stream(&self, path: &ApiPath) -> Result<Response, KubeError> {
         answered(path, self.request(Method::GET, path)?.send().await).await
     }
 
@@ -197,7 +228,7 @@ impl Api {
     ///
     /// # Errors
     /// When it cannot be reached, says no, or answers something else.
-    pub async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, KubeError> {
+    pub async fn get<T: serde::de::DeserializeOwned>(&self, path: &ApiPath) -> Result<T, KubeError> {
         let response = answered(path, self.request(Method::GET, path)?.timeout(REQUEST_LIMIT).send().await).await?;
         read(path, response).await
     }
@@ -206,7 +237,7 @@ impl Api {
     ///
     /// # Errors
     /// See [`Api::get`].
-    pub async fn create(&self, path: &str, object: &Value) -> Result<Value, KubeError> {
+    pub async fn create(&self, path: &ApiPath, object: &Value) -> Result<Value, KubeError> {
         let request = self.request(Method::POST, path)?.json(object).timeout(REQUEST_LIMIT);
         read(path, answered(path, request.send().await).await?).await
     }
@@ -215,7 +246,7 @@ impl Api {
     ///
     /// # Errors
     /// See [`Api::get`].
-    pub async fn patch(&self, path: &str, change: &Value) -> Result<(), KubeError> {
+    pub async fn patch(&self, path: &ApiPath, change: &Value) -> Result<(), KubeError> {
         let request = self.request(Method::PATCH, path)?.body(change.to_string()).timeout(REQUEST_LIMIT);
         let request = request.header(CONTENT_TYPE, "application/merge-patch+json");
         answered(path, request.send().await).await.map(drop)
@@ -230,7 +261,8 @@ impl Api {
             "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
             "spec": { "resourceAttributes": { "verb": verb, "group": group, "resource": resource } },
         });
-        let said = self.create("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &review).await?;
+        let path = ApiPath::fixed(&["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]);
+        let said = self.create(&path, &review).await?;
         Ok(said["status"]["allowed"] == json!(true))
     }
 }
@@ -247,22 +279,31 @@ fn trusting(authority: Option<&[u8]>) -> anyhow::Result<reqwest::ClientBuilder> 
     Ok(authorities.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate))
 }
 
-async fn answered(path: &str, response: Result<Response, reqwest::Error>) -> Result<Response, KubeError> {
-    let response = response.map_err(|source| KubeError::Unreachable { path: path.to_owned(), source })?;
+/// The address of a server, which paths are laid below.
+fn server_url(text: &str) -> anyhow::Result<Url> {
+    let url: Url = text.parse().with_context(|| format!("server `{text}` is not a valid address"))?;
+    let is_http = matches!(url.scheme(), "http" | "https");
+    anyhow::ensure!(is_http && url.host().is_some(), "server `{text}` is not an address such as https://HOST:6443");
+    Ok(url)
+}
+
+async fn answered(path: &ApiPath, response: Result<Response, reqwest::Error>) -> Result<Response, KubeError> {
+    let response = response.map_err(|source| KubeError::Unreachable { path: path.to_string(), source })?;
     let status = response.status();
     if status.is_success() {
         return Ok(response);
     }
     // Kubernetes says why in a `Status`; whatever else answers is cut short.
-    let text = response.text().await.unwrap_or_default();
+    let text = runtime::body::beginning(response, MOST_SAID).await;
     let said =
         serde_json::from_str::<Value>(&text).ok().and_then(|said| Some(said.get("message")?.as_str()?.to_owned()));
     let message = said.unwrap_or_else(|| text.chars().take(200).collect());
-    Err(KubeError::Refused { path: path.to_owned(), status, message })
+    Err(KubeError::Refused { path: path.to_string(), status, message })
 }
 
-async fn read<T: serde::de::DeserializeOwned>(path: &str, response: Response) -> Result<T, KubeError> {
-    response.json().await.map_err(|source| KubeError::Unreachable { path: path.to_owned(), source })
+async fn read<T: serde::de::DeserializeOwned>(path: &ApiPath, response: Response) -> Result<T, KubeError> {
+    let read = runtime::body::json(response, MOST_BYTES).await;
+    read.map_err(|source| KubeError::Answer { path: path.to_string(), source })
 }
 
 #[cfg(test)]
@@ -286,6 +327,8 @@ mod tests {
             ("current-context: c", "current-context: d", "no context named `d`"),
             ("token: abc", "exec: {}", "needs a program"),
             ("server: ", "sorver: ", "names no server"),
+            ("http://127.0.0.1:1/", "127.0.0.1", "is not a valid address"),
+            ("http://127.0.0.1:1/", "mailto:a@b", "is not an address such as"),
             ("server: ", "certificate-authority-data: '*', server: ", "no base64"),
             ("server: ", "certificate-authority: absent.pem, server: ", "absent.pem"),
         ] {

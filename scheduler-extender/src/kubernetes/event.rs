@@ -1,6 +1,6 @@
 //! Events: what `kubectl describe` shows below an object.
 
-use super::{Api, KubeError};
+use super::{Api, ApiPath};
 use serde_json::json;
 
 /// Where events of objects without a namespace are kept.
@@ -29,8 +29,8 @@ impl Api {
     /// Writes an event.
     ///
     /// # Errors
-    /// See [`Api::create`].
-    pub async fn tell(&self, event: &Event<'_>) -> Result<(), KubeError> {
+    /// See [`Api::create`]; and when the object's namespace cannot be one.
+    pub async fn tell(&self, event: &Event<'_>) -> anyhow::Result<()> {
         let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         let kept_in = if event.namespace.is_empty() { CLUSTER_WIDE } else { event.namespace };
         let mut object = json!({ "apiVersion": "v1", "kind": event.kind, "name": event.name });
@@ -47,6 +47,7 @@ impl Api {
             "source": { "component": "berth-scheduler-extender" },
             "firstTimestamp": now, "lastTimestamp": now, "count": 1,
         });
-        self.create(&format!("/api/v1/namespaces/{kept_in}/events"), &body).await.map(drop)
+        self.create(&ApiPath::events(kept_in)?, &body).await?;
+        Ok(())
     }
 }

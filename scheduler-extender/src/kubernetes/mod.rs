@@ -2,10 +2,14 @@
 
 mod connect;
 mod event;
+mod names;
 mod objects;
+mod path;
 mod watch;
 
 pub use connect::{Api, KubeError};
 pub use event::Event;
+pub use names::{MOST_LABEL, MOST_NAME, MOST_UID, is_dns_label, is_dns_subdomain, is_uid};
 pub use objects::{Condition, Container, Metadata, Node, Owner, Pod, PodSpec, PodStatus, Quantity, Resources};
+pub use path::{ApiPath, InvalidName};
 pub use watch::{Happened, Resource, watch};

@@ -1,17 +1,27 @@
 //! Follows a list of objects: reads it whole, then what changes, for as long as the process lives. A watch that ends is begun again
 //! where it ended; when the API server has forgotten that place, the list is read anew.
+//!
+//! The list comes as the beginning of the watch (`sendInitialEvents`, Kubernetes 1.32 and newer): the API server sends it from memory, one
+//! object after the other. One that does not know how is asked for pieces, which it reads from etcd.
 
-use super::{Api, KubeError, Metadata};
+use super::{Api, ApiPath, KubeError, Metadata};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A list is read in pieces of so many objects, so that a large cluster is never in memory whole.
 const PIECE: usize = 500;
+/// A list as the beginning of a watch takes some seconds for 100,000 pods. A server that does not know how to send it never says that it has
+/// ended.
+const LIST_LIMIT: Duration = Duration::from_secs(120);
+/// Marks the bookmark that ends the list.
+const LIST_ENDS: &str = "k8s.io/initial-events-end";
 /// The API server ends a watch after this; it is begun again at once.
 const WATCH_SECONDS: u32 = 300;
+/// Most bytes of a change: etcd takes no object of more than 1.5 MiB, and as JSON it is some times as large.
+const MOST_LINE: usize = 16 << 20;
 /// Between attempts, growing, with jitter so that replicas do not come back all at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -19,10 +29,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// What is watched.
 #[derive(Debug, Clone, Copy)]
 pub struct Resource {
-    /// Such as `/api/v1/pods`.
-    pub path: &'static str,
-    /// What limits it, as part of a query; may be empty.
+    /// Such as `["api", "v1", "pods"]`.
+    pub path: &'static [&'static str],
+    /// Field selector; may be empty.
     pub fields: &'static str,
+}
+
+impl Resource {
+    fn at(&self) -> ApiPath {
+        let path = ApiPath::fixed(self.path);
+        if self.fields.is_empty() { path } else { path.with("fieldSelector", self.fields) }
+    }
 }
 
 /// What happened.
@@ -83,8 +100,8 @@ pub async fn watch<T: DeserializeOwned>(api: &Api, resource: Resource, mut tell:
             .build()
     };
     let mut pause = pauses();
-    let mut version: Option<String> = None;
-    let (mut is_heard, mut has_said) = (false, false);
+    let mut place = Place { version: None, is_listing: false };
+    let (mut is_heard, mut has_said, mut streams) = (false, false, true);
     loop {
         let mut heard = |tell: &mut dyn FnMut(Happened<T>)| {
             if !std::mem::replace(&mut is_heard, true) {
@@ -92,13 +109,12 @@ pub async fn watch<T: DeserializeOwned>(api: &Api, resource: Resource, mut tell:
                 tell(Happened::Heard);
             }
         };
+        place.is_listing = place.version.is_none() && streams;
         let step = async {
-            let from = match version.take() {
-                Some(version) => version,
-                None => list(api, resource, &mut tell).await?,
-            };
-            version = Some(from);
-            changes(api, resource, &mut version, &mut tell, &mut heard).await
+            if place.version.is_none() && !streams {
+                place.version = Some(list(api, resource, &mut tell).await?);
+            }
+            changes(api, resource, &mut place, &mut tell, &mut heard).await
         };
         match step.await {
             Ok(()) => {
@@ -107,9 +123,18 @@ pub async fn watch<T: DeserializeOwned>(api: &Api, resource: Resource, mut tell:
                 tokio::time::sleep(FIRST_PAUSE).await;
             }
             Err(error) => {
+                if place.is_listing && error.is_unknown_way() {
+                    tracing::debug!(path = %resource.at(), "the API server sends no lists as watches: asking for pieces");
+                    streams = false;
+                    continue;
+                }
                 if error.is_gone() {
-                    tracing::info!(path = resource.path, "the watch has fallen behind, the list is read again");
-                    version = None;
+                    tracing::info!(path = %resource.at(), "the watch has fallen behind, the list is read again");
+                    place.version = None;
+                }
+                // Asked for again from where we are, the same change would come again.
+                if matches!(error, KubeError::Unreadable { .. } | KubeError::Answer { .. }) {
+                    place.version = None;
                 }
                 if std::mem::take(&mut is_heard) {
                     tell(Happened::Lost);
@@ -117,7 +142,7 @@ pub async fn watch<T: DeserializeOwned>(api: &Api, resource: Resource, mut tell:
                 // The same word every ten seconds is no news.
                 if !std::mem::replace(&mut has_said, true) {
                     let error = format!("{:#}", anyhow::Error::new(error));
-                    tracing::warn!(path = resource.path, error, "nothing is heard from the API server, trying again");
+                    tracing::warn!(path = %resource.at(), error, "nothing is heard from the API server, trying again");
                 }
                 tokio::time::sleep(pause.next().unwrap_or(LONGEST_PAUSE)).await;
             }
@@ -134,10 +159,9 @@ async fn list<T: DeserializeOwned>(
     let mut continues = String::new();
     let mut begins = true;
     loop {
-        let mut path = format!("{}?limit={PIECE}{}", resource.path, resource.fields);
+        let mut path = resource.at().with("limit", PIECE.to_string());
         if !continues.is_empty() {
-            // Kubernetes makes them of base64url, which needs no escaping.
-            path.push_str(&format!("&continue={continues}"));
+            path = path.with("continue", continues);
         }
         let piece: List = api.get(&path).await?;
         if std::mem::take(&mut begins) {
@@ -156,67 +180,147 @@ async fn list<T: DeserializeOwned>(
     }
 }
 
-/// Reads changes until the watch ends.
+/// Where we are in what is told.
+struct Place {
+    /// The version up to which all is known; none before the list has ended.
+    version: Option<String>,
+    /// The list comes first.
+    is_listing: bool,
+}
+
+/// Reads changes until the watch ends, and before them the list where it comes first.
 async fn changes<T: DeserializeOwned>(
     api: &Api,
     resource: Resource,
-    version: &mut Option<String>,
+    place: &mut Place,
     tell: &mut (impl FnMut(Happened<T>) + Send),
     heard: &mut (impl FnMut(&mut dyn FnMut(Happened<T>)) + Send),
 ) -> Result<(), KubeError> {
-    let from = version.clone().unwrap_or_default();
-    let path = format!(
-        "{}?watch=1&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={from}{}",
-        resource.path, resource.fields
-    );
+    let path = resource.at().with("watch", "1").with("allowWatchBookmarks", "true");
+    let path = path.with("timeoutSeconds", WATCH_SECONDS.to_string());
+    let path = match &place.version {
+        Some(version) => path.with("resourceVersion", version.as_str()),
+        None => path.with("sendInitialEvents", "true").with("resourceVersionMatch", "NotOlderThan"),
+    };
+    let began = Instant::now();
     let mut response = api.stream(&path).await?;
-    heard(tell);
-    let mut buffer: Vec<u8> = Vec::new();
-    while let Some(chunk) =
-        response.chunk().await.map_err(|source| KubeError::Unreachable { path: resource.path.to_owned(), source })?
-    {
-        buffer.extend_from_slice(&chunk);
-        let mut done = 0;
-        while let Some(length) = buffer[done..].iter().position(|byte| *byte == b'\n') {
-            change(&buffer[done..done + length], resource, version, tell)?;
-            done += length + 1;
-        }
-        buffer.drain(..done);
+    if place.is_listing {
+        tell(Happened::ListBegins);
+    } else {
+        heard(tell);
     }
-    Ok(())
+    let mut lines = Lines::default();
+    loop {
+        let chunk = match place.is_listing {
+            false => Ok(response.chunk().await),
+            true => tokio::time::timeout(LIST_LIMIT.saturating_sub(began.elapsed()), response.chunk()).await,
+        };
+        let Ok(chunk) = chunk else { return Err(KubeError::NoEnd { path: path.to_string(), limit: LIST_LIMIT }) };
+        let chunk = chunk.map_err(|source| KubeError::Unreachable { path: path.to_string(), source })?;
+        let Some(chunk) = chunk else { return Ok(()) };
+        let was_listing = place.is_listing;
+        lines.take(&chunk, |line| change(line, resource, place, tell))?;
+        if was_listing && !place.is_listing {
+            heard(tell);
+        }
+        if lines.waiting() > MOST_LINE {
+            return Err(unreadable(resource, anyhow::anyhow!("it has more than {MOST_LINE} bytes")));
+        }
+    }
+}
+
+fn unreadable(resource: Resource, source: impl Into<anyhow::Error>) -> KubeError {
+    KubeError::Unreadable { what: format!("a change of {}", resource.at()), source: source.into() }
+}
+
+/// Lines that come in pieces.
+#[derive(Default)]
+struct Lines {
+    /// What has come of a line that has not ended.
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes in a piece; `each` gets every line that ends in it. Each byte is looked at once, however small the pieces are.
+    fn take<E>(&mut self, piece: &[u8], mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let mut rest = piece;
+        while let Some(length) = rest.iter().position(|byte| *byte == b'\n') {
+            let (end, after) = (&rest[..length], &rest[length + 1..]);
+            rest = after;
+            if self.begun.is_empty() {
+                each(end)?;
+            } else {
+                self.begun.extend_from_slice(end);
+                let line = std::mem::take(&mut self.begun);
+                each(&line)?;
+            }
+        }
+        self.begun.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// Bytes of a line that has not ended.
+    fn waiting(&self) -> usize {
+        self.begun.len()
+    }
 }
 
 fn change<T: DeserializeOwned>(
     line: &[u8],
     resource: Resource,
-    version: &mut Option<String>,
+    place: &mut Place,
     tell: &mut (impl FnMut(Happened<T>) + Send),
 ) -> Result<(), KubeError> {
-    let unreadable = |source: serde_json::Error| KubeError::Unreadable {
-        what: format!("a change of {}", resource.path),
-        source: source.into(),
-    };
+    let unreadable = |source: serde_json::Error| unreadable(resource, source);
     let line: Line<'_> = serde_json::from_slice(line).map_err(unreadable)?;
     let object = line.object.get();
     if line.kind == "ERROR" {
         let status: Status = serde_json::from_str(object).map_err(unreadable)?;
         let code = reqwest::StatusCode::from_u16(status.code).unwrap_or(reqwest::StatusCode::INTERNAL_SERVER_ERROR);
-        return Err(KubeError::Refused { path: resource.path.to_owned(), status: code, message: status.message });
+        return Err(KubeError::Refused { path: resource.at().to_string(), status: code, message: status.message });
     }
     let at: Versioned = serde_json::from_str(object).map_err(unreadable)?;
     match line.kind {
         "ADDED" | "MODIFIED" => object_of(resource, line.object).into_iter().for_each(|it| tell(Happened::Is(it))),
         "DELETED" => object_of(resource, line.object).into_iter().for_each(|it| tell(Happened::Gone(it))),
-        // A bookmark tells how far we are, and nothing else.
+        // A bookmark tells how far we are, and where the list ends.
+        _ if place.is_listing && at.metadata.annotations.get(LIST_ENDS).is_some_and(|value| value == "true") => {
+            place.is_listing = false;
+            tell(Happened::ListEnds);
+        }
         _ => {}
     }
-    *version = Some(at.metadata.resource_version);
+    // Whoever breaks off within a list begins it anew.
+    if !place.is_listing {
+        place.version = Some(at.metadata.resource_version);
+    }
     Ok(())
 }
 
 /// One object that nobody can read must not keep us from the others.
 fn object_of<T: DeserializeOwned>(resource: Resource, object: &RawValue) -> Option<T> {
     let read = serde_json::from_str(object.get());
-    read.inspect_err(|error| tracing::warn!(path = resource.path, %error, "an object cannot be read, it is left out"))
+    read.inspect_err(|error| tracing::warn!(path = %resource.at(), %error, "an object cannot be read, it is left out"))
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_the_same_in_whatever_pieces_they_come() {
+        let text = b"one\n\ntwo and more\nthe rest";
+        for size in 1..=text.len() {
+            let (mut lines, mut seen) = (Lines::default(), Vec::new());
+            for piece in text.chunks(size) {
+                let taken: Result<(), ()> = lines.take(piece, |line| {
+                    seen.push(String::from_utf8_lossy(line).into_owned());
+                    Ok(())
+                });
+                taken.expect("lines");
+            }
+            assert_eq!((seen, lines.waiting()), (vec!["one".to_owned(), String::new(), "two and more".to_owned()], 8));
+        }
+    }
 }

@@ -1,18 +1,18 @@
 //! Scores by the same code as `serving`, in this process: models from the registry, nodes kept fresh from Prometheus. All of that
 //! runs in threads of its own, so that a refresh of all nodes never keeps an answer waiting for a thread.
 
-use super::{Condition, NodeScore, Scores, ScoringError};
+use super::{Condition, Samples, Scores, ScoringError};
 use crate::ledger::Usage;
 use anyhow::Context;
 use cluster::score::PartWeights;
 use collector::prometheus::Source;
 use features::cluster_state::Amount;
 use models::anomaly::Severity;
-use serde_json::Value;
+use score_api::{ScoreAnswer, ScoreRequest};
 use serving::metrics::Metrics;
-use serving::nodes::{Feed, Fresh, KeepArgs, NodeView, Shared as SharedFeed, Tables, keep};
+use serving::nodes::{ClusterView, Feed, Fresh, KeepArgs, NodeView, Shared as SharedFeed, Tables, age_seconds, keep};
 use serving::registry::{ModelName, Origin, Registry};
-use serving::score::{ScoreAnswer, ScoreRequest, ScoreRules, score};
+use serving::score::{ScoreRules, score};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -66,6 +66,11 @@ impl Shared {
     fn rules(&self, weights: PartWeights) -> ScoreRules {
         ScoreRules { weights, stale_after: self.stale_after }
     }
+
+    /// Whether what is known of a node may be acted on now.
+    fn is_fresh(&self, view: &ClusterView, node: &NodeView) -> bool {
+        self.rules(PartWeights::DESIGN).is_fresh(view, self.fresh.now().saturating_sub(node.sampled_at))
+    }
 }
 
 impl Embedded {
@@ -113,32 +118,15 @@ impl Embedded {
         weights: PartWeights,
         place: OwnedSemaphorePermit,
     ) -> Result<Scores, ScoringError> {
-        let answer = self.answer(request, weights, Some(place)).await?;
-        let Some(pod) = answer.pods.into_iter().next() else { return Ok(Scores::default()) };
-        let nodes = pod.nodes.into_iter().map(|node| NodeScore {
-            parts: node.parts,
-            uncertainty: node.uncertainty,
-            severity: node.severity,
-            data_age_seconds: node.data_age_seconds,
-        });
-        Ok(Scores {
-            nodes: nodes.collect(),
-            versions: answer.models.into_iter().map(|(name, version)| (name.as_str().to_owned(), version)).collect(),
-            data_age_seconds: answer.data_age_seconds,
-            expected: Usage {
-                cpu_cores: f64::from(pod.expected.cpu_cores),
-                memory_bytes: f64::from(pod.expected.memory_bytes),
-            },
-        })
+        Ok(Scores::of(self.answer(request, weights, Some(place)).await?))
     }
 
     pub(super) async fn explain(
         &self,
         request: Arc<ScoreRequest>,
         weights: PartWeights,
-    ) -> Result<Value, ScoringError> {
-        let answer = self.answer(request, weights, None).await?;
-        Ok(serde_json::to_value(&answer).unwrap_or_default())
+    ) -> Result<ScoreAnswer, ScoringError> {
+        self.answer(request, weights, None).await
     }
 
     async fn answer(
@@ -160,7 +148,6 @@ impl Embedded {
 
     pub(super) fn condition(&self) -> Condition {
         let (view, now) = (self.shared.fresh.view(), self.shared.fresh.now());
-        let limit = self.shared.rules(PartWeights::DESIGN).limit(&view);
         let (mut models, mut lacking) = (BTreeMap::new(), Vec::new());
         if let Some(registry) = self.shared.registry.get() {
             for (name, slot) in registry.slots() {
@@ -175,17 +162,17 @@ impl Embedded {
             models,
             lacking,
             nodes: view.nodes.len(),
-            stale: view.nodes.values().filter(|node| now - node.sampled_at > limit).count(),
-            data_age_seconds: (view.at > 0).then(|| (now - view.at).max(0) as f64 / 1e3),
+            stale: view.nodes.values().filter(|node| !self.shared.is_fresh(&view, node)).count(),
+            data_age_seconds: (view.at > 0).then(|| age_seconds(now.saturating_sub(view.at))),
+            clock_skew: self.shared.fresh.skew(),
             away: false,
         }
     }
 
     pub(super) fn critical_nodes(&self) -> (BTreeSet<String>, usize) {
-        let (view, now) = (self.shared.fresh.view(), self.shared.fresh.now());
-        let limit = self.shared.rules(PartWeights::DESIGN).limit(&view);
+        let view = self.shared.fresh.view();
         let is_critical = |node: &NodeView| {
-            now - node.sampled_at <= limit
+            self.shared.is_fresh(&view, node)
                 && node.anomaly.as_ref().is_some_and(|anomaly| anomaly.severity == Some(Severity::Critical))
         };
         let critical = view.nodes.iter().filter(|(_, node)| is_critical(node));
@@ -196,10 +183,9 @@ impl Embedded {
         self.shared.fresh.view().nodes.get(node).map(|node| node.sampled_at)
     }
 
-    pub(super) fn is_stale(&self, node: &str) -> bool {
-        let (view, now) = (self.shared.fresh.view(), self.shared.fresh.now());
-        let limit = self.shared.rules(PartWeights::DESIGN).limit(&view);
-        view.nodes.get(node).is_some_and(|node| now - node.sampled_at > limit)
+    pub(super) fn samples(&self) -> Samples {
+        let now = self.shared.fresh.now();
+        Samples::Embedded { view: self.shared.fresh.view(), rules: self.shared.rules(PartWeights::DESIGN), now }
     }
 
     pub(super) fn expected(&self, workload: Option<&str>, request: Usage) -> Usage {

@@ -2,50 +2,20 @@
 
 mod embedded;
 mod remote;
+mod samples;
 
 pub use embedded::{Embedded, EmbeddedSetup};
 pub use remote::Remote;
+pub use samples::Samples;
 
 use crate::kubernetes::Pod;
-use crate::ledger::Usage;
-use cluster::score::{PartWeights, Parts};
-use models::anomaly::Severity;
-use serde::Deserialize;
-use serde_json::Value;
-use serving::score::{MOST, PodAsk, ScoreRequest};
+use crate::ledger::{Standing, Usage};
+use cluster::score::PartWeights;
+use score_api::client::ClientError;
+use score_api::{MAX_AMOUNT, NodeScore, PodRequest, ScoreAnswer, ScoreRequest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
-
-/// What is known of a candidate.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-pub struct NodeScore {
-    /// What the score is made of. A value that is no number is none.
-    #[serde(default)]
-    pub parts: Parts,
-    /// Scores that are closer than this are as good as equal.
-    #[serde(default)]
-    pub uncertainty: Option<f64>,
-    /// Of its newest reading.
-    #[serde(default)]
-    pub severity: Option<Severity>,
-    /// Age of its newest sample.
-    #[serde(default)]
-    pub data_age_seconds: Option<f64>,
-}
-
-impl NodeScore {
-    /// The score, if anything is known that it is made of.
-    pub fn score(&self, weights: &PartWeights) -> Option<f64> {
-        let known = |part: Option<f64>| part.filter(|part| part.is_finite()).map(|part| part.clamp(0.0, 1.0));
-        let parts = Parts {
-            load: known(self.parts.load),
-            placement: known(self.parts.placement),
-            anomaly: known(self.parts.anomaly),
-        };
-        weights.combine(&parts)
-    }
-}
 
 /// The scores of one pod's candidates, in the order that they were asked in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -58,6 +28,20 @@ pub struct Scores {
     pub data_age_seconds: Option<f64>,
     /// What the pod is expected to use.
     pub expected: Usage,
+}
+
+impl Scores {
+    /// Of the answer to a request for one pod.
+    fn of(answer: ScoreAnswer) -> Self {
+        let Some(pod) = answer.pods.into_iter().next() else { return Self::default() };
+        let (cpu_cores, memory_bytes) = (f64::from(pod.expected.cpu_cores), f64::from(pod.expected.memory_bytes));
+        Self {
+            nodes: pod.nodes,
+            versions: answer.models,
+            data_age_seconds: answer.data_age_seconds,
+            expected: Usage { cpu_cores, memory_bytes },
+        }
+    }
 }
 
 /// How the scorer does, as far as it knows.
@@ -73,6 +57,8 @@ pub struct Condition {
     pub stale: usize,
     /// Age of the newest refresh; `None` before the first.
     pub data_age_seconds: Option<f64>,
+    /// How far the clock of the source of samples is ahead of ours, milliseconds; `None` where it was not asked.
+    pub clock_skew: Option<i64>,
     /// The scorer cannot be reached.
     pub away: bool,
 }
@@ -86,27 +72,9 @@ pub enum ScoringError {
     /// Nothing is loaded yet.
     #[error("no models are loaded yet")]
     NotReady,
-    /// Failures lately were too many: it is left alone for a while.
-    #[error("the breaker is open: `serving` failed too often, it is asked again in a moment")]
-    BreakerOpen,
-    /// The server cannot be reached or broke off.
-    #[error("failed to ask `{url}`")]
-    Unreachable {
-        /// Which server.
-        url: String,
-        /// Why.
-        source: reqwest::Error,
-    },
-    /// The server said something else.
-    #[error("`{url}` answered {status}: {said}")]
-    Refused {
-        /// Which server.
-        url: String,
-        /// The status.
-        status: u16,
-        /// The beginning of what it said.
-        said: String,
-    },
+    /// The `serving` elsewhere did not answer with scores.
+    #[error(transparent)]
+    Serving(#[from] ClientError),
     /// The answer is not about what was asked.
     #[error("the answer has {got} scores for {wanted} candidates")]
     Mismatch {
@@ -115,6 +83,13 @@ pub enum ScoringError {
         /// Candidates that were asked for.
         wanted: usize,
     },
+}
+
+impl ScoringError {
+    /// Whether the deadline has passed.
+    pub const fn is_late(&self) -> bool {
+        matches!(self, Self::Serving(ClientError::Late { .. }))
+    }
 }
 
 /// Where scores come from.
@@ -127,7 +102,8 @@ pub enum Scoring {
 }
 
 impl Scoring {
-    /// Scores one pod's candidates, by these weights where they are worked out here. Whoever does not want to wait any longer drops the
+    /// Scores one pod's candidates, by these weights where they are worked out here. `standing`: whether the pod is one of the cluster's;
+    /// what comes of others does not tell how the scorer does. Whoever does not want to wait any longer drops the
     /// future; what cannot be stopped goes on, and keeps its `place` until it has ended, so that work that hangs does not pile up.
     ///
     /// # Errors
@@ -136,6 +112,7 @@ impl Scoring {
         &self,
         request: &Arc<ScoreRequest>,
         weights: PartWeights,
+        standing: Standing,
         place: OwnedSemaphorePermit,
     ) -> Result<Scores, ScoringError> {
         let wanted = request.nodes.len();
@@ -144,7 +121,7 @@ impl Scoring {
             Self::Remote(remote) => {
                 // Dropping the future ends the request.
                 let _place = place;
-                remote.score(request).await?
+                remote.score(request, standing).await?
             }
         };
         let got = scores.nodes.len();
@@ -155,11 +132,11 @@ impl Scoring {
     ///
     /// # Errors
     /// See [`Scoring::score`].
-    pub async fn explain(&self, mut request: ScoreRequest, weights: PartWeights) -> Result<Value, ScoringError> {
+    pub async fn explain(&self, mut request: ScoreRequest, weights: PartWeights) -> Result<ScoreAnswer, ScoringError> {
         request.explain = Some(true);
         match self {
             Self::Embedded(embedded) => embedded.explain(Arc::new(request), weights).await,
-            Self::Remote(remote) => remote.ask(&request).await,
+            Self::Remote(remote) => remote.explain(&request).await,
         }
     }
 
@@ -187,22 +164,22 @@ impl Scoring {
         }
     }
 
-    /// Whether a node is known, by samples that are stale.
-    pub fn is_stale(&self, node: &str) -> bool {
+    /// The newest samples of all nodes as they are now: whoever has them waits for nobody.
+    pub fn samples(&self) -> Samples {
         match self {
-            Self::Embedded(embedded) => embedded.is_stale(node),
-            Self::Remote(remote) => remote.is_stale(node),
+            Self::Embedded(embedded) => embedded.samples(),
+            Self::Remote(remote) => Samples::Remote(remote.seen()),
         }
     }
 
     /// What a pod will use: by its workload's history where that is known here, else by its requests.
     pub fn expected(&self, pod: &Pod) -> Usage {
-        let ask = pod_ask(pod);
-        let request = Usage { cpu_cores: ask.cpu_request_cores, memory_bytes: ask.memory_request_bytes };
+        let asked = pod_request(pod);
+        let request = Usage { cpu_cores: asked.cpu_request_cores, memory_bytes: asked.memory_request_bytes };
         match self {
-            Self::Embedded(embedded) => embedded.expected(ask.workload.as_deref(), request),
+            Self::Embedded(embedded) => embedded.expected(asked.workload.as_deref(), request),
             Self::Remote(remote) => {
-                let known = ask.workload.as_deref().and_then(|workload| remote.expected(workload));
+                let known = asked.workload.as_deref().and_then(|workload| remote.expected(workload));
                 known.unwrap_or(request)
             }
         }
@@ -210,14 +187,14 @@ impl Scoring {
 }
 
 /// A pod as scores are asked for.
-pub fn pod_ask(pod: &Pod) -> PodAsk {
+pub fn pod_request(pod: &Pod) -> PodRequest {
     let (cpu, memory) = pod.requests();
-    PodAsk {
+    PodRequest {
         namespace: pod.metadata.namespace.clone(),
         name: pod.metadata.name.clone(),
         workload: pod.workload(),
-        cpu_request_cores: cpu.min(MOST),
-        memory_request_bytes: memory.min(MOST),
+        cpu_request_cores: cpu.min(MAX_AMOUNT),
+        memory_request_bytes: memory.min(MAX_AMOUNT),
         priority: pod.spec.priority.unwrap_or_default(),
     }
 }

@@ -1,31 +1,25 @@
-//! Scores of a `serving` that runs elsewhere: one call per pod with all of its candidates, over connections that are kept. A breaker
-//! leaves a server that fails alone for a moment, so that pods do not pay for finding it out one by one.
+//! Scores of a `serving` that runs elsewhere: one call per pod with all of its candidates.
 
-use super::{Condition, NodeScore, Scores, ScoringError};
-use crate::ledger::Usage;
-use models::anomaly::Severity;
+use super::{Condition, Scores, ScoringError};
+use crate::ledger::{Standing, Usage};
+use cluster::Severity;
 use reqwest::{Client, Url};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-use serving::score::ScoreRequest;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{PoisonError, RwLock};
+use score_api::client::ScoreClient;
+use score_api::{NodeDescription, NodeList, ScoreAnswer, ScoreRequest, UsageSource};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-/// So many failures in a row open the breaker.
-const FAILURES: u32 = 5;
-/// It is tried again after this, by one request.
-const OPEN_MILLIS: i64 = 1_000;
 /// All nodes are looked at this often: half of the distance of samples.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// Nobody waits for an explanation but the memory of decisions.
+const EXPLAIN_WITHIN: Duration = Duration::from_secs(10);
 /// Workloads whose expected usage is remembered.
 const MOST_WORKLOADS: usize = 50_000;
 
 /// What was last seen of the server's nodes.
-#[derive(Debug, Default)]
-struct Seen {
+#[derive(Debug, Default, Clone)]
+pub struct Seen {
     condition: Condition,
     /// Newest sample by node, UTC milliseconds.
     sampled: HashMap<String, i64>,
@@ -38,56 +32,13 @@ struct Seen {
 /// A `serving` elsewhere.
 #[derive(Debug)]
 pub struct Remote {
-    client: Client,
-    url: Url,
-    seen: RwLock<Seen>,
+    client: ScoreClient,
+    /// For pods that the API server has not told of: with a circuit breaker of its own, so that made-up ones do not open that of all others.
+    for_unknown: ScoreClient,
+    /// The longest time for scores.
+    deadline: Duration,
+    seen: RwLock<Arc<Seen>>,
     expected: RwLock<HashMap<String, Usage>>,
-    failures: AtomicU32,
-    /// When the breaker lets the next request through, UTC milliseconds; 0 while it is closed.
-    opens_at: AtomicI64,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    data_age_seconds: Option<f64>,
-    #[serde(default)]
-    models: BTreeMap<String, String>,
-    pods: Vec<PodScores>,
-}
-
-#[derive(Deserialize)]
-struct PodScores {
-    expected: Expected,
-    nodes: Vec<NodeScore>,
-}
-
-#[derive(Deserialize)]
-struct Expected {
-    cpu_cores: f64,
-    memory_bytes: f64,
-}
-
-#[derive(Deserialize)]
-struct Nodes {
-    at: Option<i64>,
-    #[serde(default)]
-    models: BTreeMap<String, String>,
-    nodes: Vec<Node>,
-}
-
-#[derive(Deserialize)]
-struct Node {
-    node: String,
-    data_age_seconds: f64,
-    stale: bool,
-    #[serde(default)]
-    anomaly: Option<Anomaly>,
-}
-
-#[derive(Deserialize)]
-struct Anomaly {
-    severity: Option<Severity>,
 }
 
 fn now() -> i64 {
@@ -95,17 +46,12 @@ fn now() -> i64 {
 }
 
 impl Remote {
-    /// A server by its address; it is not asked yet.
-    pub fn new(url: Url, client: Client) -> Self {
+    /// A server by its address, which is given `deadline` for scores; it is not asked yet.
+    pub fn new(url: Url, client: Client, deadline: Duration) -> Self {
         let away = Seen { condition: Condition { away: true, ..Condition::default() }, ..Seen::default() };
-        Self {
-            client,
-            url,
-            seen: RwLock::new(away),
-            expected: RwLock::default(),
-            failures: AtomicU32::new(0),
-            opens_at: AtomicI64::new(0),
-        }
+        let seen = RwLock::new(Arc::new(away));
+        let for_unknown = ScoreClient::new(url.clone(), client.clone());
+        Self { client: ScoreClient::new(url, client), for_unknown, deadline, seen, expected: RwLock::default() }
     }
 
     /// Looks at its nodes for as long as the process lives.
@@ -114,88 +60,59 @@ impl Remote {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let looked = self.read::<Nodes>(self.client.get(self.address("/v1/nodes")).timeout(LOOK_EVERY)).await;
-            let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
-            match looked {
-                Ok(nodes) => {
-                    if seen.condition.away {
-                        tracing::info!(url = %self.url, nodes = nodes.nodes.len(), "serving answers");
-                    }
-                    *seen = Seen::of(nodes, now());
+            self.look().await;
+        }
+    }
+
+    /// Looks at its nodes once.
+    pub async fn look(&self) {
+        let listed = self.client.nodes(LOOK_EVERY).await;
+        let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
+        let url = self.client.url();
+        match listed {
+            Ok(list) => {
+                if seen.condition.away {
+                    tracing::info!(%url, nodes = list.nodes.len(), "serving answers");
                 }
-                Err(error) => {
-                    if !std::mem::replace(&mut seen.condition.away, true) {
-                        tracing::warn!(
-                            error = format!("{:#}", anyhow::Error::new(error)),
-                            "serving does not answer, trying again"
-                        );
-                    }
+                *seen = Arc::new(Seen::of(list, now()));
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut Arc::make_mut(&mut seen).condition.away, true) {
+                    let error = format!("{:#}", anyhow::Error::new(error));
+                    tracing::warn!(%url, error, "failed to list the nodes of serving, retrying");
                 }
             }
         }
     }
 
-    fn address(&self, path: &str) -> Url {
-        let mut url = self.url.clone();
-        url.set_path(path);
-        url
+    pub(super) async fn explain(&self, request: &ScoreRequest) -> Result<ScoreAnswer, ScoringError> {
+        Ok(self.client.score(request, EXPLAIN_WITHIN).await?)
     }
 
-    async fn read<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, ScoringError> {
-        let unreachable = |source| ScoringError::Unreachable { url: self.url.to_string(), source };
-        let response = request.send().await.map_err(unreachable)?;
-        let status = response.status();
-        if !status.is_success() {
-            let said = response.text().await.unwrap_or_default().chars().take(200).collect();
-            return Err(ScoringError::Refused { url: self.url.to_string(), status: status.as_u16(), said });
-        }
-        response.json().await.map_err(unreachable)
-    }
-
-    async fn guarded<T: DeserializeOwned>(&self, request: &ScoreRequest) -> Result<T, ScoringError> {
-        let opens_at = self.opens_at.load(Ordering::Relaxed);
-        let at = now();
-        // Of all that come when the time has passed, the first one tries and the others wait for what it finds.
-        let may_try = opens_at == 0
-            || (at >= opens_at
-                && self
-                    .opens_at
-                    .compare_exchange(opens_at, at + OPEN_MILLIS, Ordering::Relaxed, Ordering::Relaxed)
-                    .is_ok());
-        if !may_try {
-            return Err(ScoringError::BreakerOpen);
-        }
-        let trial = Trial { of: self, is_settled: false };
-        let result = self.read(self.client.post(self.address("/v1/score")).json(request)).await;
-        trial.settle(result.is_ok());
-        result
-    }
-
-    /// Whether the breaker keeps requests away.
-    pub fn is_open(&self) -> bool {
-        self.opens_at.load(Ordering::Relaxed) != 0
-    }
-
-    pub(super) async fn ask(&self, request: &ScoreRequest) -> Result<Value, ScoringError> {
-        self.guarded(request).await
-    }
-
-    pub(super) async fn score(&self, request: &ScoreRequest) -> Result<Scores, ScoringError> {
-        let answer: Answer = self.guarded(request).await?;
-        let Some(pod) = answer.pods.into_iter().next() else { return Ok(Scores::default()) };
-        let expected = Usage { cpu_cores: pod.expected.cpu_cores, memory_bytes: pod.expected.memory_bytes };
-        if let Some(workload) = request.pods.first().and_then(|pod| pod.workload.clone()) {
+    pub(super) async fn score(&self, request: &ScoreRequest, standing: Standing) -> Result<Scores, ScoringError> {
+        let client = if standing == Standing::Unknown { &self.for_unknown } else { &self.client };
+        let answer = client.score(request, self.deadline).await?;
+        // What a pod requests is told again by `serving` where it knows no history, and says nothing of others of its workload.
+        let is_history = answer.pods.first().is_some_and(|pod| pod.expected.source == UsageSource::Workload);
+        let scores = Scores::of(answer);
+        if let Some(workload) = request.pods.first().and_then(|pod| pod.workload.clone()).filter(|_| is_history) {
             let mut known = self.expected.write().unwrap_or_else(PoisonError::into_inner);
             if known.len() >= MOST_WORKLOADS {
                 known.clear();
             }
-            known.insert(workload, expected);
+            known.insert(workload, scores.expected);
         }
-        Ok(Scores { nodes: pod.nodes, versions: answer.models, data_age_seconds: answer.data_age_seconds, expected })
+        Ok(scores)
     }
 
-    fn seen(&self) -> std::sync::RwLockReadGuard<'_, Seen> {
-        self.seen.read().unwrap_or_else(PoisonError::into_inner)
+    /// Whether its circuit breaker keeps requests about the cluster's pods away.
+    pub fn is_open(&self) -> bool {
+        self.client.is_open()
+    }
+
+    /// What was last seen of all nodes.
+    pub(super) fn seen(&self) -> Arc<Seen> {
+        Arc::clone(&self.seen.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn condition(&self) -> Condition {
@@ -210,11 +127,7 @@ impl Remote {
     }
 
     pub(super) fn sampled_at(&self, node: &str) -> Option<i64> {
-        self.seen().sampled.get(node).copied()
-    }
-
-    pub(super) fn is_stale(&self, node: &str) -> bool {
-        self.seen().stale.contains(node)
+        self.seen().sampled_at(node)
     }
 
     pub(super) fn expected(&self, workload: &str) -> Option<Usage> {
@@ -222,59 +135,33 @@ impl Remote {
     }
 }
 
-/// A request under way. One that is dropped, since its time has passed, has failed.
-struct Trial<'a> {
-    of: &'a Remote,
-    is_settled: bool,
-}
-
-impl Trial<'_> {
-    fn settle(mut self, is_well: bool) {
-        self.is_settled = true;
-        self.of.count(is_well);
-    }
-}
-
-impl Drop for Trial<'_> {
-    fn drop(&mut self) {
-        if !self.is_settled {
-            self.of.count(false);
-        }
-    }
-}
-
-impl Remote {
-    fn count(&self, is_well: bool) {
-        if is_well {
-            self.failures.store(0, Ordering::Relaxed);
-            if self.opens_at.swap(0, Ordering::Relaxed) != 0 {
-                tracing::info!(url = %self.url, "the breaker is closed again");
-            }
-        } else if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES
-            && self.opens_at.swap(now() + OPEN_MILLIS, Ordering::Relaxed) == 0
-        {
-            tracing::warn!(url = %self.url, failures = FAILURES, "the breaker is open: serving failed too often");
-        }
-    }
-}
-
 impl Seen {
-    fn of(nodes: Nodes, now: i64) -> Self {
+    pub(super) fn sampled_at(&self, node: &str) -> Option<i64> {
+        self.sampled.get(node).copied()
+    }
+
+    pub(super) fn is_stale(&self, node: &str) -> bool {
+        self.stale.contains(node)
+    }
+
+    fn of(list: NodeList, now: i64) -> Self {
         let stale: HashSet<String> =
-            nodes.nodes.iter().filter(|node| node.stale).map(|node| node.node.clone()).collect();
+            list.nodes.iter().filter(|node| node.stale).map(|node| node.node.clone()).collect();
         let condition = Condition {
-            lacking: if nodes.models.is_empty() { vec!["serving has no models".to_owned()] } else { Vec::new() },
-            nodes: nodes.nodes.len(),
+            lacking: if list.models.is_empty() { vec!["serving has no models".to_owned()] } else { Vec::new() },
+            nodes: list.nodes.len(),
             stale: stale.len(),
-            data_age_seconds: nodes.at.map(|at| (now - at).max(0) as f64 / 1e3),
-            models: nodes.models,
+            data_age_seconds: list.data_age_seconds,
+            models: list.models,
+            // `serving` looks at that itself, and calls its nodes stale.
+            clock_skew: None,
             away: false,
         };
-        let is_critical = |node: &&Node| {
+        let is_critical = |node: &&NodeDescription| {
             !node.stale && node.anomaly.as_ref().is_some_and(|anomaly| anomaly.severity == Some(Severity::Critical))
         };
-        let critical = nodes.nodes.iter().filter(is_critical).map(|node| node.node.clone()).collect();
-        let sampled = nodes.nodes.into_iter().map(|node| (node.node, now - (node.data_age_seconds * 1e3) as i64));
+        let critical = list.nodes.iter().filter(is_critical).map(|node| node.node.clone()).collect();
+        let sampled = list.nodes.into_iter().map(|node| (node.node, now - (node.data_age_seconds * 1e3) as i64));
         Self { condition, sampled: sampled.collect(), stale, critical }
     }
 }

@@ -1,6 +1,7 @@
 //! `ExtenderArgs`: a pod, and the nodes that it may go to.
 
-use crate::kubernetes::{Node, Pod};
+use super::limits::{Few, MOST_CANDIDATES, checked_pod};
+use crate::kubernetes::{Node, Pod, is_dns_subdomain};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serving::protocol::Refusal;
@@ -13,13 +14,13 @@ struct Args<'a> {
     #[serde(rename = "Nodes", borrow, default)]
     nodes: Option<NodeList<'a>>,
     #[serde(rename = "NodeNames", default)]
-    names: Option<Vec<String>>,
+    names: Option<Few<String, MOST_CANDIDATES>>,
 }
 
 #[derive(Deserialize)]
 struct NodeList<'a> {
     #[serde(borrow, default)]
-    items: Option<Vec<&'a RawValue>>,
+    items: Option<Few<&'a RawValue, MOST_CANDIDATES>>,
 }
 
 /// A request of either verb.
@@ -44,15 +45,15 @@ impl<'a> Ask<'a> {
     /// Reads a body.
     ///
     /// # Errors
-    /// 400 where no candidates can be made out: kube-scheduler then goes on as if nobody had been asked (with `ignorable: true` for
-    /// the filter verb).
+    /// 400 where no candidates can be made out, or where they are none that a cluster can have: kube-scheduler then goes on as if nobody had
+    /// been asked (with `ignorable: true` for the filter verb).
     pub fn parse(body: &'a [u8]) -> Result<Self, Refusal> {
         let args: Args<'a> = serde_json::from_slice(body)
             .map_err(|error| Refusal::bad(format!("the body is no ExtenderArgs: {error}")))?;
         let candidates = match (args.names, args.nodes) {
-            (Some(names), _) => Candidates { names, objects: None },
+            (Some(names), _) => Candidates { names: names.0, objects: None },
             (None, Some(list)) => {
-                let objects = list.items.unwrap_or_default();
+                let objects = list.items.map(|items| items.0).unwrap_or_default();
                 Candidates { names: objects.iter().map(|node| name_of(node)).collect(), objects: Some(objects) }
             }
             (None, None) => {
@@ -61,17 +62,21 @@ impl<'a> Ask<'a> {
                 ));
             }
         };
+        if let Some(name) = candidates.names.iter().find(|name| !is_dns_subdomain(name)) {
+            let shown: String = name.chars().take(80).collect();
+            return Err(Refusal::bad(format!("{shown:?} is not a valid name of a node")));
+        }
         let pod = match args.pod {
             // serde takes a list for a struct whose fields it names in order; Kubernetes does not.
             Some(pod) if !pod.get().starts_with('{') => Err("`Pod` is no object".to_owned()),
-            Some(pod) => serde_json::from_str(pod.get()).map_err(|error| error.to_string()),
+            Some(pod) => checked_pod(pod.get()),
             None => Err("`Pod` is absent".to_owned()),
         };
         Ok(Self { pod, candidates })
     }
 }
 
-/// A node that tells no name is one that nothing is known of.
+/// Empty where the node tells no name.
 fn name_of(node: &RawValue) -> String {
     serde_json::from_str::<Node>(node.get()).map(|node| node.metadata.name).unwrap_or_default()
 }
@@ -87,9 +92,9 @@ mod tests {
         assert_eq!(names.candidates.names, ["n1", "n2"]);
         assert!(names.candidates.objects.is_none());
         assert_eq!(names.pod.expect("a pod").metadata.name, "a");
-        let body = br#"{"Pod":{},"Nodes":{"metadata":{},"items":[{"metadata":{"name":"n1"},"x":1},{"metadata":null}]},"NodeNames":null}"#;
+        let body = br#"{"Pod":{},"Nodes":{"metadata":{},"items":[{"metadata":{"name":"n1"},"x":1},{"metadata":{"name":"n2"}}]},"NodeNames":null}"#;
         let nodes = Ask::parse(body).expect("a request");
-        assert_eq!(nodes.candidates.names, ["n1", ""]);
+        assert_eq!(nodes.candidates.names, ["n1", "n2"]);
         assert_eq!(nodes.candidates.objects.expect("objects")[0].get(), r#"{"metadata":{"name":"n1"},"x":1}"#);
     }
 
@@ -101,6 +106,29 @@ mod tests {
             assert_eq!(ask.candidates.names, ["n1"]);
             assert!(ask.pod.is_err(), "{pod}");
         }
+    }
+
+    #[test]
+    fn candidates_that_no_cluster_has_are_refused() {
+        let of = |names: Vec<String>| {
+            let body = serde_json::json!({ "Pod": {}, "NodeNames": names }).to_string();
+            Ask::parse(body.as_bytes()).map(|ask| ask.candidates.names.len()).map_err(|refusal| refusal.message)
+        };
+        let names = |count: usize| (0..count).map(|place| format!("n{place}")).collect::<Vec<_>>();
+        assert_eq!(of(names(20_000)), Ok(20_000));
+        let said = of(names(20_001)).expect_err("too many");
+        assert!(said.contains("more than 20000"), "{said}");
+        for name in ["", "x/../y", "A", "n1\u{1b}[2J", &"x".repeat(254)] {
+            let said = of(vec!["n1".to_owned(), name.to_owned()]).expect_err(name);
+            assert!(said.contains("is not a valid name of a node") && said.len() < 200, "{said}");
+        }
+        let objects = |count: usize| {
+            let nodes: Vec<_> =
+                (0..count).map(|place| serde_json::json!({ "metadata": { "name": format!("n{place}") } })).collect();
+            serde_json::json!({ "Pod": {}, "Nodes": { "items": nodes } }).to_string()
+        };
+        assert!(Ask::parse(objects(20_000).as_bytes()).is_ok() && Ask::parse(objects(20_001).as_bytes()).is_err());
+        assert!(Ask::parse(br#"{"Pod":{},"Nodes":{"items":[{"metadata":null}]}}"#).is_err());
     }
 
     #[test]

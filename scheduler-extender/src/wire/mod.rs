@@ -3,6 +3,7 @@
 
 mod answer;
 mod ask;
+mod limits;
 
 pub use answer::{FilterAnswer, HostPriority, MOST_POINTS};
 pub use ask::{Ask, Candidates};

@@ -52,12 +52,12 @@ async fn every_candidate_gets_points_in_range_in_both_modes_of_the_node_cache() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_and_doubles_and_empty_names_are_answered_like_all_others() {
+async fn strangers_and_doubles_are_answered_like_all_others() {
     let (_scorer, extender) = active(10).await;
     let mut odd = names(4);
-    odd.extend(["elsewhere".to_owned(), String::new(), "node-1".to_owned(), "x".repeat(5_000)]);
+    odd.extend(["elsewhere".to_owned(), "node-1".to_owned(), "x".repeat(253)]);
     let (points, why) = extender.prioritize(&ask(&pod("web-1", "web"), &odd)).await;
-    assert_eq!((points.len(), why), (8, None));
+    assert_eq!((points.len(), why), (7, None));
     let (best, worst) = (*points.iter().max().expect("points"), *points.iter().min().expect("points"));
     assert!(points[4] > worst && points[4] < best, "a stranger is neither best nor worst: {points:?}");
     let (nothing, _) = extender.prioritize(&ask(&pod("web-1", "web"), &[])).await;
@@ -83,6 +83,9 @@ async fn an_odd_pod_is_neutral_and_a_body_without_candidates_is_refused() {
         "{}",
         r#"{"Pod":{},"Nodes":null,"NodeNames":null}"#,
         r#"{"Pod":{},"NodeNames":["a",1]}"#,
+        r#"{"Pod":{},"NodeNames":["a",""]}"#,
+        r#"{"Pod":{},"NodeNames":["a","../../pods"]}"#,
+        r#"{"Pod":{},"Nodes":{"items":[{"metadata":{}}]}}"#,
     ] {
         for verb in ["/prioritize", "/filter"] {
             let (status, _, answer) = extender.post(verb, body).await;
@@ -93,7 +96,7 @@ async fn an_odd_pod_is_neutral_and_a_body_without_candidates_is_refused() {
     }
     assert_eq!(
         extender.metric("berth_scheduler_extender_requests_total{verb=\"filter\",outcome=\"refused\"}").await,
-        Some(7.0)
+        Some(10.0)
     );
     for (path, status) in [("/bind", 404), ("/prioritize", 405)] {
         assert_eq!(extender.status(path).await, Some(status));

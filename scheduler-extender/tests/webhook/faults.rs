@@ -1,7 +1,8 @@
 //! Berth broken, slow, misled or told to stop: the answer is neutral, in time, says why, and things come back by themselves.
 
-use crate::support::{Behaviour, Extender, FakeScorer, ask, names, pod};
-use serde_json::json;
+use crate::support::{Behaviour, Extender, FakeScorer, answer, ask, names, pod};
+use score_api::{PodRequest, ScoreRequest};
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Recovers at once, so that a test does not wait.
@@ -43,14 +44,31 @@ async fn a_scorer_that_errs_or_babbles_makes_the_answer_neutral() {
     let scorer = FakeScorer::start(10).await;
     let mut extender = Extender::start(&active(""), &["--scoring", &scorer.url, "--deadline", "5s"]).await;
     extender.ready().await;
-    let short = json!({ "models": {}, "pods": [{ "expected": { "cpu_cores": 0, "memory_bytes": 0 }, "nodes": [{ "parts": {} }] }] });
-    let numbers = json!({ "pods": [{ "expected": { "cpu_cores": 0, "memory_bytes": 0 },
-        "nodes": [{ "parts": { "load": -5.0 } }, { "parts": { "load": 1e300 } }, { "parts": { "load": null } }] }] });
+    let asked = ScoreRequest { pods: vec![PodRequest::default()], nodes: names(3), ..ScoreRequest::default() };
+    let right = answer(&asked);
+    let with = |edit: fn(&mut Value)| {
+        let mut answer = serde_json::to_value(&right).expect("JSON");
+        edit(&mut answer);
+        Behaviour::Says(answer.to_string())
+    };
+    let numbers = with(|answer| {
+        for (place, load) in [json!(-5.0), json!(1e300), Value::Null].into_iter().enumerate() {
+            answer["pods"][0]["nodes"][place]["parts"] = json!({ "load": load, "placement": null, "anomaly": null });
+        }
+    });
     for behaviour in [
         Behaviour::Status(500),
         Behaviour::Says("<html>".into()),
         Behaviour::Says("{}".into()),
-        Behaviour::Says(short.to_string()),
+        // One score for three candidates; those of others; no pods; a field that is called something else.
+        with(|answer| answer["pods"][0]["nodes"].as_array_mut().expect("nodes").truncate(1)),
+        with(|answer| answer["pods"][0]["nodes"][0]["node"] = json!("node-9")),
+        with(|answer| answer["pods"] = json!([])),
+        with(|answer| {
+            let node = answer["pods"][0]["nodes"][0].as_object_mut().expect("a node");
+            let severity = node.remove("severity").expect("a severity");
+            node.insert("severities".to_owned(), severity);
+        }),
     ] {
         scorer.behave(behaviour.clone());
         let (points, why) = extender.prioritize(&ask(&pod("a", "web"), &names(3))).await;
@@ -59,7 +77,8 @@ async fn a_scorer_that_errs_or_babbles_makes_the_answer_neutral() {
         assert_eq!(extender.prioritize(&ask(&pod("a", "web"), &names(3))).await.1, None);
     }
     // Numbers that cannot be are cut to what can.
-    scorer.behave(Behaviour::Says(numbers.to_string()));
+    assert!(extender.said().contains("missing field `severity`"), "the log names what is wrong: {}", extender.said());
+    scorer.behave(numbers);
     assert_eq!(extender.prioritize(&ask(&pod("a", "web"), &names(3))).await, (vec![0, 10, 5], None));
 }
 

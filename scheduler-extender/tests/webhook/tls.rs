@@ -123,6 +123,31 @@ async fn only_clients_with_a_certificate_are_answered_and_a_rotation_drops_nobod
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_an_authoritys_clients_only_those_with_a_name_are_answered() {
+    runtime::http::install_crypto_provider();
+    let (servers, clients) = (authority("servers"), authority("clients"));
+    let folder = tempfile::tempdir().expect("temporary folder");
+    write(folder.path(), &servers);
+    std::fs::write(folder.path().join("clients.crt"), &clients.pem).expect("written");
+    let scorer = FakeScorer::start(10).await;
+    // Certificates of these tests name this machine.
+    let named = Replica::start(folder.path(), &scorer.url, &["--tls-client-name", "system:kube-scheduler,localhost"]);
+    let other = Replica::start(folder.path(), &scorer.url, &["--tls-client-name", "system:kube-scheduler"]);
+    let client = client(&servers, Some(&clients));
+    let began = std::time::Instant::now();
+    while points(&client, named.port).await.is_err() {
+        assert!(began.elapsed().as_secs() < 60, "it never answered");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    // It listens before it answers, so a connection tells that it is there.
+    while tokio::net::TcpStream::connect(("127.0.0.1", other.port)).await.is_err() {
+        assert!(began.elapsed().as_secs() < 60, "it never listened");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(points(&client, other.port).await.is_err(), "a kubelet's certificate is of the same authority");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn replicas_know_each_other_by_name_and_certificate() {
     runtime::http::install_crypto_provider();
     let (servers, clients) = (authority("servers"), authority("clients"));

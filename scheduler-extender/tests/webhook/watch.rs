@@ -86,7 +86,7 @@ async fn a_watch_that_is_cut_or_forgotten_is_begun_again() {
     reserved(&mut world, 2.0).await;
     let lists = world.api.lists().len();
     assert_eq!(lists, 4, "two kinds in two pieces: {:?}", world.api.lists());
-    assert!(world.api.lists().iter().any(|query| query.contains("spec.nodeName%21%3D")));
+    assert!(world.api.lists().iter().any(|query| query.contains("fieldSelector=status.phase%21%3DSucceeded")));
     // One goes unheard; the list after the API server has forgotten our place tells.
     world.api.gone("web-1", false);
     world.api.tell("pods", "ERROR", &json!({ "kind": "Status", "code": 410, "message": "too old resource version" }));
@@ -111,6 +111,37 @@ async fn a_watch_that_is_cut_or_forgotten_is_begun_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_comes_as_the_beginning_of_a_watch_where_the_api_server_knows_how() {
+    let (scorer, api) = (FakeScorer::start(10).await, FakeApi::start(10).await);
+    api.stream(true);
+    for name in ["web-1", "web-2"] {
+        api.is(bound(pod(name, "web"), "node-3"));
+    }
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let kubeconfig = api.kubeconfig(folder.path()).to_string_lossy().into_owned();
+    let arguments =
+        ["--scoring", &scorer.url, "--kubeconfig", &kubeconfig, "--settle", "1h", "--reserve-at-most", "2h"];
+    let extender = Extender::start_in(folder, "mode = \"active\"", &arguments).await;
+    let mut world = World { scorer, api, extender };
+    reserved(&mut world, 2.0).await;
+    assert_eq!(world.extender.get("/v1/state").await["cluster_nodes"], json!(10));
+    let lists = world.api.lists();
+    assert!(
+        lists.len() == 2 && lists.iter().all(|query| query.contains("resourceVersionMatch=NotOlderThan")),
+        "{lists:?}"
+    );
+    // What is gone while nothing is heard is not in the next list.
+    world.api.gone("web-1", false);
+    world.api.tell("pods", "ERROR", &json!({ "kind": "Status", "code": 410, "message": "too old resource version" }));
+    reserved(&mut world, 1.0).await;
+    // A server of an earlier release in its place.
+    world.api.stream(false);
+    world.api.gone("web-2", false);
+    world.api.tell("pods", "ERROR", &json!({ "kind": "Status", "code": 410, "message": "too old resource version" }));
+    reserved(&mut world, 0.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_nobody_can_read_is_left_out() {
     let mut world = world("mode = \"active\"", &["--settle", "1h", "--reserve-at-most", "2h"]).await;
     world.api.tell(
@@ -122,6 +153,29 @@ async fn an_object_that_nobody_can_read_is_left_out() {
     world.api.is(bound(pod("web-1", "web"), "node-3"));
     reserved(&mut world, 1.0).await;
     assert!(world.extender.said().contains("an object cannot be read"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_default_a_pod_gets_an_event_and_is_not_changed() {
+    let mut world = world("mode = \"active\"", &[]).await;
+    world.extender.prioritize(&ask(&pod("web-1", "web"), &names(10))).await;
+    world.api.is(bound(pod("web-1", "web"), "node-9"));
+    let ok = "berth_scheduler_extender_notes_total{outcome=\"ok\"}";
+    world.extender.wait("it is noted", async |it| it.metric(ok).await == Some(1.0)).await;
+    let written = world.api.written();
+    assert!(written.len() == 1 && written[0].0 == "event" && written[0].1["reason"] == "ScoredByBerth", "{written:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_nobody_can_read_is_not_asked_for_again_for_ever() {
+    let mut world = world("mode = \"active\"", &["--settle", "1h", "--reserve-at-most", "2h"]).await;
+    world.api.poison();
+    world.api.is(bound(pod("web-1", "web"), "node-3"));
+    reserved(&mut world, 1.0).await;
+    world
+        .extender
+        .wait("it is heard again", async |it| it.metric("berth_scheduler_extender_watch_up").await == Some(1.0))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +207,7 @@ async fn shadow_counts_agreement_and_what_was_left_on_the_table() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_was_placed_by_a_score_carries_it_at_a_bounded_rate() {
-    let mut world = world("mode = \"active\"", &["--notes-a-second", "1"]).await;
+    let mut world = world("mode = \"active\"\nannotate = true", &["--notes-a-second", "1"]).await;
     for place in 0..5 {
         let name = format!("web-{place}");
         world.extender.prioritize(&ask(&pod(&name, "web"), &names(10))).await;
@@ -184,7 +238,7 @@ async fn a_pod_that_was_placed_by_a_score_carries_it_at_a_bounded_rate() {
     assert!(
         page.contains("<h1>shop/web-0</h1>")
             && page.contains("node-9 ←")
-            && page.contains("&quot;node-9&quot; is as good as its number"),
+            && page.contains("node-9 is as good as its number"),
         "{page}"
     );
     let bad: Value = world.extender.get("/explain/shop/web-0?format=pdf").await;

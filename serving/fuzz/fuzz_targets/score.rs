@@ -2,5 +2,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|body: &[u8]| {
-    let _ = serving::score::ScoreRequest::parse(body);
+    let _ = score_api::ScoreRequest::parse(body);
 });

@@ -7,14 +7,11 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use score_api::{MAX_TIMEOUT_MILLIS, TIMEOUT_HEADER};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 
-/// The client's own limit, in milliseconds.
-pub const TIMEOUT_HEADER: &str = "x-berth-timeout-ms";
-/// Its largest value: an hour.
-pub const MOST_MILLIS: u64 = 3_600_000;
 /// The same of a gRPC client.
 const GRPC_TIMEOUT_HEADER: &str = "grpc-timeout";
 
@@ -78,13 +75,14 @@ fn time_limit(app: &App, headers: &HeaderMap) -> Result<Duration, Refusal> {
         (None, Some(value)) => value.to_str().ok().and_then(grpc_timeout),
         (None, None) => return Ok(app.limits.time),
     };
-    let wrong = || Refusal::bad(format!("header `{TIMEOUT_HEADER}` wants whole milliseconds, 1 to {MOST_MILLIS}"));
+    let wrong =
+        || Refusal::bad(format!("header `{TIMEOUT_HEADER}` wants whole milliseconds, 1 to {MAX_TIMEOUT_MILLIS}"));
     Ok(app.limits.time.min(asked.ok_or_else(wrong)?))
 }
 
 fn millis(text: &str) -> Option<Duration> {
     let millis: u64 = text.trim().parse().ok()?;
-    (1..=MOST_MILLIS).contains(&millis).then(|| Duration::from_millis(millis))
+    (1..=MAX_TIMEOUT_MILLIS).contains(&millis).then(|| Duration::from_millis(millis))
 }
 
 /// At most eight digits and a unit, as gRPC over HTTP/2 has it.

@@ -2,6 +2,7 @@
 
 use super::App;
 use super::openapi;
+use crate::nodes::{MOST_AHEAD, NodeView, age_seconds};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -62,20 +63,32 @@ pub(super) async fn rollout(State(app): State<Arc<App>>) -> Json<Value> {
 pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
     let lacking = app.lacking();
     let (view, now) = (app.fresh.view(), app.fresh.now());
-    let age = (view.at > 0).then(|| (now - view.at).max(0));
-    let stale = age.is_some_and(|age| age > app.rules.limit(&view));
-    let status = match (lacking.is_empty(), stale) {
-        (true, false) => "ok",
-        _ => "degraded",
-    };
+    let age = (view.at > 0).then(|| age_seconds(now.saturating_sub(view.at)));
+    let is_fresh = |node: &NodeView| app.rules.is_fresh(&view, now.saturating_sub(node.sampled_at));
+    let fresh = view.nodes.values().filter(|node| is_fresh(node)).count();
+    let skew = app.fresh.skew();
+    let mut concerns = lacking.clone();
+    if app.serves_scores && view.at > 0 {
+        // As the extender's guard has it: with half of the nodes unknown, scores compare little.
+        if 2 * fresh <= view.nodes.len() {
+            concerns.push(format!("{fresh} of {} nodes have fresh samples", view.nodes.len()));
+        }
+        if let Some(skew) = skew.filter(|skew| skew.unsigned_abs() > MOST_AHEAD.unsigned_abs()) {
+            concerns.push(format!("the clock of Prometheus is {} s off this machine's", skew / 1_000));
+        }
+    }
+    let status = if concerns.is_empty() { "ok" } else { "degraded" };
     let refused: Vec<&str> =
         app.registry.slots().iter().filter(|(_, slot)| slot.refused.is_some()).map(|(name, _)| name.as_str()).collect();
     let body = json!({
         "status": status,
+        "concerns": concerns,
         "lacking": lacking,
         "refused_models": refused,
         "nodes": view.nodes.len(),
-        "data_age_seconds": age.map(|age| age as f64 / 1e3),
+        "nodes_fresh": fresh,
+        "data_age_seconds": age,
+        "clock_skew_seconds": skew.map(|skew| skew as f64 / 1e3),
     });
     // It lives, so a liveness probe must not kill it; readiness is /v2/health/ready.
     (StatusCode::OK, Json(body)).into_response()

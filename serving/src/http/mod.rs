@@ -3,10 +3,8 @@
 pub(crate) mod guard;
 mod inferences;
 mod info;
-pub mod listen;
 mod nodes;
 mod openapi;
-pub mod tls;
 mod v2;
 
 use crate::events::Events;
@@ -16,17 +14,19 @@ use crate::predictions::{PredictionLog, Record};
 use crate::protocol::Refusal;
 use crate::registry::{ModelName, Registry};
 use crate::rollout::Rollout;
-use crate::score::{ScoreAnswer, ScoreRequest, ScoreRules, score};
+use crate::score::{ScoreRules, score};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use score_api::{NODES_PATH, SCORE_PATH, ScoreAnswer, ScoreRequest};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
 pub use openapi::document;
+pub use server::{listen, tls};
 
 /// What the server allows.
 #[derive(Debug, Clone)]
@@ -158,8 +158,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v2/models/{model}/versions/{version}", get(v2::version_metadata))
         .route("/v2/models/{model}/versions/{version}/ready", get(v2::version_ready))
         .route("/v2/models/{model}/versions/{version}/infer", post(v2::version_infer))
-        .route("/v1/score", post(nodes::score))
-        .route("/v1/nodes", get(nodes::list))
+        .route(SCORE_PATH, post(nodes::score))
+        .route(NODES_PATH, get(nodes::list))
         .route("/v1/nodes/{node}", get(nodes::one))
         .route("/v1/shadow", get(info::shadow))
         .route("/v1/rollout", get(info::rollout))

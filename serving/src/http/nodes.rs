@@ -3,10 +3,10 @@
 use super::{App, off_the_loop};
 use crate::ask::outcome;
 use crate::combined::limit;
-use crate::nodes::{Anomaly, NodeView};
+use crate::nodes::{ClusterView, NodeView, age_seconds};
 use crate::protocol::Refusal;
 use crate::registry::ModelName;
-use crate::score::ScoreRequest;
+use crate::score::{ScoreRules, data_age, moment, told, versions};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -15,8 +15,7 @@ use axum::response::{IntoResponse, Response};
 use cluster::NodeName;
 use features::catalogue;
 use models::load::LoadForecast;
-use serde::Serialize;
-use std::collections::BTreeMap;
+use score_api::{Anomaly, ApiVersion, Forecast, NODES_PATH, NodeDescription, NodeList, ScoreRequest, Timestamp};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,7 +25,7 @@ pub(super) async fn score(State(app): State<Arc<App>>, body: Body) -> Result<Res
     let body = app.body(body).await?;
     let metrics = Arc::clone(&app.metrics);
     let result = off_the_loop(move || {
-        let request = ScoreRequest::parse(&body)?;
+        let request = ScoreRequest::parse(&body).map_err(|error| Refusal::bad(error.to_string()))?;
         limit(&app, &request)?;
         let answer = app.score(&request);
         let scores: usize = answer.pods.iter().map(|pod| pod.nodes.len()).sum();
@@ -44,10 +43,12 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, Refusa
     served(&app)?;
     let (view, now) = (app.fresh.view(), app.fresh.now());
     let list = NodeList {
-        at: (view.at > 0).then_some(view.at),
-        models: &view.versions,
+        api_version: ApiVersion,
+        at: moment(&view),
+        data_age_seconds: data_age(&view, now),
+        models: versions(&view),
         workloads_known: view.workloads.known(),
-        nodes: view.nodes.iter().map(|(name, node)| Description::of(name, node, now, app.rules.limit(&view))).collect(),
+        nodes: view.nodes.iter().map(|(name, node)| describe(name, node, now, (&app.rules, &view))).collect(),
     };
     Ok(Json(list).into_response())
 }
@@ -59,67 +60,48 @@ pub(super) async fn one(State(app): State<Arc<App>>, Path(name): Path<String>) -
     let name = NodeName::new(name);
     let node = view.nodes.get(&name);
     let node =
-        node.ok_or_else(|| Refusal::not_found(format!("no metric names a node `{name}`; /v1/nodes lists them")))?;
+        node.ok_or_else(|| Refusal::not_found(format!("no metric names a node `{name}`; {NODES_PATH} lists them")))?;
     let row = node.row.map(|row| view.rows.row(row));
     let named = |values: &[f32]| {
         let all = catalogue::all().iter().zip(values);
         all.map(|(feature, value)| (feature.name.clone(), finite(*value))).collect()
     };
-    let description = Description {
-        features_at: row.map(|_| view.rows.ts),
+    let description = NodeDescription {
+        features_at: row.map(|_| Timestamp::from_millis(view.rows.ts)),
         features: row.map(named),
-        ..Description::of(&name, node, now, app.rules.limit(&view))
+        ..describe(&name, node, now, (&app.rules, &view))
     };
     Ok(Json(description).into_response())
 }
 
-#[derive(Serialize)]
-struct NodeList<'a> {
-    /// The moment of the newest refresh, UTC milliseconds.
-    at: Option<i64>,
-    models: &'a BTreeMap<ModelName, String>,
-    workloads_known: usize,
-    nodes: Vec<Description<'a>>,
-}
-
 /// What is known of a node.
-#[derive(Serialize)]
-struct Description<'a> {
-    node: &'a str,
-    data_age_seconds: f64,
-    stale: bool,
-    cpu_utilization: Option<f32>,
-    memory_utilization: Option<f32>,
-    cpu_allocatable_cores: f32,
-    memory_allocatable_bytes: f32,
-    pods: u32,
-    forecasts: Option<&'a [LoadForecast]>,
-    anomaly: Option<&'a Anomaly>,
-    /// The moment that the features end at, UTC milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    features_at: Option<i64>,
-    /// By name; null where one is missing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    features: Option<BTreeMap<String, Option<f32>>>,
-}
-
-impl<'a> Description<'a> {
-    fn of(name: &'a NodeName, node: &'a NodeView, now: i64, stale_after: i64) -> Self {
-        let age = (now - node.sampled_at).max(0);
-        Self {
-            node: name.as_str(),
-            data_age_seconds: age as f64 / 1e3,
-            stale: age > stale_after,
-            cpu_utilization: finite(node.facts.cpu_seen),
-            memory_utilization: finite(node.facts.memory_seen),
-            cpu_allocatable_cores: node.facts.allocatable.cpu,
-            memory_allocatable_bytes: node.facts.allocatable.memory,
-            pods: node.pods.count,
-            forecasts: node.forecasts.as_deref(),
-            anomaly: node.anomaly.as_ref(),
-            features_at: None,
-            features: None,
-        }
+fn describe(name: &NodeName, node: &NodeView, now: i64, (rules, view): (&ScoreRules, &ClusterView)) -> NodeDescription {
+    let age = now.saturating_sub(node.sampled_at);
+    let forecast = |forecast: &LoadForecast| Forecast {
+        resource: forecast.key.resource,
+        horizon: forecast.key.horizon.to_string(),
+        p50: forecast.p50,
+        p90: forecast.p90,
+        fallback: forecast.fallback,
+    };
+    NodeDescription {
+        node: name.as_str().to_owned(),
+        data_age_seconds: age_seconds(age),
+        stale: !rules.is_fresh(view, age),
+        cpu_utilization: finite(node.facts.cpu_seen),
+        memory_utilization: finite(node.facts.memory_seen),
+        cpu_allocatable_cores: finite(node.facts.allocatable.cpu),
+        memory_allocatable_bytes: finite(node.facts.allocatable.memory),
+        pods: node.pods.count,
+        forecasts: node.forecasts.as_ref().map(|forecasts| forecasts.iter().map(forecast).collect()),
+        anomaly: node.anomaly.as_ref().map(|anomaly| Anomaly {
+            score: anomaly.score,
+            severity: anomaly.severity,
+            kind: anomaly.kind,
+            blame: anomaly.blame.iter().map(told).collect(),
+        }),
+        features_at: None,
+        features: None,
     }
 }
 

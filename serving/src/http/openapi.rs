@@ -1,8 +1,10 @@
 //! The description of the interface, for programs (OpenAPI 3.0) and as a page for people, made from the same lists.
 
-use super::guard::{MOST_MILLIS, TIMEOUT_HEADER};
+mod scores;
+
 use crate::registry::ModelName;
 use report::{Page, Table, Tone};
+use score_api::{MAX_TIMEOUT_MILLIS, NODES_PATH, SCORE_PATH, TIMEOUT_HEADER};
 use serde_json::{Map, Value, json};
 
 /// One call.
@@ -30,9 +32,9 @@ const GUARDED: &[u16] = &[400, 401, 408, 503];
 const NAMED: &[u16] = &[400, 401, 404, 408, 503];
 
 const CALLS: [Call; 21] = [
-    post("/v1/score", "Scores of nodes for pods: load, placement and anomaly together", "ScoreRequest", "ScoreAnswer"),
-    get("/v1/nodes", "What is known of every node: age, forecasts, anomaly", "Object", NAMED),
-    get("/v1/nodes/{node}", "One node with all of its features", "Object", NAMED),
+    post(SCORE_PATH, "Scores of nodes for pods: load, placement and anomaly together", "ScoreRequest", "ScoreAnswer"),
+    get(NODES_PATH, "What is known of every node: age, forecasts, anomaly", "NodeList", NAMED),
+    get("/v1/nodes/{node}", "One node with all of its features", "NodeDescription", NAMED),
     post(
         "/v1/inference-events",
         "Takes what KServe's logger sends (CloudEvents) into the log of predictions",
@@ -113,7 +115,7 @@ fn operation(call: &Call) -> Value {
         parameters.push(json!({
             "name": TIMEOUT_HEADER, "in": "header", "required": false,
             "description": "The client's own limit in milliseconds",
-            "schema": { "type": "integer", "minimum": 1, "maximum": MOST_MILLIS },
+            "schema": { "type": "integer", "minimum": 1, "maximum": MAX_TIMEOUT_MILLIS },
         }));
     }
     let mut operation = json!({ "summary": call.summary, "parameters": parameters, "responses": responses });
@@ -152,13 +154,16 @@ fn object(required: &[&str], properties: Value) -> Value {
 }
 
 fn schemas() -> Value {
+    let mut schemas = protocol();
+    if let (Value::Object(all), Value::Object(more)) = (&mut schemas, scores::schemas()) {
+        all.extend(more);
+    }
+    schemas
+}
+
+fn protocol() -> Value {
     let text = || json!({ "type": "string" });
     let optional = || json!({ "type": "string", "nullable": true });
-    let amount = || json!({ "type": "number", "minimum": 0, "maximum": crate::score::MOST });
-    let strict = |mut schema: Value| {
-        schema["additionalProperties"] = json!(false);
-        schema
-    };
     let shape = || json!({ "type": "array", "items": { "type": "integer", "minimum": 0 } });
     let datatype = || json!({ "type": "string", "enum": ["BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP32", "FP64", "BYTES"] });
     let tensor = || {
@@ -209,26 +214,6 @@ fn schemas() -> Value {
             "inferenceservicename": optional(),
             "recordedtime": optional(),
             "data": { "type": "object" },
-        })),
-        "ScoreRequest": strict(object(&["pods"], json!({
-            "pods": { "type": "array", "minItems": 1, "items": strict(object(&[], json!({
-                "namespace": text(), "name": text(),
-                "workload": { "type": "string", "nullable": true, "description": "namespace/kind/name, such as shop/Deployment/cart" },
-                "cpu_request_cores": amount(), "memory_request_bytes": amount(),
-                "priority": { "type": "integer", "format": "int64" },
-            }))) },
-            "nodes": { "type": "array", "items": text(), "description": "empty means all that are known" },
-            "in_flight": { "type": "object", "additionalProperties": strict(object(&[], json!({ "cpu_cores": amount(), "memory_bytes": amount() }))) },
-            "explain": { "type": "boolean", "nullable": true },
-        }))),
-        "ScoreAnswer": object(&["weights", "pods", "unknown_nodes", "models"], json!({
-            "at": { "type": "string", "nullable": true },
-            "data_age_seconds": { "type": "number", "nullable": true },
-            "models": { "type": "object" },
-            "challenger_models": { "type": "object", "nullable": true, "description": "the versions that answered for pods whose `arm` is `challenger`" },
-            "weights": { "type": "object" },
-            "pods": { "type": "array", "items": { "type": "object" } },
-            "unknown_nodes": { "type": "array", "items": text() },
         })),
     })
 }

@@ -1,5 +1,6 @@
 //! Where samples and pods come from: a live Prometheus, or the raw tables of a data root as of their last sample.
 
+use super::clock;
 use super::shared::Shared;
 use anyhow::{Context, ensure};
 use cluster::{DAY_MS, HOUR_MS, NODE_METRICS, NodeName, NodeSample, PODS};
@@ -25,6 +26,8 @@ pub enum Feed<'a> {
         live: Box<Live<'a>>,
         /// The moment that stands for now.
         fixed: Option<i64>,
+        /// How far its clock was ahead of ours at the last look, milliseconds.
+        skew: Option<i64>,
         /// Other replicas that read the same server.
         shared: Option<Box<Shared>>,
         /// When it was last looked who the nodes are.
@@ -71,7 +74,13 @@ impl<'a> Feed<'a> {
             Some(_) => Some(source.span(i64::MAX / 2)?.end),
             None => None,
         };
-        Ok(Self::Prometheus { live: Box::new(Live::new(source)?), fixed, shared: None, looked_around: None })
+        Ok(Self::Prometheus {
+            live: Box::new(Live::new(source)?),
+            fixed,
+            skew: None,
+            shared: None,
+            looked_around: None,
+        })
     }
 
     /// Shares what is fetched with other replicas. Where time stands still there is nothing to share.
@@ -95,11 +104,22 @@ impl<'a> Feed<'a> {
     }
 
     /// The moment that is now, UTC milliseconds.
-    pub async fn now(&self) -> anyhow::Result<i64> {
+    ///
+    /// # Errors
+    /// A source that cannot be asked, or whose clock is too far from ours.
+    pub async fn now(&mut self) -> anyhow::Result<i64> {
         match self {
             Self::Prometheus { fixed: Some(at), .. } => Ok(*at),
-            Self::Prometheus { live, .. } => live.now().await,
+            Self::Prometheus { live, skew, .. } => trusted_now(live, skew).await,
             Self::Tables(tables) => Ok(tables.end()?.0),
+        }
+    }
+
+    /// How far the source's clock was ahead of ours when it was asked last, milliseconds; `None` where time stands still.
+    pub fn skew(&self) -> Option<i64> {
+        match self {
+            Self::Prometheus { skew, .. } => *skew,
+            Self::Tables(_) => None,
         }
     }
 
@@ -114,14 +134,14 @@ impl<'a> Feed<'a> {
     /// Where a piece of history that begins at `start` should end: so much is held at once. Tables are read by whole days.
     pub fn piece_end(&self, start: i64) -> i64 {
         let length = if matches!(self, Self::Tables(_)) { DAY_MS } else { HOUR_MS };
-        start - start.rem_euclid(length) + length
+        cluster::grid_ceil(start, length)
     }
 
     /// The samples of `times`; `step` is their distance where it can be chosen.
     pub async fn samples(&mut self, times: &Range<i64>, step: i64) -> anyhow::Result<Samples> {
         match self {
-            Self::Prometheus { live, shared, looked_around, fixed } => {
-                let fetch = asked(live, looked_around, *fixed, async |live| live.samples(times, step).await);
+            Self::Prometheus { live, shared, looked_around, fixed, skew } => {
+                let fetch = asked(live, looked_around, (*fixed, skew), async |live| live.samples(times, step).await);
                 match shared {
                     Some(shared) => shared.get(times, step, fetch).await,
                     None => fetch.await,
@@ -134,8 +154,8 @@ impl<'a> Feed<'a> {
     /// The pods that lived in `times`, with what they used.
     pub async fn pods(&mut self, times: &Range<i64>) -> anyhow::Result<PodFacts> {
         match self {
-            Self::Prometheus { live, shared, looked_around, fixed } => {
-                let fetch = asked(live, looked_around, *fixed, async |live| live.pods(times).await);
+            Self::Prometheus { live, shared, looked_around, fixed, skew } => {
+                let fetch = asked(live, looked_around, (*fixed, skew), async |live| live.pods(times).await);
                 match shared {
                     Some(shared) => shared.get(times, 0, fetch).await,
                     None => fetch.await,
@@ -148,8 +168,9 @@ impl<'a> Feed<'a> {
     /// What was bad about nodes at the steps of `times`, as a server tells it. Tables have whole incidents instead.
     pub async fn bad_moments(&mut self, times: &Range<i64>, step: i64) -> anyhow::Result<Option<Vec<BadMoments>>> {
         match self {
-            Self::Prometheus { live, shared, looked_around, fixed } => {
-                let fetch = asked(live, looked_around, *fixed, async |live| live.bad_moments(times, step).await);
+            Self::Prometheus { live, shared, looked_around, fixed, skew } => {
+                let fetch =
+                    asked(live, looked_around, (*fixed, skew), async |live| live.bad_moments(times, step).await);
                 match shared {
                     Some(shared) => shared.get(times, step, fetch).await.map(Some),
                     None => fetch.await.map(Some),
@@ -173,19 +194,27 @@ impl<'a> Feed<'a> {
 async fn asked<'a, T>(
     live: &mut Live<'a>,
     looked_around: &mut Option<Instant>,
-    fixed: Option<i64>,
+    (fixed, skew): (Option<i64>, &mut Option<i64>),
     ask: impl AsyncFnOnce(&mut Live<'a>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     if looked_around.is_none_or(|since| since.elapsed() >= HOUSEKEEPING) {
         let now = match fixed {
             Some(at) => at,
-            None => live.now().await?,
+            None => trusted_now(live, skew).await?,
         };
         let found = live.look_around(now).await?;
         // Nobody there yet: it is looked again with the next question.
         *looked_around = (found > 0).then(Instant::now);
     }
     ask(live).await
+}
+
+/// The server's clock, where it can be trusted.
+async fn trusted_now(live: &Live<'_>, skew: &mut Option<i64>) -> anyhow::Result<i64> {
+    let told = live.now().await?;
+    let local = chrono::Utc::now().timestamp_millis();
+    *skew = Some(told.saturating_sub(local));
+    Ok(clock::check(live.server(), told, local)?)
 }
 
 /// The moment after the last sample, and the distance of samples.

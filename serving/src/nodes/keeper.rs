@@ -1,5 +1,6 @@
 //! Keeps the view fresh: reads history once, then what is new, every half a minute.
 
+use super::clock::{self, ClockError};
 use super::feed::Feed;
 use super::view::{Anomaly, ClusterView, Fresh, NodeView, Nodes, cluster_facts};
 use super::workloads::Workloads;
@@ -12,11 +13,13 @@ use cluster::{DAY_MS, HOUR_MS, MINUTE_MS, NodeMetric, NodeName, NodeSample, grid
 use detection::watch::SlidingFeatures;
 use features::cluster_state::{Amount, NodeFacts};
 use features::{FeatureSettings, GRID_STEP_MS, GridRows};
+use futures::FutureExt;
 use runtime::WrongUse;
 use runtime::settings::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -64,6 +67,8 @@ const RECENT: i64 = 15 * MINUTE_MS;
 const GONE: i64 = HOUR_MS;
 /// Pods are asked for this often: their usage is taken every five minutes.
 const PODS_EVERY: i64 = 5 * MINUTE_MS;
+/// Four times as many nodes as Kubernetes is made for (5,000): more are no nodes, and each takes some ten kilobytes.
+const MOST_NODES: usize = 20_000;
 /// Features that are blamed at most.
 const MOST_BLAMED: usize = 5;
 
@@ -88,6 +93,8 @@ pub async fn keep(
     let mut ticks = tokio::time::interval(args.every.0);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut keeper: Option<Keeper> = None;
+    // Windows on disk that led to nothing are not gone on from again.
+    let mut trusts_snapshot = true;
     let mut was_away = false;
     let mut saved = Instant::now();
     loop {
@@ -98,7 +105,10 @@ pub async fn keep(
         let round = async {
             let kept = match &mut keeper {
                 Some(kept) => kept,
-                None => keeper.insert(Keeper::begin(&feed, args, snapshot, fresh).await?),
+                None => {
+                    let usable = Some(snapshot).filter(|_| trusts_snapshot);
+                    keeper.insert(Keeper::begin(&mut feed, args, usable, fresh).await?)
+                }
             };
             kept.warm(&mut feed, args).await?;
             kept.round(&mut feed, args, metrics).await?;
@@ -106,16 +116,30 @@ pub async fn keep(
             let mut view = block_in_place(|| kept.view(registry))?;
             view.memo = metrics.memo();
             metrics.refreshed(view.nodes.len(), began.elapsed());
+            kept.has_refreshed = true;
             fresh.put(view);
             if let Some(rollout) = beside {
                 block_in_place(|| rollout.take_in(&fresh.view(), |challengers| kept.view(challengers)));
             }
             anyhow::Ok(())
         };
+        // Something that no test has thought of is a failed refresh and not the end of the process.
+        let round = AssertUnwindSafe(round).catch_unwind();
         let done = tokio::select! {
             () = &mut stop => break,
-            done = round => done,
+            done = round => done.unwrap_or_else(|_| Err(Panicked.into())),
         };
+        if let Some(skew) = feed.skew() {
+            metrics.clock_skew(skew);
+            fresh.put_skew(Some(skew));
+        }
+        match &done {
+            Ok(()) => trusts_snapshot = true,
+            Err(error) if leaves_nothing(error) => {
+                trusts_snapshot = keeper.take().is_some_and(|kept| kept.has_refreshed);
+            }
+            Err(_) => {}
+        }
         if let Some(kept) = keeper.as_ref().filter(|_| done.is_ok() && saved.elapsed() >= args.snapshot_every.0) {
             saved = Instant::now();
             block_in_place(|| {
@@ -141,6 +165,16 @@ pub async fn keep(
     Ok(())
 }
 
+/// A refresh ended by a panic.
+#[derive(Debug, thiserror::Error)]
+#[error("a refresh ended by a panic: the windows are started anew")]
+struct Panicked;
+
+/// Whether nothing can be gone on from after this: the windows hold samples of a time that has not come, or what a panic left.
+fn leaves_nothing(error: &anyhow::Error) -> bool {
+    error.is::<Panicked>() || matches!(error.downcast_ref(), Some(ClockError::WentBack { .. }))
+}
+
 /// A node's last minutes.
 #[derive(Debug, Default)]
 struct Recent {
@@ -159,6 +193,8 @@ struct Keeper {
     next: i64,
     /// History has been read.
     is_warm: bool,
+    /// A view was made.
+    has_refreshed: bool,
     pods_until: i64,
     step: i64,
     /// The coarsest distance of samples, which the windows' rules follow from.
@@ -168,7 +204,12 @@ struct Keeper {
 
 impl Keeper {
     /// Goes on from a snapshot, or knows nothing yet.
-    async fn begin(feed: &Feed<'_>, args: &KeepArgs, snapshot: &Path, fresh: &Fresh) -> anyhow::Result<Self> {
+    async fn begin(
+        feed: &mut Feed<'_>,
+        args: &KeepArgs,
+        snapshot: Option<&Path>,
+        fresh: &Fresh,
+    ) -> anyhow::Result<Self> {
         let now = feed.now().await?;
         if feed.is_fixed() {
             fresh.fix(now);
@@ -185,12 +226,15 @@ impl Keeper {
             workloads: Arc::default(),
             next: from,
             is_warm: false,
+            has_refreshed: false,
             pods_until: 0,
             step,
             coarsest,
             rows: Arc::default(),
         };
-        if !feed.is_fixed() && kept.resume(feed, snapshot, from) {
+        if let Some(snapshot) = snapshot.filter(|_| !feed.is_fixed())
+            && kept.resume(feed, snapshot, from..now)
+        {
             kept.is_warm = true;
             return Ok(kept);
         }
@@ -218,10 +262,10 @@ impl Keeper {
         Ok(())
     }
 
-    /// Goes on from a snapshot, if there is one that is of use.
-    fn resume(&mut self, feed: &Feed<'_>, path: &Path, from: i64) -> bool {
-        let snapshot = match super::snapshot::read(path, &feed.describe(), self.coarsest) {
-            Ok(Some(snapshot)) if snapshot.grid > from => snapshot,
+    /// Goes on from a snapshot, if there is one that is of use and was taken in `times`.
+    fn resume(&mut self, feed: &Feed<'_>, path: &Path, times: Range<i64>) -> bool {
+        let snapshot = match super::snapshot::read(path, &feed.describe(), self.coarsest, times.end) {
+            Ok(Some(snapshot)) if snapshot.grid > times.start => snapshot,
             Ok(_) => return false,
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "history is read instead");
@@ -253,6 +297,9 @@ impl Keeper {
         let (now, every) = (feed.now().await?, args.every.millis());
         // The sample of this very moment counts: a row ends where the next sample would be.
         let until = if feed.is_fixed() { now } else { grid_floor(now, every) + every };
+        if !feed.is_fixed() {
+            clock::check_order(self.next, until)?;
+        }
         if until > self.next {
             let mut start = self.next;
             while start < until {
@@ -271,7 +318,7 @@ impl Keeper {
         if grid_floor(until, PODS_EVERY) > grid_floor(self.pods_until, PODS_EVERY) {
             let from = if self.pods_until == 0 { until - DAY_MS } else { self.pods_until - PODS_EVERY };
             let facts = feed.pods(&(from..until)).await?;
-            Arc::make_mut(&mut self.workloads).take_in(&facts);
+            Arc::make_mut(&mut self.workloads).take_in(&facts, until);
             self.pods_until = until;
         }
         Ok(())
@@ -280,6 +327,7 @@ impl Keeper {
     /// Takes in what there is of `times`, every `step`: all of it or nothing.
     async fn take_in(&mut self, feed: &mut Feed<'_>, times: &Range<i64>, step: i64) -> anyhow::Result<()> {
         let samples = feed.samples(times, step).await?;
+        check_nodes(samples.len())?;
         if let Some(bad) = feed.bad_moments(times, step).await? {
             self.sliding.push_bad_moments(times, step, &bad);
         }
@@ -341,6 +389,15 @@ impl Keeper {
             memo: Memo::default(),
         })
     }
+}
+
+/// Refuses more nodes than a cluster has.
+pub(super) fn check_nodes(count: usize) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        count <= MOST_NODES,
+        "samples name {count} nodes, at most {MOST_NODES} are known at once: is another label read as the node?"
+    );
+    Ok(())
 }
 
 impl Recent {

@@ -2,6 +2,7 @@
 //! trained on, and each refresh works out all forecasts and anomaly scores, so that a request costs a look-up and the
 //! agent's forward pass.
 
+mod clock;
 mod feed;
 mod keeper;
 mod shared;
@@ -9,6 +10,7 @@ mod snapshot;
 mod view;
 mod workloads;
 
+pub use clock::{MOST_AHEAD, MOST_SKEW, age_seconds};
 pub use feed::{Feed, Tables};
 pub use keeper::{KeepArgs, keep};
 pub use shared::{RedisArgs, Shared};

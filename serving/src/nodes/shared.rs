@@ -29,7 +29,7 @@ pub struct RedisArgs {
     /// --redis-password-file
     #[arg(long, env = "BERTH_SERVING_REDIS", value_name = "URL")]
     pub redis: Option<String>,
-    /// File that holds the password of Redis
+    /// File that holds the password of Redis (or set BERTH_SERVING_REDIS_PASSWORD)
     #[arg(long, env = "BERTH_SERVING_REDIS_PASSWORD_FILE", value_name = "FILE")]
     pub redis_password_file: Option<PathBuf>,
     /// File with the certificates that Redis is trusted by, PEM; those of the system without it
@@ -53,8 +53,16 @@ impl RedisArgs {
         // The address may hold a password, which no message repeats.
         let wrong = |_| WrongUse("`redis` of [serving.redis] is no address such as redis://redis:6379/0".to_owned());
         let mut info = redis::IntoConnectionInfo::into_connection_info(address.as_str()).map_err(wrong)?;
-        if let Some(file) = &self.redis_password_file {
-            let password = runtime::files::read_text(file)?;
+        if info.redis_settings().password().is_some() {
+            // Every user of a machine can read its command lines.
+            let said = "`redis` of [serving.redis] holds a password: name a file with --redis-password-file, or set BERTH_SERVING_REDIS_PASSWORD";
+            return Err(WrongUse(said.to_owned()).into());
+        }
+        let password = match &self.redis_password_file {
+            Some(file) => Some(runtime::files::read_text(file)?),
+            None => std::env::var("BERTH_SERVING_REDIS_PASSWORD").ok().filter(|password| !password.is_empty()),
+        };
+        if let Some(password) = password {
             let settings = info.redis_settings().clone().set_password(password.trim());
             info = info.set_redis_settings(settings);
         }
@@ -80,6 +88,8 @@ const ANSWER: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What was fetched is kept for so many refreshes.
 const KEPT: u32 = 10;
+/// A longer value is not read: an hour of 5,000 nodes at a minute's distance takes 60 MB.
+const LONGEST: usize = 64 << 20;
 /// A replica's share in the common poller.
 #[derive(Debug)]
 pub struct Shared {
@@ -129,13 +139,15 @@ impl Shared {
     async fn found<T: Shareable>(&mut self, key: &str, times: &Range<i64>) -> Option<T> {
         // A third of the time between two refreshes is what freshness can spare.
         let patience = self.every / 3;
-        let (mut get, mut claim) = (cmd("GET"), cmd("SET"));
-        get.arg(key);
+        let (mut get, mut claim) = (cmd("GETRANGE"), cmd("SET"));
+        // One byte more than is read tells that there is more. A key that is absent gives no bytes.
+        get.arg(key).arg(0).arg(LONGEST);
         claim.arg(format!("{key}:claim")).arg("taken").arg("NX").arg("PX").arg(patience.as_millis().max(1) as u64);
         let began = Instant::now();
         loop {
-            if let Some(bytes) = self.ask::<Option<Vec<u8>>>(&get).await? {
-                let read = T::unpack(&bytes, times);
+            let bytes = self.ask::<Vec<u8>>(&get).await?;
+            if !bytes.is_empty() {
+                let read = checked_length(bytes.len()).and_then(|()| T::unpack(&bytes, times));
                 return read
                     .inspect_err(|error| {
                         self.metrics.redis_failed();
@@ -152,7 +164,7 @@ impl Shared {
     }
 
     async fn file<T: Shareable>(&mut self, key: &str, fetched: &T) {
-        match fetched.pack() {
+        match fetched.pack().and_then(|bytes| checked_length(bytes.len()).map(|()| bytes)) {
             Ok(bytes) => {
                 let mut set = cmd("SET");
                 set.arg(key).arg(bytes).arg("PX").arg((self.every * KEPT).as_millis() as u64);
@@ -220,6 +232,11 @@ pub trait Shareable: Sized {
     fn unpack(bytes: &[u8], times: &Range<i64>) -> anyhow::Result<Self>;
 }
 
+fn checked_length(bytes: usize) -> anyhow::Result<()> {
+    ensure!(bytes <= LONGEST, "it has more than {LONGEST} bytes, the most that replicas share at once");
+    Ok(())
+}
+
 fn packed(value: &impl Serialize) -> anyhow::Result<Vec<u8>> {
     Ok(rmp_serde::to_vec(value)?)
 }
@@ -240,6 +257,7 @@ impl Shareable for Samples {
 
     fn unpack(bytes: &[u8], times: &Range<i64>) -> anyhow::Result<Self> {
         let lines: Vec<(NodeName, Vec<(i64, [f64; NodeMetric::COUNT])>)> = unpacked(bytes)?;
+        super::keeper::check_nodes(lines.len())?;
         let mut all = Self::with_capacity(lines.len());
         for (node, samples) in lines {
             let strange = samples.iter().find(|(ts, _)| !times.contains(ts));
@@ -308,6 +326,10 @@ mod tests {
         assert!(args(None).client().is_err());
         let error = format!("{:#}", args(Some("secret-word")).client().expect_err("no address"));
         assert!(!error.contains("secret-word"), "{error}");
+        // Every user of a machine can read its command lines.
+        let error =
+            format!("{:#}", args(Some("redis://:secret-word@127.0.0.1:6379/0")).client().expect_err("a password"));
+        assert!(!error.contains("secret-word") && error.contains("--redis-password-file"), "{error}");
         let plain = RedisArgs { redis_ca_file: Some(file.clone()), ..args(Some("redis://127.0.0.1:6379/0")) };
         let error = plain.client().expect_err("certificates for nothing").to_string();
         assert!(error.contains("rediss://"), "{error}");

@@ -96,8 +96,8 @@ pub fn sweep(path: &Path) {
 /// Reads the file; `None` when there is none.
 ///
 /// # Errors
-/// When it is damaged or of something else; the message says what.
-pub fn read(path: &Path, source: &str, step: i64) -> anyhow::Result<Option<Snapshot>> {
+/// When it is damaged, of something else, or of a time after `now`; the message says what.
+pub fn read(path: &Path, source: &str, step: i64, now: i64) -> anyhow::Result<Option<Snapshot>> {
     if !path.exists() {
         return Ok(None);
     }
@@ -115,7 +115,13 @@ pub fn read(path: &Path, source: &str, step: i64) -> anyhow::Result<Option<Snaps
             header.source,
             wanted.code
         );
-        Ok(rmp_serde::from_slice(payload)?)
+        let snapshot: Snapshot = rmp_serde::from_slice(payload)?;
+        // A clock that was wrong when it was written would keep everything that comes from now on out of the windows.
+        let (grid, closed, usage) = (snapshot.grid, snapshot.windows.clock(), snapshot.workloads.until());
+        ensure!(grid <= now, "it is of {grid} ms, which is after now ({now} ms)");
+        ensure!(closed.is_none_or(|closed| closed == grid), "its windows end at {closed:?} ms, not at {grid} ms");
+        ensure!(usage <= now, "it has usage of pods of {usage} ms, which is after now ({now} ms)");
+        Ok(snapshot)
     };
     parse().map(Some).with_context(|| format!("window snapshot `{}` is not usable", path.display()))
 }
@@ -123,24 +129,49 @@ pub fn read(path: &Path, source: &str, step: i64) -> anyhow::Result<Option<Snaps
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cluster::DAY_MS;
     use features::WindowRules;
+
+    const NOW: i64 = 1_780_272_000_000;
 
     #[test]
     fn what_is_damaged_or_of_something_else_is_refused() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = folder.path().join("windows.snapshot");
-        assert!(read(&path, "http://p", 60_000).expect("none").is_none());
+        assert!(read(&path, "http://p", 60_000, NOW).expect("none").is_none());
         let windows = OnlineFeatures::new(WindowRules::default());
         write(&path, ("http://p", 60_000), (&windows, 300_000), &Workloads::default()).expect("written");
-        assert_eq!(read(&path, "http://p", 60_000).expect("read").map(|snapshot| snapshot.grid), Some(300_000));
-        let other = format!("{:#}", read(&path, "http://q", 60_000).expect_err("another source"));
+        assert_eq!(read(&path, "http://p", 60_000, NOW).expect("read").map(|snapshot| snapshot.grid), Some(300_000));
+        let other = format!("{:#}", read(&path, "http://q", 60_000, NOW).expect_err("another source"));
         assert!(other.contains("http://p") && other.contains("windows.snapshot"), "{other}");
-        assert!(read(&path, "http://p", 30_000).is_err(), "another distance of samples");
+        assert!(read(&path, "http://p", 30_000, NOW).is_err(), "another distance of samples");
         let mut bytes = std::fs::read(&path).expect("bytes");
         *bytes.last_mut().expect("a byte") ^= 1;
         std::fs::write(&path, &bytes).expect("written");
-        assert!(format!("{:#}", read(&path, "http://p", 60_000).expect_err("damaged")).contains("SHA-256"));
+        assert!(format!("{:#}", read(&path, "http://p", 60_000, NOW).expect_err("damaged")).contains("SHA-256"));
         std::fs::write(&path, &bytes[..10]).expect("written");
-        assert!(read(&path, "http://p", 60_000).is_err());
+        assert!(read(&path, "http://p", 60_000, NOW).is_err());
+    }
+
+    #[test]
+    fn a_snapshot_of_the_future_is_refused_and_says_so() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("windows.snapshot");
+        let refused = |windows: &OnlineFeatures, grid: i64, workloads: &Workloads| {
+            write(&path, ("http://p", 60_000), (windows, grid), workloads).expect("written");
+            format!("{:#}", read(&path, "http://p", 60_000, NOW).expect_err("of the future"))
+        };
+        let (windows, workloads) = (OnlineFeatures::new(WindowRules::default()), Workloads::default());
+        for grid in [NOW + DAY_MS, i64::MAX] {
+            assert!(refused(&windows, grid, &workloads).contains("after now"));
+        }
+        // Windows that have closed slots of tomorrow take in nothing until then, whatever the grid says.
+        let mut ahead = OnlineFeatures::new(WindowRules::default());
+        ahead.rows(NOW + DAY_MS).expect("rows");
+        let mut sample = cluster::NodeSample::empty(NOW + DAY_MS);
+        sample.set(cluster::NodeMetric::CpuUsed, 1.0);
+        ahead.push(&cluster::NodeName::new("n1"), &sample);
+        ahead.rows(NOW + 2 * DAY_MS).expect("rows");
+        assert!(refused(&ahead, NOW, &workloads).contains("its windows end at"));
     }
 }

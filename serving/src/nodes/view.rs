@@ -8,12 +8,11 @@ use features::cluster_state::{ClusterFacts, NodeFacts};
 use indexmap::IndexMap;
 use models::anomaly::{AnomalyKind, Blame, Severity};
 use models::load::LoadForecast;
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// What the detector says of a node.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Anomaly {
     /// 0 (as ever) to 1 (certain); one half is the threshold.
     pub score: f32,
@@ -72,6 +71,8 @@ pub struct Fresh {
     view: RwLock<Arc<ClusterView>>,
     /// The moment that stands for now where time stands still.
     fixed: std::sync::OnceLock<i64>,
+    /// How far the source's clock is ahead of ours, milliseconds.
+    skew: RwLock<Option<i64>>,
 }
 
 impl Fresh {
@@ -89,6 +90,16 @@ impl Fresh {
     pub fn fix(&self, at: i64) {
         // The first word counts.
         let _ = self.fixed.set(at);
+    }
+
+    /// How far the source's clock was ahead of ours at the last look, milliseconds; `None` where it was not asked.
+    pub fn skew(&self) -> Option<i64> {
+        *self.skew.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what was seen of the source's clock.
+    pub fn put_skew(&self, skew: Option<i64>) {
+        *self.skew.write().unwrap_or_else(PoisonError::into_inner) = skew;
     }
 
     /// Now, UTC milliseconds.

@@ -4,14 +4,14 @@
 //! Triton's (`Inference-Header-Content-Length`, `binary_data_size`).
 
 mod datatype;
-mod error;
 mod flat;
 mod request;
 mod response;
 mod tensor;
 
 pub use datatype::Datatype;
-pub use error::Refusal;
 pub use request::{InferRequest, WantedOutput, raw_values};
 pub use response::{Encoded, InferResponse, write_raw};
 pub use tensor::{Tensor, Values};
+
+pub use server::ApiError as Refusal;

@@ -1,10 +1,10 @@
 //! What is known of champion and challenger beside each other, and when the challenger has to go.
 
+use super::Arm;
 use super::alarms::Alarms;
 use super::choices::Choices;
 use super::log::Versions;
 use super::quality::{ForecastErrors, Quality};
-use super::split::Arm;
 use super::stats::{Difference, Mean, Proportion};
 use clap::Args;
 use cluster::Resource;
@@ -111,7 +111,8 @@ pub struct Report {
     pub champion: Versions,
     /// The versions beside them.
     pub challenger: Versions,
-    /// Since when the two are compared, UTC milliseconds.
+    /// Since when the two are compared, UTC milliseconds; RFC 3339 where it is told.
+    #[serde(serialize_with = "score_api::rfc3339")]
     pub since: i64,
     /// Pods that each arm answered for.
     pub pods: BTreeMap<Arm, u64>,

@@ -4,9 +4,9 @@
 //! Workloads are shared out by hash, so the two groups differ by chance alone. Pods of one workload go to like nodes, so a workload counts
 //! as one observation.
 
+use super::Arm;
 use super::analysis::Shares;
 use super::quality::{LATE, last_hour};
-use super::split::Arm;
 use super::stats::Mean;
 use crate::nodes::ClusterView;
 use crate::score::load_of;

@@ -163,9 +163,14 @@ impl Desk<'_> {
             return Err(GateRefused(format!("by the report, {sentence}")).into());
         }
         let decision = Decision::new(who(), format!("promoted by a rollout: {why}"));
-        // First the registry: a kill after this leaves champion and challenger the same, so that no share is at work.
-        let moved = promote::promote(&*registry, &self.server.alias, &challenger, &decision).await?;
-        self.append(Action::Promote, why, |_| Ok((Share::default(), None)), moved)
+        let alias = &self.server.alias;
+        let moves = promote::plan(&*registry, alias, &challenger).await?;
+        // The way back is written first: whatever of this is done when the process is killed, `undo` knows it.
+        let change = self.append(Action::Promote, why, |_| Ok((Share::default(), None)), moves)?;
+        promote::apply(&*registry, alias, &change.moved, &decision).await.with_context(|| {
+            format!("change {} is not complete: promote again, or take it back with `serving rollout undo`", change.id)
+        })?;
+        Ok(change)
     }
 
     async fn undo(&self, why: &str) -> anyhow::Result<Change> {

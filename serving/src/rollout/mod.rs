@@ -23,7 +23,7 @@ mod text;
 
 pub use analysis::{Report, RolloutArgs};
 pub use log::{RolloutLog, Share, Versions};
-pub use split::Arm;
+pub use score_api::Arm;
 
 use crate::metrics::Metrics;
 use crate::nodes::ClusterView;

@@ -3,13 +3,11 @@
 use super::split::arm_of;
 use super::{Arm, Rollout, lock};
 use crate::nodes::ClusterView;
-use crate::score::{PodScores, ScoreAnswer, ScoreRequest, ScoreRules, score};
+use crate::score::{ScoreRules, score};
 use cluster::NodeName;
+use score_api::{PodScores, ScoreAnswer, ScoreRequest};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
-
-/// Why a part is missing when it is the models that lack something, and not the data.
-const OF_MODELS: [&str; 4] = ["no_load_predictor", "no_forecast", "no_placement_agent", "no_anomaly_detector"];
 
 impl Rollout {
     /// Scores the pods. `each` hears of what every arm was asked and what it answered. A challenger that breaks down is
@@ -111,7 +109,7 @@ impl Rollout {
 
 /// Whether the versions at work could not give a part of any node's score.
 fn lacks(pod: &PodScores) -> bool {
-    pod.nodes.iter().any(|node| node.missing.iter().any(|reason| OF_MODELS.contains(reason)))
+    pod.nodes.iter().any(|node| node.missing.iter().any(|reason| reason.is_of_models()))
 }
 
 /// The request with the pods of one arm.
@@ -121,6 +119,6 @@ fn part(request: &ScoreRequest, arms: &[Arm], arm: Arm) -> ScoreRequest {
         pods: own.collect(),
         nodes: request.nodes.clone(),
         in_flight: request.in_flight.clone(),
-        explain: Some(request.detail()),
+        explain: Some(request.wants_explanations()),
     }
 }

@@ -1,33 +1,8 @@
 //! Which workloads the challenger answers for: always the same ones at the same percentage, on every replica and after every
 //! restart; a larger percentage adds some and takes none away.
 
-use crate::score::PodAsk;
-use serde::{Deserialize, Serialize};
+use score_api::{Arm, PodRequest};
 use sha2::{Digest, Sha256};
-
-/// Who answers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Arm {
-    /// The versions under the alias that serves.
-    #[default]
-    Champion,
-    /// The versions beside them.
-    Challenger,
-}
-
-impl Arm {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Champion, Self::Challenger];
-
-    /// As in labels and answers.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Champion => "champion",
-            Self::Challenger => "challenger",
-        }
-    }
-}
 
 /// So that another share of workloads by hash (the extender's, say) is not the same share.
 const SALT: &str = "serving-rollout";
@@ -43,7 +18,7 @@ fn place(workload: &str) -> f64 {
 
 /// Who answers for a pod when the challenger has `percent` of the workloads. A pod without a workload stands for itself; one
 /// that has not even a name is the champion's, since nobody could tell it apart from others.
-pub fn arm_of(pod: &PodAsk, percent: f64) -> Arm {
+pub fn arm_of(pod: &PodRequest, percent: f64) -> Arm {
     let place = match &pod.workload {
         Some(workload) => place(workload),
         None if !pod.name.is_empty() => place(&format!("{}/Pod/{}", pod.namespace, pod.name)),
@@ -56,8 +31,8 @@ pub fn arm_of(pod: &PodAsk, percent: f64) -> Arm {
 mod tests {
     use super::*;
 
-    fn pod(workload: usize) -> PodAsk {
-        PodAsk { workload: Some(format!("shop/Deployment/w{workload}")), ..PodAsk::default() }
+    fn pod(workload: usize) -> PodRequest {
+        PodRequest { workload: Some(format!("shop/Deployment/w{workload}")), ..PodRequest::default() }
     }
 
     #[test]
@@ -76,7 +51,7 @@ mod tests {
     fn the_hash_is_the_published_one() {
         // python3 -c 'import hashlib; print((int.from_bytes(hashlib.sha256(b"serving-rollout\0shop/Deployment/cart").digest()[:8],"big")>>11)/2**53*100)'
         assert!((place("shop/Deployment/cart") - 71.90201373281259).abs() < 1e-9);
-        let nameless = PodAsk::default();
+        let nameless = PodRequest::default();
         assert_eq!(arm_of(&nameless, 99.9), Arm::Champion);
     }
 }

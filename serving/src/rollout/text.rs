@@ -13,9 +13,8 @@ pub(super) fn of(told: &Value) -> String {
     if report.is_null() {
         return text;
     }
-    let since = report["since"].as_i64().and_then(chrono::DateTime::from_timestamp_millis);
     line(&mut text, "");
-    line(&mut text, &format!("compared since {}", since.map_or("-".to_owned(), |since| since.to_rfc3339())));
+    line(&mut text, &format!("compared since {}", report["since"].as_str().unwrap_or("-")));
     line(
         &mut text,
         &format!("{:22} {:>12} {:>12}   {}", "", "champion", "challenger", "difference [95 % interval], limit"),
@@ -89,12 +88,13 @@ mod tests {
     fn what_is_not_known_is_a_dash() {
         assert_eq!(of(&Value::Null), "");
         let told = json!({ "report": {
-            "since": 1_780_272_000_000_i64,
+            "since": "2026-06-01T00:00:00Z",
             "pods": { "champion": 900, "challenger": 100 },
             "errors": { "champion": 0.0, "challenger": 0.05, "difference": { "value": 0.05, "low": 0.02, "high": 0.11 }, "limit": 0.01 },
             "forecasts": { "difference": {}, "forecasts": 0 },
         } });
         let text = of(&told);
+        assert!(text.contains("compared since 2026-06-01T00:00:00Z"), "{text}");
         assert!(text.contains("5.000 % [2.000 %, 11.000 %], 1.000 %"), "{text}");
         assert!(text.contains("forecast error") && text.contains("- [-, -]"), "{text}");
     }

@@ -1,10 +1,11 @@
 //! What was worked out for a pod holds for the next one of its kind: the replicas of a workload come in bursts, and between two of them
 //! nothing changes but the load on its way to the node that was chosen. A view keeps it, so it is gone with the next refresh.
 
-use super::PodAsk;
+use super::requested;
 use crate::registry::ServedModel;
 use features::cluster_state::Amount;
 use prometheus_client::metrics::counter::Counter;
+use score_api::PodRequest;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Kinds of pods that are kept: 48 bytes a node each.
@@ -20,8 +21,8 @@ pub(super) struct Kind {
 }
 
 impl Kind {
-    pub(super) fn of(pod: &PodAsk, agent: Option<&ServedModel>) -> Self {
-        let request = pod.request();
+    pub(super) fn of(pod: &PodRequest, agent: Option<&ServedModel>) -> Self {
+        let request = requested(pod);
         Self {
             workload: pod.workload.clone(),
             request: [request.cpu.to_bits(), request.memory.to_bits()],

@@ -7,53 +7,14 @@ use cluster::score::TARGET_UTILIZATION;
 use features::habit::Expected;
 use models::anomaly::Blame;
 use models::placement::PlacementNetwork;
-use serde::Serialize;
+use score_api::{Contribution, ForecastQuantiles, NodeExplanation, NormalRange};
 use std::collections::BTreeMap;
-
-/// P50 and P90 of a node's utilization, without the pod.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Line {
-    /// The median.
-    pub p50: f64,
-    /// The level that it stays below nine times in ten.
-    pub p90: f64,
-    /// P90 with the pod and those in flight.
-    pub p90_with_pod: f64,
-}
-
-/// Forecasts and reasons of one node.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Detail {
-    /// By resource and horizon.
-    pub forecast: BTreeMap<&'static str, BTreeMap<String, Line>>,
-    /// What sets the node apart from the other candidates for the agent, the most first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub placement: Vec<Lean>,
-    /// The features to blame where the node is odd.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub blame: Vec<Blame>,
-    /// Sentences.
-    pub reasons: Vec<String>,
-}
-
-/// A feature in which a candidate differs, and what that is worth to the agent.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Lean {
-    /// Which feature of `cluster_state`.
-    pub feature: String,
-    /// Its value here.
-    pub value: f32,
-    /// Its mean over the candidates.
-    pub mean: f32,
-    /// What it adds to the agent's value, in hot node-hours saved.
-    pub contribution: f32,
-}
 
 /// Features that are named per candidate.
 const MOST_LEANS: usize = 3;
 
 /// Of each row the features that set it apart from the others.
-pub(super) fn leans(network: &PlacementNetwork, rows: &[f32]) -> Vec<Vec<Lean>> {
+pub(super) fn leans(network: &PlacementNetwork, rows: &[f32]) -> Vec<Vec<Contribution>> {
     let (features, width) = (network.features(), network.features().len());
     let Ok(contributions) = network.contributions(rows) else { return Vec::new() };
     let count = (rows.len() / width).max(1) as f32;
@@ -63,7 +24,7 @@ pub(super) fn leans(network: &PlacementNetwork, rows: &[f32]) -> Vec<Vec<Lean>> 
         .map(|(row, added)| {
             let mut order: Vec<usize> = (0..width).filter(|feature| added[*feature] != 0.0).collect();
             order.sort_by(|left, right| added[*right].abs().total_cmp(&added[*left].abs()).then(left.cmp(right)));
-            let named = order.into_iter().take(MOST_LEANS).map(|feature| Lean {
+            let named = order.into_iter().take(MOST_LEANS).map(|feature| Contribution {
                 feature: features[feature].clone(),
                 value: row[feature],
                 mean: mean(feature),
@@ -87,11 +48,28 @@ fn leaning(valued: &Valued) -> Option<String> {
     Some(format!("the agent speaks {way} it by {}", named.join(", ")))
 }
 
-pub(super) fn detail(after: &[After], expected: &Expected, node: Option<&NodeView>, valued: Option<&Valued>) -> Detail {
-    let mut forecast: BTreeMap<&'static str, BTreeMap<String, Line>> = BTreeMap::new();
+/// A feature's part in an anomaly, as it is told.
+pub(crate) fn told(blame: &Blame) -> score_api::Blame {
+    let normal = &blame.normal;
+    score_api::Blame {
+        feature: blame.feature.clone(),
+        value: blame.value,
+        normal: NormalRange { low: normal.low, median: normal.median, high: normal.high },
+        share: blame.share,
+    }
+}
+
+pub(super) fn explanation(
+    after: &[After],
+    expected: &Expected,
+    node: Option<&NodeView>,
+    valued: Option<&Valued>,
+) -> NodeExplanation {
+    let mut forecast: BTreeMap<String, BTreeMap<String, ForecastQuantiles>> = BTreeMap::new();
     for line in after {
-        let of = forecast.entry(line.resource.as_str()).or_default();
-        of.insert(format!("{}h", line.hours), Line { p50: line.p50, p90: line.p90, p90_with_pod: line.with_pod });
+        let of = forecast.entry(line.resource.as_str().to_owned()).or_default();
+        let quantiles = ForecastQuantiles { p50: line.p50, p90: line.p90, p90_with_pod: line.with_pod };
+        of.insert(format!("{}h", line.hours), quantiles);
     }
     let anomaly = node.and_then(|node| node.anomaly.as_ref());
     let mut reasons: Vec<String> =
@@ -115,7 +93,8 @@ pub(super) fn detail(after: &[After], expected: &Expected, node: Option<&NodeVie
         ));
     }
     let placement = valued.map(|valued| valued.leans.clone()).unwrap_or_default();
-    Detail { forecast, placement, blame: anomaly.map(|anomaly| anomaly.blame.clone()).unwrap_or_default(), reasons }
+    let blame = anomaly.into_iter().flat_map(|anomaly| anomaly.blame.iter().map(told)).collect();
+    NodeExplanation { forecast, placement, blame, reasons }
 }
 
 /// The hour in which a resource is used most, with the pod.

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test file uses its own share")]
 
+pub mod liar;
 mod world;
 
 pub use world::*;

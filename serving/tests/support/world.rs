@@ -185,7 +185,8 @@ impl Root {
 /// A made-up history in the raw tables below a data root.
 pub fn history(root: &Path, nodes: usize) {
     let step = runtime::settings::Span(Duration::from_secs(300));
-    let args = collector::synthesize::SynthesizeArgs { nodes, days: 2, step, ..Default::default() };
+    let end = chrono::NaiveDate::from_ymd_opt(2026, 11, 1);
+    let args = collector::synthesize::SynthesizeArgs { nodes, days: 2, step, end, ..Default::default() };
     collector::synthesize::synthesize(&args, &store::Store::new(root)).expect("a history");
 }
 

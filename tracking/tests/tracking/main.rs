@@ -4,6 +4,7 @@ mod bad_input;
 mod conformance;
 mod mlflow;
 mod postgres;
+mod promotion;
 mod servers;
 mod speed;
 mod spool;

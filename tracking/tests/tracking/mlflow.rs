@@ -1,5 +1,6 @@
 //! Against a real MLflow server. It takes half a minute to start, so one test uses it for everything.
 
+use crate::promotion::{self, CutOff, Registry};
 use crate::servers::{MlflowServer, skipped};
 use crate::{conformance, spool};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,19 @@ async fn a_real_mlflow_server() {
     conformance::holds_for(&*tracker).await;
     assert_eq!(tracker.flush().await.expect("flush"), Waiting::default(), "nothing had to wait");
     python_reads_what_was_written(&server, &*tracker).await;
+    promotions_are_killed(&server).await;
+}
+
+/// Between any two requests that write: an alias takes two of them, since its history is kept first.
+async fn promotions_are_killed(server: &MlflowServer) {
+    let folder = tempfile::tempdir().expect("folder");
+    let (cut, port) = CutOff::before(server).await;
+    let settings = TrackingArgs { uri: Some(format!("http://127.0.0.1:{port}")), ..TrackingArgs::default() };
+    let tracker = open(&settings, folder.path()).await.expect("open");
+    promotion::survives_kills(&Registry::Requests(&*tracker, &cut), "requests").await;
+    promotion::survives_kills(&Registry::Calls(&*tracker), "calls").await;
+    promotion::refuses_what_may_not_be(&*tracker, "mlflow").await;
+    assert_eq!(tracker.waiting().await.expect("waiting"), Waiting::default(), "nothing had to wait");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

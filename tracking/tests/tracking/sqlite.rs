@@ -1,4 +1,5 @@
 use crate::conformance;
+use crate::promotion::{self, Registry};
 use std::sync::Arc;
 use tracking::*;
 
@@ -10,6 +11,14 @@ async fn sqlite_conforms() {
     conformance::holds_for(&*tracker).await;
     assert_eq!(tracker.flush().await.expect("flush"), Waiting::default());
     assert!(folder.path().join("tracking/berth.db").exists());
+}
+
+#[tokio::test]
+async fn a_promotion_that_is_killed_loses_no_way_back() {
+    let folder = tempfile::tempdir().expect("folder");
+    let tracker = open(&TrackingArgs::default(), folder.path()).await.expect("open");
+    promotion::survives_kills(&Registry::Calls(&*tracker), "sqlite").await;
+    promotion::refuses_what_may_not_be(&*tracker, "sqlite").await;
 }
 
 #[tokio::test]

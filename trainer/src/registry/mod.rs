@@ -8,6 +8,7 @@ mod semver;
 pub use register::{Registered, register, register_detector, register_placement};
 pub use rollback::{RolledBack, rollback};
 pub use semver::{Lineage, NoSemanticVersion, SemanticVersion};
+pub use tracking::promotion::{CHALLENGER, CHAMPION, PREVIOUS, tags};
 
 use crate::anomaly::{DetectorFolder, read_detector};
 use crate::placement::{PlacementFolder, read_placement};
@@ -24,31 +25,6 @@ pub const MODEL: &str = models::artifact::LOAD_PREDICTOR;
 pub const PLACEMENT_MODEL: &str = models::artifact::PLACEMENT_AGENT;
 /// The anomaly detector's registered name.
 pub const ANOMALY_MODEL: &str = models::artifact::ANOMALY_DETECTOR;
-/// Serves.
-pub const CHAMPION: &str = "champion";
-/// Is compared with the champion.
-pub const CHALLENGER: &str = "challenger";
-/// Was champion before: the way back.
-pub const PREVIOUS: &str = "previous";
-
-/// Tags of a version.
-pub mod tags {
-    /// Semantic version.
-    pub const SEMVER: &str = "semver";
-    /// Hash of the files that forecast.
-    pub const MODEL_HASH: &str = "model_hash";
-    /// Hash of the feature schema.
-    pub const SCHEMA: &str = "feature_schema";
-    /// Hash of hyper-parameters and code.
-    pub const RECIPE: &str = "recipe";
-    /// Id of the training dataset.
-    pub const DATASET: &str = "dataset";
-    /// `passed`; a version without it can never be champion.
-    pub const VALIDATION: &str = "validation";
-    /// Why a version was taken back.
-    pub const WITHDRAWN: &str = "withdrawn";
-}
-
 /// The version that an alias points at; `None` when there is none.
 ///
 /// # Errors

@@ -2,8 +2,7 @@
 
 use super::semver::Lineage;
 use super::{
-    ANOMALY_MODEL, CHALLENGER, CHAMPION, MODEL, PLACEMENT_MODEL, PREVIOUS, SemanticVersion, by_alias, lineage, tags,
-    who,
+    ANOMALY_MODEL, CHALLENGER, CHAMPION, MODEL, PLACEMENT_MODEL, SemanticVersion, by_alias, lineage, tags, who,
 };
 use crate::anomaly::{self, AnomalyVerdict, read_detector};
 use crate::placement::{self, PlacementVerdict, read_placement};
@@ -14,6 +13,7 @@ use models::artifact::ArtifactMetadata;
 use runtime::GateRefused;
 use serde::Serialize;
 use std::path::Path;
+use tracking::promotion;
 use tracking::{Decision, Labels, ModelVersion, NewRun, NewVersion, RunStatus, Tracker};
 
 /// What a registration did.
@@ -163,6 +163,8 @@ async fn register_judged(
     tracker.register_model(name, model.words).await.context("failed to register the model's name")?;
     let champion = by_alias(tracker, name, CHAMPION).await?;
     if let Some(same) = champion.as_ref().filter(|champion| champion.tags.get(tags::MODEL_HASH) == Some(&model.hash)) {
+        // The last step of a registration that was cut off.
+        leave_challengers(tracker, name, &same.version, &Decision::new(who(), "became champion")).await?;
         return Ok(Registered {
             version: same.version.clone(),
             semver: same.tags.get(tags::SEMVER).cloned().unwrap_or_default(),
@@ -182,12 +184,52 @@ async fn register_judged(
         ))
         .into());
     }
-    let newest = newest(tracker, name).await?;
+    let (version, is_new) = match same_version(tracker, model).await? {
+        Some(version) => (version, false),
+        None => (create_version(tracker, folder, model).await?, true),
+    };
+    let decision = |why: String| Decision { who: who(), why, evidence: verdict.evidence.clone() };
+    tracker
+        .set_alias(name, CHALLENGER, &version.version, &decision("passed validation".into()))
+        .await
+        .context("failed to set `challenger`")?;
+    let mut previous = None;
+    if promote {
+        let why = champion.as_ref().map_or_else(
+            || "first version that passed validation".to_owned(),
+            |former| format!("passed validation against champion {}", former.version),
+        );
+        previous = promotion::promote(tracker, name, CHAMPION, &version.version, &decision(why)).await?.from;
+        leave_challengers(tracker, name, &version.version, &decision("became champion".into())).await?;
+    }
+    Ok(Registered {
+        semver: version.tags.get(tags::SEMVER).cloned().unwrap_or_default(),
+        version: version.version,
+        is_new,
+        is_champion: promote,
+        previous,
+    })
+}
+
+/// The version that an earlier registration of this very model made, before it was cut off or without becoming champion. One that was
+/// taken back does not count: it comes as another version.
+async fn same_version(tracker: &dyn Tracker, model: &Candidate) -> anyhow::Result<Option<ModelVersion>> {
+    let versions = tracker.versions(model.name).await.context("failed to list versions")?;
+    let tag = |version: &ModelVersion, key: &str| version.tags.get(key).cloned();
+    Ok(versions.into_iter().find(|version| {
+        tag(version, tags::MODEL_HASH).as_ref() == Some(&model.hash)
+            && tag(version, tags::VALIDATION).as_deref() == Some(tags::PASSED)
+            && tag(version, tags::WITHDRAWN).is_none()
+    }))
+}
+
+async fn create_version(tracker: &dyn Tracker, folder: &Path, model: &Candidate) -> anyhow::Result<ModelVersion> {
+    let newest = newest(tracker, model.name).await?;
     let own = lineage(&model.metadata);
     let semver = next_version(newest.as_ref(), &own);
     let run = run_of(tracker, folder, model).await?;
     let version = NewVersion {
-        model: name.to_owned(),
+        model: model.name.to_owned(),
         run_id: run.run_id,
         artifact_path: "model".to_owned(),
         description: format!("trained on {} at {}", model.metadata.dataset.id, model.metadata.trained_at),
@@ -197,47 +239,24 @@ async fn register_judged(
             (tags::SCHEMA.to_owned(), own.schema),
             (tags::RECIPE.to_owned(), own.recipe),
             (tags::DATASET.to_owned(), model.metadata.dataset.id.clone()),
-            (tags::VALIDATION.to_owned(), "passed".to_owned()),
+            (tags::VALIDATION.to_owned(), tags::PASSED.to_owned()),
         ]),
     };
-    let version = tracker.create_version(version).await.context("failed to create the version")?;
-    let decision = |why: String| Decision { who: who(), why, evidence: verdict.evidence.clone() };
-    tracker
-        .set_alias(name, CHALLENGER, &version.version, &decision("passed validation".into()))
-        .await
-        .context("failed to set `challenger`")?;
-    if promote {
-        if let Some(former) = &champion {
-            tracker
-                .set_alias(
-                    name,
-                    PREVIOUS,
-                    &former.version,
-                    &decision(format!("was champion until version {} passed validation", version.version)),
-                )
-                .await
-                .context("failed to set `previous`")?;
-        }
-        let why = champion.as_ref().map_or_else(
-            || "first version that passed validation".to_owned(),
-            |former| format!("passed validation against champion {}", former.version),
-        );
-        tracker
-            .set_alias(name, CHAMPION, &version.version, &decision(why))
-            .await
-            .context("failed to set `champion`")?;
-        tracker
-            .delete_alias(name, CHALLENGER, &decision("became champion".into()))
-            .await
-            .context("failed to take `challenger` away")?;
+    tracker.create_version(version).await.context("failed to create the version")
+}
+
+/// A version that became champion is challenger no more.
+async fn leave_challengers(
+    tracker: &dyn Tracker,
+    name: &str,
+    version: &str,
+    decision: &Decision,
+) -> anyhow::Result<()> {
+    let challenger = by_alias(tracker, name, CHALLENGER).await?;
+    if challenger.is_none_or(|challenger| challenger.version != version) {
+        return Ok(());
     }
-    Ok(Registered {
-        version: version.version,
-        semver: semver.to_string(),
-        is_new: true,
-        is_champion: promote,
-        previous: champion.filter(|_| promote).map(|champion| champion.version),
-    })
+    tracker.delete_alias(name, CHALLENGER, decision).await.context("failed to take `challenger` away")
 }
 
 fn short(hash: &str) -> &str {
@@ -299,4 +318,99 @@ async fn run_of(tracker: &dyn Tracker, folder: &Path, model: &Candidate) -> anyh
         .await
         .context("failed to end the run")?;
     Ok(RunReference { run_id: run.id, store: tracker.describe() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use models::artifact::Artifact;
+    use models::placement::{Layer, PlacementNetwork};
+    use tracking::TrackingArgs;
+    use tracking::promotion::PREVIOUS;
+    use tracking::testing::Interrupted;
+
+    fn candidate(hash: &str) -> Candidate {
+        let layer = Layer { inputs: 1, outputs: 1, weights: vec![0.0], bias: vec![0.0] };
+        let network = PlacementNetwork::new(vec!["cpu_after".to_owned()], vec![-1.0], vec![layer]).expect("a network");
+        let artifact = Artifact::of_placement_agent(&network, Default::default()).expect("sealed");
+        Candidate {
+            name: PLACEMENT_MODEL,
+            words: "for tests",
+            experiment: "tests",
+            hash: hash.to_owned(),
+            metadata: artifact.metadata().clone(),
+        }
+    }
+
+    fn judged<'a>(hash: &'a str, champion: Option<&'a str>) -> Judged<'a> {
+        Judged {
+            passed: true,
+            model_hash: hash,
+            reasons: Vec::new(),
+            champion,
+            saw_champion: false,
+            evidence: serde_json::Value::Null,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registration_that_is_killed_is_completed_by_the_next_one() {
+        let model = tempfile::tempdir().expect("temporary folder");
+        std::fs::write(model.path().join("weights"), "1").expect("written");
+        let mut killed_after = 0;
+        loop {
+            let root = tempfile::tempdir().expect("temporary folder");
+            let tracker = tracking::open(&TrackingArgs::default(), root.path()).await.expect("a registry");
+            let register = async |tracker: &dyn Tracker, hash: &str, champion: Option<&str>| {
+                register_judged(tracker, model.path(), &candidate(hash), &judged(hash, champion), true).await
+            };
+            register(&*tracker, "one", None).await.expect("the first champion");
+            register(&*tracker, "two", Some("1")).await.expect("the second");
+            let killed = Interrupted::after(killed_after, &*tracker);
+            let done = register(&killed, "three", Some("2")).await.is_ok();
+            let again = register(&*tracker, "three", Some("2")).await.expect("completed");
+            assert!(again.is_champion && again.version == "3", "after {killed_after} steps: {again:?}");
+            let versions = tracker.versions(PLACEMENT_MODEL).await.expect("versions");
+            assert_eq!(versions.len(), 3, "the version that was made is not made twice");
+            let aliases = tracker.registered_model(PLACEMENT_MODEL).await.expect("a model").aliases;
+            let named = |alias: &str| aliases.get(alias).map(String::as_str);
+            let all = (named(CHAMPION), named(PREVIOUS), named(CHALLENGER));
+            assert_eq!(all, (Some("3"), Some("2"), None), "after {killed_after} steps");
+            let back =
+                super::super::rollback(&*tracker, PLACEMENT_MODEL, None, "it is slow").await.expect("a way back");
+            assert_eq!((back.from.as_str(), back.to.as_str(), back.previous.as_deref()), ("3", "2", Some("1")));
+            if done {
+                break;
+            }
+            killed_after += 1;
+        }
+        assert_eq!(killed_after, 5, "the version, `challenger`, `previous`, `champion`, and `challenger` away");
+    }
+
+    #[tokio::test]
+    async fn a_rollback_that_is_killed_goes_back_once_and_not_twice() {
+        let model = tempfile::tempdir().expect("temporary folder");
+        std::fs::write(model.path().join("weights"), "1").expect("written");
+        for killed_after in 0..=3 {
+            let root = tempfile::tempdir().expect("temporary folder");
+            let tracker = tracking::open(&TrackingArgs::default(), root.path()).await.expect("a registry");
+            for (hash, champion) in [("one", None), ("two", Some("1")), ("three", Some("2"))] {
+                let verdict = judged(hash, champion);
+                register_judged(&*tracker, model.path(), &candidate(hash), &verdict, true).await.expect("registered");
+            }
+            let killed = Interrupted::after(killed_after, &*tracker);
+            let done = super::super::rollback(&killed, PLACEMENT_MODEL, None, "it is slow").await.is_ok();
+            assert_eq!(done, killed_after == 3, "`champion`, the tag, `previous`");
+            if !done {
+                let back =
+                    super::super::rollback(&*tracker, PLACEMENT_MODEL, None, "it is slow").await.expect("completed");
+                assert_eq!((back.from.as_str(), back.to.as_str()), ("3", "2"), "after {killed_after} steps");
+            }
+            let champion = by_alias(&*tracker, PLACEMENT_MODEL, CHAMPION).await.expect("a registry");
+            assert_eq!(champion.map(|champion| champion.version).as_deref(), Some("2"));
+            let next =
+                super::super::rollback(&*tracker, PLACEMENT_MODEL, None, "worse still").await.expect("one further");
+            assert_eq!((next.to.as_str(), next.previous), ("1", None));
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 use futures::StreamExt;
@@ -26,6 +26,13 @@ struct Inner {
     /// Lists that were read: their queries.
     lists: Mutex<Vec<String>>,
     refuses: Mutex<bool>,
+    /// Version of lists. A watch from the one that is poisoned begins with a line that nobody can read, whenever it is asked for.
+    version: Mutex<u32>,
+    poisoned: Mutex<Option<u32>>,
+    /// Whether it sends a list as the beginning of a watch.
+    streams: Mutex<bool>,
+    /// Paths that no extender should ask for.
+    strange: Mutex<Vec<String>>,
 }
 
 pub struct FakeApi {
@@ -46,12 +53,17 @@ impl FakeApi {
             written: Mutex::default(),
             lists: Mutex::default(),
             refuses: Mutex::new(false),
+            version: Mutex::new(5),
+            poisoned: Mutex::default(),
+            streams: Mutex::new(false),
+            strange: Mutex::default(),
         });
         let app = Router::new()
             .route("/api/v1/{kind}", get(read))
             .route("/api/v1/nodes/{name}", get(read_node).patch(write_node))
             .route("/api/v1/namespaces/{namespace}/pods/{name}", patch(write))
             .route("/api/v1/namespaces/{namespace}/events", post(write_event))
+            .fallback(strange)
             .with_state(Arc::clone(&inner));
         let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves") });
         Self { inner, url, task }
@@ -114,6 +126,23 @@ impl FakeApi {
         nodes.get_mut(node).expect("a node")["spec"]["taints"] = json!([taint]);
     }
 
+    /// Whether lists come as the beginning of a watch, as from Kubernetes 1.32 on; before that it says that it does not know how.
+    pub fn stream(&self, streams: bool) {
+        *self.inner.streams.lock().expect("a lock") = streams;
+    }
+
+    /// From now on a line that nobody can read comes first in each watch that goes on from before; lists are newer than that.
+    pub fn poison(&self) {
+        let mut version = self.inner.version.lock().expect("a lock");
+        *self.inner.poisoned.lock().expect("a lock") = Some(*version);
+        *version += 1;
+        self.cut();
+    }
+
+    pub fn strange(&self) -> Vec<String> {
+        self.inner.strange.lock().expect("a lock").clone()
+    }
+
     pub fn written(&self) -> Vec<(String, Value)> {
         self.inner.written.lock().expect("a lock").clone()
     }
@@ -145,14 +174,33 @@ async fn read(State(inner): State<Arc<Inner>>, Path(kind): Path<String>, RawQuer
         let objects: Vec<Value> = map.lock().expect("a lock").values().cloned().collect();
         // In two pieces, so that the way from one to the next is gone.
         let half = objects.len() / 2;
+        let version = inner.version.lock().expect("a lock").to_string();
         let (items, metadata) = if query.contains("continue=") {
-            (&objects[half..], json!({ "resourceVersion": "5" }))
+            (&objects[half..], json!({ "resourceVersion": version }))
         } else {
-            (&objects[..half], json!({ "resourceVersion": "5", "continue": "rest" }))
+            (&objects[..half], json!({ "resourceVersion": version, "continue": "rest" }))
         };
         return axum::Json(json!({ "kind": "List", "metadata": metadata, "items": items })).into_response();
     }
+    let poisoned = *inner.poisoned.lock().expect("a lock");
+    if poisoned.is_some_and(|version| query.contains(&format!("resourceVersion={version}"))) {
+        return "{\"type\":\"ADDED\",\"object\":\n".into_response();
+    }
     let changes = inner.changes.subscribe();
+    let mut first = String::new();
+    if query.contains("sendInitialEvents=true") {
+        if !*inner.streams.lock().expect("a lock") {
+            return (StatusCode::UNPROCESSABLE_ENTITY, "sendInitialEvents is forbidden").into_response();
+        }
+        inner.lists.lock().expect("a lock").push(format!("{kind}?{query}"));
+        let map = if kind == "pods" { &inner.pods } else { &inner.nodes };
+        for object in map.lock().expect("a lock").values() {
+            first.push_str(&format!("{}\n", json!({ "type": "ADDED", "object": object })));
+        }
+        let version = inner.version.lock().expect("a lock").to_string();
+        let end = json!({ "metadata": { "resourceVersion": version, "annotations": { "k8s.io/initial-events-end": "true" } } });
+        first.push_str(&format!("{}\n", json!({ "type": "BOOKMARK", "object": end })));
+    }
     let kind: &'static str = if kind == "pods" { "pods" } else { "nodes" };
     let lines = futures::stream::unfold(changes, move |mut changes| async move {
         loop {
@@ -163,13 +211,19 @@ async fn read(State(inner): State<Arc<Inner>>, Path(kind): Path<String>, RawQuer
             }
         }
     });
-    Body::from_stream(lines.boxed()).into_response()
+    let first = futures::stream::iter((!first.is_empty()).then(|| Ok(Bytes::from(first))));
+    Body::from_stream(first.chain(lines).boxed()).into_response()
 }
 
 async fn write(State(inner): State<Arc<Inner>>, Path((_, name)): Path<(String, String)>, body: Bytes) -> Response {
     let change: Value = serde_json::from_slice(&body).expect("a patch");
     inner.written.lock().expect("a lock").push((name, change));
     axum::Json(json!({})).into_response()
+}
+
+async fn strange(State(inner): State<Arc<Inner>>, method: Method, uri: Uri) -> StatusCode {
+    inner.strange.lock().expect("a lock").push(format!("{method} {uri}"));
+    StatusCode::NOT_FOUND
 }
 
 async fn read_node(State(inner): State<Arc<Inner>>, Path(name): Path<String>) -> Response {

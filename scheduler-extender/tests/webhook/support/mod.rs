@@ -9,7 +9,7 @@ mod scorer;
 
 pub use api::FakeApi;
 pub use extender::Extender;
-pub use scorer::{Behaviour, FakeScorer};
+pub use scorer::{Behaviour, FakeScorer, answer};
 
 use serde_json::{Value, json};
 

@@ -6,7 +6,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use cluster::score::{PartWeights, Parts};
+use cluster::{AnomalyKind, Severity};
+use score_api::{
+    Anomaly, ApiVersion, Arm, ExpectedUsage, NODES_PATH, NodeDescription, NodeExplanation, NodeList, NodeScore,
+    PodScores, SCORE_PATH, ScoreAnswer, ScoreRequest, Timestamp, UsageSource,
+};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -46,8 +53,7 @@ impl FakeScorer {
             Arc::default(),
             Arc::default(),
         );
-        let app =
-            Router::new().route("/v1/score", post(score)).route("/v1/nodes", get(list)).with_state(shared.clone());
+        let app = Router::new().route(SCORE_PATH, post(score)).route(NODES_PATH, get(list)).with_state(shared.clone());
         let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves") });
         Self { behaviour: shared.0, nodes: shared.1, asked: shared.2, critical: shared.3, url, task }
     }
@@ -73,44 +79,88 @@ impl Drop for FakeScorer {
 }
 
 async fn score(State((behaviour, _, asked, _)): State<Shared>, body: Bytes) -> Response {
-    let request: Value = serde_json::from_slice(&body).expect("a score request");
-    asked.lock().expect("a lock").push(request.clone());
+    let request = ScoreRequest::parse(&body).expect("a score request");
+    asked.lock().expect("a lock").push(serde_json::from_slice(&body).expect("JSON"));
     let behaviour = behaviour.lock().expect("a lock").clone();
     match behaviour {
         Behaviour::After(time) => tokio::time::sleep(time).await,
         Behaviour::Says(text) => return text.into_response(),
         Behaviour::Status(status) => return StatusCode::from_u16(status).expect("a status").into_response(),
     }
-    let nodes = request["nodes"].as_array().expect("nodes");
-    let count = nodes.len() as f64;
-    let scores = nodes.iter().map(|name| {
-        let number = name.as_str().and_then(|name| name.strip_prefix("node-")?.parse::<f64>().ok());
-        let part = number.map(|number| (number / count).min(1.0));
-        json!({
-            "node": name, "score": part.unwrap_or(0.5), "uncertainty": 0.0, "data_age_seconds": 5.0,
-            "parts": { "load": part, "placement": part, "anomaly": part }, "reasons": [format!("{name} is as good as its number")],
-        })
-    });
-    axum::Json(json!({
-        "at": "2026-06-01T00:00:00Z", "data_age_seconds": 5.0, "models": { "load-predictor": "1" }, "weights": {}, "unknown_nodes": [],
-        "pods": [{ "namespace": "", "name": "", "expected": { "cpu_cores": 0.25, "memory_bytes": 1e8, "source": "requests" },
-            "nodes": scores.collect::<Vec<_>>() }],
-    }))
-    .into_response()
+    axum::Json(answer(&request)).into_response()
 }
 
-async fn list(State((_, nodes, _, critical)): State<Shared>) -> Response {
-    let (count, stale) = *nodes.lock().expect("a lock");
-    let now = chrono::Utc::now().timestamp_millis();
-    let critical = critical.lock().expect("a lock").clone();
-    let node = |place: usize| {
-        let severity = critical.contains(&place).then_some("critical");
-        json!({
-            "node": format!("node-{place}"), "data_age_seconds": 5.0, "stale": place < stale, "anomaly": { "severity": severity },
-        })
+/// What it answers unless it misbehaves.
+pub fn answer(request: &ScoreRequest) -> ScoreAnswer {
+    let count = request.nodes.len() as f64;
+    let node = |name: &String| {
+        let number = name.strip_prefix("node-").and_then(|number| number.parse::<f64>().ok());
+        let part = number.map(|number| (number / count).min(1.0));
+        NodeScore {
+            node: name.clone(),
+            score: part.unwrap_or(0.5),
+            parts: Parts { load: part, placement: part, anomaly: part },
+            uncertainty: Some(0.0),
+            missing: Vec::new(),
+            data_age_seconds: Some(5.0),
+            severity: None,
+            explanation: request.wants_explanations().then(|| {
+                let reasons = vec![format!("{name} is as good as its number")];
+                Box::new(NodeExplanation { reasons, ..NodeExplanation::default() })
+            }),
+        }
     };
-    axum::Json(
-        json!({ "at": now, "models": { "load-predictor": "1" }, "nodes": (0..count).map(node).collect::<Vec<_>>() }),
-    )
-    .into_response()
+    let pod = PodScores {
+        namespace: String::new(),
+        name: String::new(),
+        arm: Arm::Champion,
+        expected: ExpectedUsage { cpu_cores: 0.25, memory_bytes: 1e8, source: UsageSource::Workload },
+        nodes: request.nodes.iter().map(node).collect(),
+    };
+    ScoreAnswer {
+        api_version: ApiVersion,
+        at: Some(Timestamp::from_millis(1_780_272_000_000)),
+        data_age_seconds: Some(5.0),
+        models: models(),
+        challenger_models: None,
+        weights: PartWeights::DESIGN,
+        pods: vec![pod],
+        unknown_nodes: Vec::new(),
+    }
+}
+
+fn models() -> BTreeMap<String, String> {
+    BTreeMap::from([("load-predictor".to_owned(), "1".to_owned())])
+}
+
+async fn list(State((_, nodes, _, critical)): State<Shared>) -> axum::Json<NodeList> {
+    let (count, stale) = *nodes.lock().expect("a lock");
+    let critical = critical.lock().expect("a lock").clone();
+    let node = |place: usize| NodeDescription {
+        node: format!("node-{place}"),
+        data_age_seconds: 5.0,
+        stale: place < stale,
+        cpu_utilization: None,
+        memory_utilization: None,
+        cpu_allocatable_cores: Some(8.0),
+        memory_allocatable_bytes: Some(1e9),
+        pods: 0,
+        forecasts: None,
+        anomaly: Some(Anomaly {
+            score: 0.1,
+            severity: critical.contains(&place).then_some(Severity::Critical),
+            kind: AnomalyKind::Performance,
+            blame: Vec::new(),
+        }),
+        features_at: None,
+        features: None,
+    };
+    axum::Json(NodeList {
+        api_version: ApiVersion,
+        at: Some(Timestamp::from_millis(chrono::Utc::now().timestamp_millis())),
+        data_age_seconds: Some(0.0),
+        models: models(),
+        workloads_known: 0,
+        nodes: (0..count).map(node).collect(),
+    })
 }

@@ -1,21 +1,21 @@
-//! What goes wrong with a request, as the protocol answers it.
+//! What goes wrong with a request, as it is answered over HTTP.
 
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-/// A refusal: a status and a sentence for the client. The protocol's body is `{"error": "…"}`.
+/// A status and a sentence for the client. The body is `{"error": "…"}`, as the Open Inference Protocol has it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct Refusal {
+pub struct ApiError {
     /// The HTTP status.
     pub status: StatusCode,
     /// What is wrong, with the value, the limit and what to do.
     pub message: String,
 }
 
-impl Refusal {
+impl ApiError {
     /// 400: the request is at fault.
     pub fn bad(message: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, message: message.into() }
@@ -48,7 +48,7 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = axum::Json(json!({ "error": self.message }));
         match self.status {

@@ -1,7 +1,5 @@
 //! What `POST /v1/score` asks.
 
-use crate::protocol::Refusal;
-use features::cluster_state::Amount;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -10,14 +8,14 @@ use std::collections::HashMap;
 #[serde(deny_unknown_fields)]
 pub struct ScoreRequest {
     /// The pods, at least one.
-    pub pods: Vec<PodAsk>,
+    pub pods: Vec<PodRequest>,
     /// Names of candidate nodes; empty means all that are known.
     #[serde(default)]
     pub nodes: Vec<String>,
     /// By node, what pods are expected to use that were placed there and that the metrics do not show yet.
     #[serde(default)]
     pub in_flight: HashMap<String, InFlight>,
-    /// Whether forecasts and reasons come with the scores; by default for up to 100 scores.
+    /// Whether explanations come with the scores; by default for up to 100 scores.
     #[serde(default)]
     pub explain: Option<bool>,
 }
@@ -25,7 +23,7 @@ pub struct ScoreRequest {
 /// One pod.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PodAsk {
+pub struct PodRequest {
     /// Its namespace.
     #[serde(default)]
     pub namespace: String,
@@ -58,31 +56,37 @@ pub struct InFlight {
     pub memory_bytes: f64,
 }
 
-/// Cores or bytes beyond this are no cluster's.
-pub const MOST: f64 = 1e18;
+/// Cores or bytes beyond this exist in no cluster.
+pub const MAX_AMOUNT: f64 = 1e18;
 /// Scores that are explained unless the request says otherwise: a page of text for a person, not a megabyte for a scheduler.
-const EXPLAINED: usize = 100;
+const MAX_EXPLAINED: usize = 100;
 
-impl InFlight {
-    pub(super) fn amount(&self) -> Amount {
-        Amount { cpu: self.cpu_cores as f32, memory: self.memory_bytes as f32 }
-    }
-}
-
-impl PodAsk {
-    pub(super) fn request(&self) -> Amount {
-        Amount { cpu: self.cpu_request_cores as f32, memory: self.memory_request_bytes as f32 }
-    }
+/// A request that cannot be answered.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidRequest {
+    /// The body is something else.
+    #[error("the body is not a valid score request: {0}")]
+    Json(#[from] serde_json::Error),
+    /// There is no pod to score.
+    #[error("`pods` is empty, want at least one pod")]
+    NoPods,
+    /// An amount that cannot be.
+    #[error("{what} is {value}, want a number from 0 to {MAX_AMOUNT:e}")]
+    Amount {
+        /// Which amount of which pod or node.
+        what: String,
+        /// What was asked.
+        value: f64,
+    },
 }
 
 impl ScoreRequest {
-    /// Reads a body.
+    /// Reads a body and checks it.
     ///
     /// # Errors
-    /// 400 with what is wrong and where.
-    pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
-        let request: Self = serde_json::from_slice(body)
-            .map_err(|error| Refusal::bad(format!("the body is no score request: {error}")))?;
+    /// What is wrong and where.
+    pub fn parse(body: &[u8]) -> Result<Self, InvalidRequest> {
+        let request: Self = serde_json::from_slice(body)?;
         request.check()?;
         Ok(request)
     }
@@ -90,31 +94,33 @@ impl ScoreRequest {
     /// Checks the values.
     ///
     /// # Errors
-    /// 400 with the first that cannot be.
-    pub fn check(&self) -> Result<(), Refusal> {
+    /// The first value that cannot be.
+    pub fn check(&self) -> Result<(), InvalidRequest> {
         if self.pods.is_empty() {
-            return Err(Refusal::bad("`pods` is empty, want at least one pod"));
+            return Err(InvalidRequest::NoPods);
         }
-        let amount = |what: String, value: f64| {
-            if (0.0..=MOST).contains(&value) {
+        let amount = |value: f64, what: &dyn Fn() -> String| {
+            if (0.0..=MAX_AMOUNT).contains(&value) {
                 Ok(())
             } else {
-                Err(Refusal::bad(format!("{what} is {value}, want a number from 0 to {MOST:e}")))
+                Err(InvalidRequest::Amount { what: what(), value })
             }
         };
-        for (place, pod) in self.pods.iter().enumerate() {
-            amount(format!("`cpu_request_cores` of pod {place}"), pod.cpu_request_cores)?;
-            amount(format!("`memory_request_bytes` of pod {place}"), pod.memory_request_bytes)?;
+        for (index, pod) in self.pods.iter().enumerate() {
+            amount(pod.cpu_request_cores, &|| format!("`cpu_request_cores` of pod {index}"))?;
+            amount(pod.memory_request_bytes, &|| format!("`memory_request_bytes` of pod {index}"))?;
         }
         for (node, flight) in &self.in_flight {
-            amount(format!("`cpu_cores` in flight to `{node}`"), flight.cpu_cores)?;
-            amount(format!("`memory_bytes` in flight to `{node}`"), flight.memory_bytes)?;
+            amount(flight.cpu_cores, &|| format!("`cpu_cores` in flight to `{node}`"))?;
+            amount(flight.memory_bytes, &|| format!("`memory_bytes` in flight to `{node}`"))?;
         }
         Ok(())
     }
 
-    pub(crate) fn detail(&self) -> bool {
-        self.explain.unwrap_or(!self.nodes.is_empty() && self.pods.len() * self.nodes.len() <= EXPLAINED)
+    /// Whether explanations come with the scores.
+    pub fn wants_explanations(&self) -> bool {
+        self.explain
+            .unwrap_or(!self.nodes.is_empty() && self.pods.len().saturating_mul(self.nodes.len()) <= MAX_EXPLAINED)
     }
 }
 
@@ -129,12 +135,14 @@ mod tests {
             (r#"{"pods":[{"cpu_request_cores":-1}]}"#, "`cpu_request_cores` of pod 0 is -1"),
             (r#"{"pods":[{}],"in_flight":{"n1":{"memory_bytes":1e300}}}"#, "`n1`"),
             (r#"{"pods":[{"cpu":1}]}"#, "unknown field `cpu`"),
-            ("[", "no score request"),
+            (r#"{"nodes":["n1"]}"#, "missing field `pods`"),
+            ("[", "not a valid score request"),
         ] {
-            let refusal = ScoreRequest::parse(body.as_bytes()).expect_err(body);
-            assert!(refusal.message.contains(said), "{refusal}");
+            let error = ScoreRequest::parse(body.as_bytes()).expect_err(body);
+            assert!(error.to_string().contains(said), "{error}");
         }
         let request = ScoreRequest::parse(br#"{"pods":[{"name":"a"}],"nodes":["n1"]}"#).expect("a request");
-        assert!(request.detail());
+        assert!(request.wants_explanations());
+        assert!(!ScoreRequest { nodes: vec![String::new(); 101], ..request }.wants_explanations());
     }
 }

@@ -5,6 +5,7 @@
 //! with what they began with, the next one gets what is new. Files that do not fit together (half of a rotation) are left
 //! aside, and what served goes on.
 
+use crate::client_names::OnlyNamed;
 use anyhow::{Context, ensure};
 use clap::Args;
 use runtime::WrongUse;
@@ -40,6 +41,10 @@ pub struct TlsArgs {
     /// PEM file with the authorities whose clients are let in; with it, clients without a certificate are not
     #[arg(long, env = "BERTH_TLS_CLIENT_CA_FILE", value_name = "FILE")]
     pub tls_client_ca_file: Option<PathBuf>,
+    /// Name of a client that is let in, as common name or subject alternative name of its certificate; may be given for several. Without
+    /// one, every client of these authorities is: that of a cluster has signed one for each kubelet
+    #[arg(long, env = "BERTH_TLS_CLIENT_NAME", value_delimiter = ',', value_name = "NAME")]
+    pub tls_client_name: Vec<String>,
 }
 
 impl TlsArgs {
@@ -50,6 +55,10 @@ impl TlsArgs {
     pub fn load(&self) -> anyhow::Result<Option<Tls>> {
         let (certificate, key) = match (&self.tls_cert_file, &self.tls_key_file) {
             (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
+            _ if self.tls_client_ca_file.is_none() && !self.tls_client_name.is_empty() => {
+                let said = "`tls_client_name` is given without `tls_client_ca_file`, whose clients it names";
+                return Err(WrongUse(said.to_owned()).into());
+            }
             (None, None) if self.tls_client_ca_file.is_none() => return Ok(None),
             (None, None) => {
                 return Err(WrongUse("`tls_client_ca_file` is given without `tls_cert_file`".to_owned()).into());
@@ -61,7 +70,12 @@ impl TlsArgs {
                 .into());
             }
         };
-        let files = Files { certificate, key, client_authorities: self.tls_client_ca_file.clone() };
+        let files = Files {
+            certificate,
+            key,
+            client_authorities: self.tls_client_ca_file.clone(),
+            client_names: self.tls_client_name.clone(),
+        };
         let content = files.read()?;
         let current = watch::Sender::new(content.config(&files)?);
         Ok(Some(Tls { files, content, current }))
@@ -96,6 +110,7 @@ struct Files {
     certificate: PathBuf,
     key: PathBuf,
     client_authorities: Option<PathBuf>,
+    client_names: Vec<String>,
 }
 
 /// What the files hold.
@@ -126,7 +141,10 @@ impl Content {
         let clients: Arc<dyn ClientCertVerifier> =
             match self.client_authorities.as_deref().zip(files.client_authorities.as_deref()) {
                 None => Arc::new(NoClientAuth),
-                Some((pem, path)) => verifier(pem, path, &provider)?,
+                Some((pem, path)) if files.client_names.is_empty() => verifier(pem, path, &provider)?,
+                Some((pem, path)) => {
+                    Arc::new(OnlyNamed::new(verifier(pem, path, &provider)?, files.client_names.clone()))
+                }
             };
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -174,6 +192,11 @@ impl Tls {
     /// Whether clients without a certificate are turned away.
     pub fn knows_clients(&self) -> bool {
         self.files.client_authorities.is_some()
+    }
+
+    /// Whether not every client that an authority has signed is let in.
+    pub fn knows_names(&self) -> bool {
+        !self.files.client_names.is_empty()
     }
 
     /// What the next handshakes are made with, whenever they are made.
