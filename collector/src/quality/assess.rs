@@ -4,7 +4,6 @@ use super::day::Day;
 use super::metric::{MetricScan, ScanRules};
 use super::node::{NodeScan, share};
 use super::outage::outages;
-use super::step::{StepCounts, dataset_step};
 use super::summary::{
     DataSpan, Distribution, MetricQuality, NodeMetricQuality, NodeQuality, NodeState, OutageQuality, QualityReport,
     Stretch, rfc3339, seconds,
@@ -12,7 +11,7 @@ use super::summary::{
 use super::{Limits, REQUIRED, events, gate, problems};
 use anyhow::Context;
 use chrono::NaiveDate;
-use cluster::{DAY_MS, GRID_STEP_MS, NODE_METRICS, NodeMetric};
+use cluster::{DAY_MS, GRID_STEP_MS, NODE_METRICS, NodeMetric, SampleIntervals};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use store::{Store, StoreError, date_of};
@@ -27,8 +26,8 @@ pub fn assess(tables: &Store, dataset: Option<&str>, limits: &Limits) -> anyhow:
     if days.is_empty() {
         return Err(StoreError::Empty { table: NODE_METRICS.name.to_owned(), root: tables.root().to_owned() }.into());
     }
-    let (steps, rows_per_day) = sample_steps(tables, &days)?;
-    let step_ms = limits.step_ms.or_else(|| dataset_step(&steps)).with_context(|| {
+    let (steps, rows_per_day) = sample_intervals(tables, &days)?;
+    let step_ms = limits.step_ms.or_else(|| sample_interval(&steps)).with_context(|| {
         format!(
             "no node below `{}` has two samples, so their distance cannot be told. Give it with --step",
             tables.root().display()
@@ -80,21 +79,29 @@ pub fn assess(tables: &Store, dataset: Option<&str>, limits: &Limits) -> anyhow:
 
 /// The distances of samples on the first, the middle and the last day (on all days when these have none), and rows per
 /// day.
-fn sample_steps(tables: &Store, days: &[NaiveDate]) -> anyhow::Result<(BTreeMap<String, StepCounts>, u64)> {
+fn sample_intervals(tables: &Store, days: &[NaiveDate]) -> anyhow::Result<(BTreeMap<String, SampleIntervals>, u64)> {
     let some: BTreeSet<NaiveDate> = [0, days.len() / 2, days.len() - 1].into_iter().map(|at| days[at]).collect();
     let mut counts = BTreeMap::new();
     let mut rows = 0;
     for day in &some {
         let day = Day::read_times(tables, *day)?;
         rows += day.ts.len() as u64;
-        day.count_steps(&mut counts);
+        day.count_intervals(&mut counts);
     }
-    if dataset_step(&counts).is_none() && some.len() < days.len() {
+    if sample_interval(&counts).is_none() && some.len() < days.len() {
         for day in days.iter().filter(|day| !some.contains(day)) {
-            Day::read_times(tables, *day)?.count_steps(&mut counts);
+            Day::read_times(tables, *day)?.count_intervals(&mut counts);
         }
     }
     Ok((counts, rows / some.len() as u64))
+}
+
+/// The dataset's sample interval: one for all nodes, since one grid of scrapes is what the features expect. A node that
+/// is sampled half as often as the others has half of the coverage.
+fn sample_interval(by_node: &BTreeMap<String, SampleIntervals>) -> Option<i64> {
+    let mut all = SampleIntervals::default();
+    by_node.values().for_each(|node| all.merge(node));
+    all.usual()
 }
 
 /// All nodes, and how many rows have no node or time.
@@ -131,7 +138,7 @@ struct Span {
 }
 
 impl Span {
-    fn node(&self, node: &str, scan: &NodeScan, steps: Option<&StepCounts>, rules: &ScanRules) -> Option<NodeQuality> {
+    fn node(&self, node: &str, scan: &NodeScan, intervals: Option<&SampleIntervals>, rules: &ScanRules) -> Option<NodeQuality> {
         let (first, last) = scan.life?;
         let expected = scan.expected_ms(rules);
         let covered = &scan.covered_by_day;
@@ -166,7 +173,7 @@ impl Span {
             coverage: share(scan.covered_ms, expected),
             coverage_by_day,
             coverage_of_span: share(scan.covered_ms, self.end - self.start + rules.step_ms),
-            step_seconds: steps.and_then(StepCounts::most_frequent).map(seconds),
+            step_seconds: intervals.and_then(SampleIntervals::usual).map(seconds),
             gaps: scan.gaps.count,
             gap_seconds: seconds(scan.gaps.total_ms),
             longest_gaps: scan.gaps.longest().iter().take(10).map(|gap| Stretch::new(*gap)).collect(),
