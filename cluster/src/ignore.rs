@@ -99,9 +99,9 @@ impl IgnoredNodes {
         self.0.iter().find(|rule| rule.is_met(node, pairs))
     }
 
-    /// Whether no node can be left out.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// The rules themselves.
+    pub fn rules(&self) -> &[IgnoreRule] {
+        &self.0
     }
 }
 
