@@ -4,14 +4,16 @@ use super::USAGE_STEP_MS;
 use super::rows::PodRow;
 use super::usage::UsageBook;
 use crate::prometheus::client::Client;
+use crate::prometheus::clusters::{state_not_honored, usage_not_honored};
 use crate::prometheus::error::PrometheusError;
 use crate::prometheus::identity::Identity;
 use crate::prometheus::queries::{Fact, Group, Queries, Spans, fill};
 use crate::prometheus::reply::Series;
 use cluster::grid_floor;
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
 /// A namespace and a name.
@@ -30,20 +32,49 @@ pub struct PodFacts {
     pub cpu: Vec<PodPoints>,
     /// Bytes, every five minutes.
     pub memory: Vec<PodPoints>,
+    /// What a person should know.
+    #[serde(skip)]
+    pub warnings: BTreeSet<String>,
 }
 
-/// Asks for all pods that were seen in `times`.
+/// Whom to ask for pods, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct PodAsking<'a> {
+    /// Whom.
+    pub client: &'a Client,
+    /// What.
+    pub queries: &'a Queries,
+    /// Which node a pod is on.
+    pub identity: &'a Identity,
+    /// Queries under way.
+    pub concurrency: usize,
+    /// The scrape interval in milliseconds.
+    pub interval: i64,
+}
+
+/// Asks for all pods that were seen in `times`; where the server finds that too much, for one half after the other.
 ///
 /// # Errors
 /// See [`PrometheusError`]. No pods at all are no error.
-pub async fn fetch(
-    client: &Client,
-    queries: &Queries,
-    identity: &Identity,
-    times: &Range<i64>,
-    concurrency: usize,
-    interval: i64,
-) -> Result<PodFacts, PrometheusError> {
+pub fn fetch<'a>(
+    asking: PodAsking<'a>,
+    times: Range<i64>,
+) -> BoxFuture<'a, Result<PodFacts, PrometheusError>> {
+    Box::pin(async move {
+        match whole(asking, &times).await {
+            Err(error) if error.is_too_much() && times.end - times.start > 2 * USAGE_STEP_MS => {
+                tracing::debug!("the server finds it too much, asking for the pods of half the span");
+                let middle = grid_floor(times.start + (times.end - times.start) / 2, USAGE_STEP_MS);
+                let older = fetch(asking, times.start..middle).await?;
+                Ok(fetch(asking, middle..times.end).await?.after(older))
+            }
+            answer => answer,
+        }
+    })
+}
+
+async fn whole(asking: PodAsking<'_>, times: &Range<i64>) -> Result<PodFacts, PrometheusError> {
+    let PodAsking { client, queries, identity, concurrency, interval } = asking;
     let spans = Spans { window: USAGE_STEP_MS, range: times.end - times.start, stale: 2 * interval };
     let ask = |fact: Fact| async move {
         let Some(query) = queries.fact(fact) else { return Ok(Vec::new()) };
@@ -51,7 +82,8 @@ pub async fn fetch(
     };
     let pods = ask(Fact::PodInfo).await?;
     if pods.is_empty() {
-        return Ok(PodFacts::default());
+        let why = state_not_honored(client, times.end, spans.range).await?;
+        return Ok(PodFacts { warnings: why.iter().map(ToString::to_string).collect(), ..PodFacts::default() });
     }
     let wanted = [
         Fact::PodLastSeen,
@@ -82,6 +114,10 @@ pub async fn fetch(
             *place = series.into_iter().filter_map(|one| Some((name(&one)?, one.points))).collect();
         }
     }
+    if facts.cpu.is_empty() && facts.memory.is_empty() {
+        let why = usage_not_honored(client, times.end, spans.range).await?;
+        facts.warnings.extend(why.iter().map(ToString::to_string));
+    }
     Ok(facts)
 }
 
@@ -104,17 +140,35 @@ impl Answers {
         numbers
     }
 
-    /// Moments in milliseconds, from seconds.
+    /// Moments in milliseconds, from seconds; what cannot be one is left out.
     fn moments(&self, fact: Fact) -> HashMap<PodKey, i64> {
         let numbers = self.numbers(fact).into_iter();
-        numbers
-            .filter(|(_, seconds)| *seconds > 0.0)
-            .map(|(key, seconds)| (key, (seconds * 1_000.0).round() as i64))
-            .collect()
+        numbers.filter_map(|(key, seconds)| Some((key, cluster::moment_from_seconds(seconds)?))).collect()
     }
 
-    fn texts(&self, fact: Fact, label: &str) -> HashMap<PodKey, String> {
-        self.of(fact).iter().filter_map(|series| Some((pod_key(series)?, series.label(label)?.to_owned()))).collect()
+    /// The texts of a label by pod; of several the one that `rank` puts highest.
+    fn texts(&self, fact: Fact, label: &str, rank: impl Fn(&str) -> u8) -> HashMap<PodKey, String> {
+        let mut texts: HashMap<PodKey, String> = HashMap::new();
+        for series in self.of(fact) {
+            let Some((key, text)) = pod_key(series).zip(series.label(label)) else { continue };
+            let higher = |than: &String| (rank(text), text) > (rank(than), than.as_str());
+            if texts.get(&key).is_none_or(higher) {
+                texts.insert(key, text.to_owned());
+            }
+        }
+        texts
+    }
+}
+
+/// How far a pod has come in a phase. A pod never goes back, so where two are told of it (by a kube-state-metrics that is
+/// gone and by the one that followed) the further one is the newer one,
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase>.
+fn phase_rank(phase: &str) -> u8 {
+    match phase {
+        "Succeeded" | "Failed" => 3,
+        "Running" => 2,
+        "Unknown" => 1,
+        _ => 0,
     }
 }
 
@@ -157,14 +211,15 @@ fn put_together(
     let last_seen = answers.moments(Fact::PodLastSeen);
     // Where the exporter itself fell silent, no pod has ended: only those that it had stopped naming before.
     let exporter_seen = last_seen.values().copied().max().unwrap_or(times.end);
-    let (phase, qos_class) = (answers.texts(Fact::PodPhase, "phase"), answers.texts(Fact::PodQosClass, "qos_class"));
+    let phase = answers.texts(Fact::PodPhase, "phase", phase_rank);
+    let qos_class = answers.texts(Fact::PodQosClass, "qos_class", |_| 0);
     let (cpu, memory) = (answers.numbers(Fact::PodCpuRequest), answers.numbers(Fact::PodMemoryRequest));
     let gpu = answers.numbers(Fact::PodGpuRequest);
-    let labels: HashMap<PodKey, String> = answers
-        .of(Fact::PodLabels)
-        .iter()
-        .filter_map(|series| Some((pod_key(series)?, labels_json(series)?)))
-        .collect();
+    let mut labels: HashMap<PodKey, String> = HashMap::new();
+    for (key, json) in answers.of(Fact::PodLabels).iter().filter_map(|one| Some((pod_key(one)?, labels_json(one)?))) {
+        // Of two that the server cannot order the same one is taken each time.
+        labels.entry(key).and_modify(|known| *known = std::mem::take(known).max(json.clone())).or_insert(json);
+    }
     let owners = Owners::new(answers);
     let mut facts = PodFacts::default();
     let mut rows: BTreeMap<String, PodRow> = BTreeMap::new();
@@ -177,7 +232,7 @@ fn put_together(
         let pod_uid = if key.2.is_empty() { format!("{}/{}@{created_at}", key.0, key.1) } else { key.2.clone() };
         let node = series
             .label("node")
-            .map(|_| identity.node_of(&series.labels).map_or_else(|| series.labels["node"].clone(), |found| found.0));
+            .map(|own| identity.node_at(&series.labels, times.end).map_or_else(|| own.to_owned(), |found| found.0));
         if let Some(row) = rows.get_mut(&pod_uid) {
             // The same life before and after it was bound to a node.
             row.node = row.node.take().or(node);
@@ -269,6 +324,26 @@ fn named(kind: &str, name: &str) -> Option<(String, String)> {
 }
 
 impl PodFacts {
+    /// These facts, and those of the span before them.
+    fn after(mut self, older: Self) -> Self {
+        let mut rows: BTreeMap<String, PodRow> =
+            older.rows.into_iter().map(|row| (row.pod_uid.clone(), row)).collect();
+        for row in std::mem::take(&mut self.rows) {
+            let row = match rows.remove(&row.pod_uid) {
+                Some(before) => row.over(&before),
+                None => row,
+            };
+            rows.insert(row.pod_uid.clone(), row);
+        }
+        Self {
+            rows: rows.into_values().collect(),
+            without_creation: self.without_creation + older.without_creation,
+            cpu: older.cpu.into_iter().chain(self.cpu).collect(),
+            memory: older.memory.into_iter().chain(self.memory).collect(),
+            warnings: older.warnings.into_iter().chain(self.warnings).collect(),
+        }
+    }
+
     /// Takes the usage before `settled` into the book, each moment once, and gives the rows their figures.
     pub fn count_usage(&mut self, book: &mut UsageBook, settled: i64) {
         let mut lives: HashMap<PodName, Vec<(i64, String)>> = HashMap::new();
@@ -312,9 +387,12 @@ mod tests {
     use super::*;
     use cluster::{DAY_MS, HOUR_MS, MINUTE_MS};
 
+    /// 2026-01-01T00:00:00Z.
+    const START: i64 = 1_767_225_600_000;
+
     fn series(labels: &[(&str, &str)], value: f64) -> Series {
         let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Series { labels, points: vec![(DAY_MS, value)] }
+        Series { labels, points: vec![(START + DAY_MS, value)] }
     }
 
     const CART: [(&str, &str); 3] = [("namespace", "shop"), ("pod", "cart-1"), ("uid", "u1")];
@@ -329,7 +407,7 @@ mod tests {
 
     #[test]
     fn the_facts_of_a_life_come_together() {
-        let seconds = |ms: i64| ms as f64 / 1_000.0;
+        let seconds = |ms: i64| (START + ms) as f64 / 1_000.0;
         let pods = [
             series(&with(CART, &[]), 1.0),
             series(&with(CART, &[("node", "node-1"), ("priority_class", "system-node-critical")]), 1.0),
@@ -339,7 +417,10 @@ mod tests {
         let answers = Answers(HashMap::from([
             (Fact::PodCreated.name(), vec![series(&CART, seconds(HOUR_MS)), series(&OLD, seconds(2 * HOUR_MS))]),
             (Fact::PodLastSeen.name(), vec![series(&CART, seconds(DAY_MS)), series(&OLD, seconds(5 * HOUR_MS))]),
-            (Fact::PodPhase.name(), vec![series(&with(CART, &[("phase", "Running")]), 1.0)]),
+            (
+                Fact::PodPhase.name(),
+                ["Running", "Pending"].map(|phase| series(&with(CART, &[("phase", phase)]), 1.0)).into(),
+            ),
             (
                 Fact::PodOwner.name(),
                 vec![series(&with(CART, &[("owner_kind", "ReplicaSet"), ("owner_name", "cart-7f")]), 1.0)],
@@ -359,7 +440,7 @@ mod tests {
             (Fact::PodCpuRequest.name(), vec![series(&CART, 0.25), series(&OLD, f64::NAN)]),
             (Fact::PodLabels.name(), vec![series(&with(CART, &[("label_app", "cart")]), 1.0)]),
         ]));
-        let facts = put_together(&pods, &answers, &Identity::default(), &(0..DAY_MS), 30_000);
+        let facts = put_together(&pods, &answers, &Identity::default(), &(START..START + DAY_MS), 30_000);
         assert_eq!((facts.rows.len(), facts.without_creation), (2, 1));
         let cart = &facts.rows[0];
         assert_eq!((cart.workload_kind.as_deref(), cart.workload.as_deref()), (Some("Deployment"), Some("cart")));
@@ -369,7 +450,41 @@ mod tests {
         );
         assert_eq!((cart.cpu_request_cores, cart.labels.as_deref()), (Some(0.25), Some(r#"{"app":"cart"}"#)));
         let old = &facts.rows[1];
-        assert_eq!((old.finished_at, old.cpu_request_cores), (Some(5 * HOUR_MS), None));
+        assert_eq!((old.finished_at, old.cpu_request_cores), (Some(START + 5 * HOUR_MS), None));
+    }
+
+    #[test]
+    fn the_halves_of_a_span_are_put_together_and_the_newer_one_has_the_last_word() {
+        let row = |uid: &str, phase: &str, finished_at| PodRow {
+            pod_uid: uid.into(),
+            phase: Some(phase.into()),
+            finished_at,
+            cpu_request_cores: (phase == "Pending").then_some(0.5),
+            ..PodRow::default()
+        };
+        let points = |ts| vec![(("db".to_owned(), "db-0".to_owned()), vec![(ts, 1.0)])];
+        let older = PodFacts {
+            rows: vec![row("a", "Pending", Some(10)), row("b", "Failed", Some(20))],
+            cpu: points(1),
+            ..PodFacts::default()
+        };
+        let newer = PodFacts { rows: vec![row("a", "Running", None)], cpu: points(2), ..PodFacts::default() };
+        let both = newer.after(older);
+        assert_eq!(both.rows.len(), 2);
+        let (a, b) = (&both.rows[0], &both.rows[1]);
+        assert_eq!((a.phase.as_deref(), a.finished_at, a.cpu_request_cores), (Some("Running"), None, Some(0.5)));
+        assert_eq!((b.phase.as_deref(), b.finished_at), (Some("Failed"), Some(20)));
+        assert_eq!(both.cpu.iter().map(|line| line.1[0].0).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn moments_that_cannot_be_are_none() {
+        let answers = Answers(HashMap::from([(
+            Fact::PodCreated.name(),
+            vec![series(&CART, 1e300), series(&OLD, 1_767_225_600.0)],
+        )]));
+        let moments = answers.moments(Fact::PodCreated);
+        assert_eq!(moments.into_values().collect::<Vec<_>>(), [START]);
     }
 
     #[test]

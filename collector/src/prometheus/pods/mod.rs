@@ -4,7 +4,7 @@ mod fetch;
 mod rows;
 mod usage;
 
-pub use fetch::{PodFacts, PodName, PodPoints, fetch};
+pub use fetch::{PodAsking, PodFacts, PodName, PodPoints, fetch};
 pub use rows::{PodBook, PodRow, read_pods};
 pub use usage::{PodUsage, UsageBook};
 
