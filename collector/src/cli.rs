@@ -125,7 +125,7 @@ pub fn run(cli: &Cli, matches: &ArgMatches) -> anyhow::Result<()> {
             let source = crate::prometheus::Source::resolve(&config, &server.prometheus, &server.http, given)?;
             block_on(crate::prometheus::watch(&source, &store))
         }
-        Command::Import(command) => crate::import::run(command, &store),
+        Command::Import(command) => crate::import::run(command, &config, given, &store),
         Command::Export(command) => crate::openmetrics::run_export(command, &store),
         Command::Synthesize(args) => {
             crate::synthesize::run(&config.resolve("collector.synthesize", args, given)?, &store)
