@@ -11,20 +11,38 @@ use super::summary::{
 use super::{Limits, REQUIRED, events, gate, problems};
 use anyhow::Context;
 use chrono::NaiveDate;
-use cluster::{DAY_MS, GRID_STEP_MS, NODE_METRICS, NodeMetric, SampleIntervals};
+use crate::prometheus::labels_of;
+use cluster::{DAY_MS, GRID_STEP_MS, IgnoredNodes, NODE_METRICS, NodeMetric, SampleIntervals, is_plausible_moment};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use store::{Store, StoreError, date_of};
+use store::{Store, StoreError, date_of, day_start};
+
+/// What is judged, beside the tables themselves.
+#[derive(Debug, Clone, Default)]
+pub struct Subject {
+    /// Id of the dataset version; `None` for live tables.
+    pub dataset: Option<String>,
+    /// What the tables were made from, such as `prometheus` or `csv`; empty where nobody knows.
+    pub sources: Vec<String>,
+    /// Nodes that are left out. Tables have no labels of nodes: what counts are names, and what names give away.
+    pub ignored: IgnoredNodes,
+}
 
 /// Judges the raw tables of a dataset version, or the live ones.
 ///
 /// # Errors
-/// When there are no node metrics, when a file is damaged or does not fit its table (the message names it), or when no
-/// node has two samples and the settings do not give the step.
-pub fn assess(tables: &Store, dataset: Option<&str>, limits: &Limits) -> anyhow::Result<QualityReport> {
+/// When there are no node metrics, when a file is damaged or does not fit its table (the message names it), when a day is
+/// none that samples can have, or when no node has two samples and the settings do not give the step.
+pub fn assess(tables: &Store, subject: &Subject, limits: &Limits) -> anyhow::Result<QualityReport> {
     let days = tables.days(&NODE_METRICS)?;
     if days.is_empty() {
         return Err(StoreError::Empty { table: NODE_METRICS.name.to_owned(), root: tables.root().to_owned() }.into());
+    }
+    if let Some(day) = days.iter().find(|day| !is_plausible_moment(day_start(**day))) {
+        anyhow::bail!(
+            "`{}` has samples of `{day}`, which is not in the years 2000 to 2199: their time was read in a wrong unit. Remove the folder `date={day}` and import the file again in the right one",
+            NODE_METRICS.name
+        );
     }
     let (steps, rows_per_day) = sample_intervals(tables, &days)?;
     let step_ms = limits.step_ms.or_else(|| sample_interval(&steps)).with_context(|| {
@@ -35,7 +53,12 @@ pub fn assess(tables: &Store, dataset: Option<&str>, limits: &Limits) -> anyhow:
     })?;
     let sample_every = (rows_per_day * days.len() as u64 / MetricQuality::SAMPLE) | 1; // odd, so that it meets all times of day
     let rules = ScanRules { step_ms, limits: *limits, sample_every };
-    let (scans, keyless) = scan_days(tables, &days, &rules)?;
+    let (mut scans, keyless) = scan_days(tables, &days, &rules)?;
+    let ignored: BTreeMap<String, String> = scans
+        .keys()
+        .filter_map(|node| Some((node.clone(), subject.ignored.why(node, &labels_of(node))?.to_string())))
+        .collect();
+    scans.retain(|node, _| !ignored.contains_key(node));
     let lives = || scans.values().filter_map(|scan| scan.life);
     let (Some(start), Some(end)) = (lives().map(|life| life.0).min(), lives().map(|life| life.1).max()) else {
         anyhow::bail!("no row below `{}` has a node and a time within its day", tables.root().display());
@@ -58,7 +81,9 @@ pub fn assess(tables: &Store, dataset: Option<&str>, limits: &Limits) -> anyhow:
     let tolerance = step_ms.max(1_000);
     let mut report = QualityReport {
         schema: QualityReport::SCHEMA,
-        dataset: dataset.map(str::to_owned),
+        dataset: subject.dataset.clone(),
+        sources: subject.sources.clone(),
+        ignored,
         gate: super::summary::Gate { passed: true, rules: Vec::new(), verdict: String::new() },
         problems: Vec::new(),
         span: DataSpan { start: rfc3339(start), end: rfc3339(end), days: days.len(), step_seconds: seconds(step_ms) },

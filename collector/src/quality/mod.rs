@@ -26,6 +26,7 @@
 //! - `max_duplicates`: rows that repeat another row's node and time, of all rows, 0.01;
 //! - `max_silent`: see above, 0.5.
 
+mod advice;
 mod assess;
 mod day;
 mod events;
@@ -40,7 +41,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use assess::assess;
+pub use assess::{Subject, assess};
 pub use page::page;
 pub use settings::{Limits, QualityArgs};
 pub use summary::{
@@ -50,6 +51,7 @@ pub use summary::{
 
 use cluster::{NODE_METRICS, NodeMetric};
 use runtime::GateRefused;
+use std::collections::BTreeSet;
 use store::Store;
 
 /// The metrics without which no load can be predicted; the gate counts their coverage.
@@ -65,7 +67,12 @@ pub fn run(args: &QualityArgs, store: &Store) -> anyhow::Result<()> {
     let mut limits = args.limits()?;
     let version = store.find_version(args.dataset.as_deref().unwrap_or("latest"), &NODE_METRICS)?;
     limits.step_ms = limits.step_ms.or(version.sample_interval_ms);
-    let report = assess(&store.open_version(&version.id)?, Some(&version.id), &limits)?;
+    let subject = Subject {
+        dataset: Some(version.id.clone()),
+        sources: version.inputs.iter().map(|input| input.kind.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
+        ignored: args.ignored()?,
+    };
+    let report = assess(&store.open_version(&version.id)?, &subject, &limits)?;
     if let Some(path) = &args.json_out {
         runtime::files::write_json(path, &report)?;
     }
@@ -93,6 +100,9 @@ fn print_summary(report: &QualityReport) {
         span.end,
         problems::span(span.step_seconds)
     );
+    for (node, rule) in &report.ignored {
+        println!("left  {node}: left out by --ignore-nodes ({rule})");
+    }
     for problem in &report.problems {
         let mark = match problem.severity {
             Severity::Bad => "bad ",
