@@ -32,7 +32,9 @@ pub enum IgnoreRule {
 
 /// A rule that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a valid rule for nodes: give a label or taint as `key` or `key=value`, or names as `name=edge-*`")]
+#[error(
+    "`{0}` is not a valid rule for nodes: give a label or taint as `key` or `key=value`, or names as `name=edge-*`"
+)]
 pub struct ParseIgnoreRuleError(String);
 
 impl FromStr for IgnoreRule {
@@ -45,7 +47,8 @@ impl FromStr for IgnoreRule {
         };
         // What a label's key may consist of, <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/>.
         let is_key = |key: &str| {
-            !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/'))
+            !key.is_empty()
+                && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/'))
         };
         match (key, value) {
             ("name", Some(pattern)) if !pattern.is_empty() => Ok(Self::Name(pattern.to_owned())),
@@ -72,9 +75,9 @@ impl IgnoreRule {
     fn is_met(&self, node: &str, pairs: &[(String, String)]) -> bool {
         match self {
             Self::Name(pattern) => matches_pattern(pattern, node),
-            Self::Label { key, value } => pairs.iter().any(|(has, is)| {
-                is_same_key(has, key) && value.as_ref().is_none_or(|value| value == is)
-            }),
+            Self::Label { key, value } => {
+                pairs.iter().any(|(has, is)| is_same_key(has, key) && value.as_ref().is_none_or(|value| value == is))
+            }
         }
     }
 }

@@ -23,7 +23,9 @@ mod tests {
     #[test]
     fn moments_outside_of_two_centuries_are_none() {
         assert_eq!(moment_from_seconds(1_795_910_400.25), Some(1_795_910_400_250));
-        for seconds in [f64::NAN, f64::INFINITY, -1e300, 1e300, 0.0, -5.0, 946_684_799.9, 7_258_118_400.0, 1_795_910_400_000.0] {
+        for seconds in
+            [f64::NAN, f64::INFINITY, -1e300, 1e300, 0.0, -5.0, 946_684_799.9, 7_258_118_400.0, 1_795_910_400_000.0]
+        {
             assert_eq!(moment_from_seconds(seconds), None, "{seconds}");
         }
         assert_eq!(moment_from_seconds(946_684_800.0), Some(EARLIEST_MS));

@@ -138,7 +138,8 @@ pub fn run(cli: &Cli, matches: &ArgMatches) -> anyhow::Result<()> {
             if args.ignore_nodes.is_none() {
                 let server: toml::Table = config.resolve("collector.prometheus", &toml::Table::new(), given)?;
                 let rules = server.get("ignore_nodes").cloned().map(toml::Value::try_into).transpose();
-                args.ignore_nodes = rules.context("`ignore_nodes` in `[collector.prometheus]` is not a list of texts")?;
+                args.ignore_nodes =
+                    rules.context("`ignore_nodes` in `[collector.prometheus]` is not a list of texts")?;
             }
             crate::quality::run(&args, &store)
         }

@@ -45,9 +45,11 @@ impl Tables {
     fn read(store: &Store) -> Self {
         let columns = NodeMetric::ALL.iter().map(|metric| (metric.column(), rounded(column(store, metric.column()))));
         let days = store.days(&PODS).expect("days");
-        let incidents = store.days(&INCIDENTS).expect("days").into_iter().map(|day| {
-            format!("{:?}", store.read_day(&INCIDENTS, day, &[]).expect("incidents"))
-        });
+        let incidents = store
+            .days(&INCIDENTS)
+            .expect("days")
+            .into_iter()
+            .map(|day| format!("{:?}", store.read_day(&INCIDENTS, day, &[]).expect("incidents")));
         let rows = days.into_iter().flat_map(|day| read_pods(store, day).expect("pods")).map(|row| PodRow {
             cpu_used_cores_mean: row.cpu_used_cores_mean.map(nine_digits),
             cpu_used_cores_p95: row.cpu_used_cores_p95.map(nine_digits),
@@ -59,7 +61,8 @@ impl Tables {
 
 /// The order in which series are added up may change the last digit.
 fn rounded(values: Values) -> Values {
-    let line = |line: BTreeMap<i64, Option<f64>>| line.into_iter().map(|(ts, value)| (ts, value.map(nine_digits))).collect();
+    let line =
+        |line: BTreeMap<i64, Option<f64>>| line.into_iter().map(|(ts, value)| (ts, value.map(nine_digits))).collect();
     values.into_iter().map(|(node, values)| (node, line(values))).collect()
 }
 
@@ -86,12 +89,14 @@ const WAYS: [(&str, Way); 7] = [
     ("two replicas of an agent, told apart by a label nobody knows", |line| {
         ["a", "b"].map(|replica| with(line.labels, "shard_owner", replica)).into()
     }),
-    ("two scrape jobs of one exporter", |line| {
-        vec![line.labels.to_owned(), with(line.labels, "job", "second")]
-    }),
+    ("two scrape jobs of one exporter", |line| vec![line.labels.to_owned(), with(line.labels, "job", "second")]),
     ("kube-state-metrics that was restarted after an hour", |line| {
         let address = if line.ts < FROM + 3_600 { "10.9.0.1:8080" } else { "10.9.0.2:8080" };
-        vec![if line.name.starts_with("kube_") { with(line.labels, "instance", address) } else { line.labels.to_owned() }]
+        vec![if line.name.starts_with("kube_") {
+            with(line.labels, "instance", address)
+        } else {
+            line.labels.to_owned()
+        }]
     }),
     ("two kube-state-metrics side by side", |line| {
         let second = line.name.starts_with("kube_").then(|| with(line.labels, "instance", "10.9.0.2:8080"));
@@ -154,7 +159,9 @@ fn imported(text: &str, more: &[&str]) -> Tables {
 fn with_odd_devices(text: &str) -> String {
     changed(text, |line| {
         let beside: &[&str] = match line.labels {
-            labels if labels.contains(r#"device="eth0""#) => &["bond0", "eni4f1b2c3d4e5", "br-ex", "eth0.100", "0123456789abcde"],
+            labels if labels.contains(r#"device="eth0""#) => {
+                &["bond0", "eni4f1b2c3d4e5", "br-ex", "eth0.100", "0123456789abcde"]
+            }
             labels if labels.contains(r#"device="sda""#) => &["sda1", "md0", "zram0", "dm-7"],
             _ => &[],
         };
@@ -186,10 +193,21 @@ async fn text_and_server_give_the_same_tables() {
 /// The history beside that of another cluster with the same names and addresses, which uses twice as much.
 fn two_clusters() -> String {
     changed(&history(), |line| {
-        let is_amount = ["node_cpu_", "node_memory_", "node_load1", "container_", "kube_pod_container_", "kube_node_status_allocatable"]
-            .iter()
-            .any(|prefix| line.name.starts_with(prefix));
-        let doubled = if is_amount { 2.0 * line.value.parse::<f64>().expect("a number") } else { line.value.parse().expect("a number") };
+        let is_amount = [
+            "node_cpu_",
+            "node_memory_",
+            "node_load1",
+            "container_",
+            "kube_pod_container_",
+            "kube_node_status_allocatable",
+        ]
+        .iter()
+        .any(|prefix| line.name.starts_with(prefix));
+        let doubled = if is_amount {
+            2.0 * line.value.parse::<f64>().expect("a number")
+        } else {
+            line.value.parse().expect("a number")
+        };
         vec![
             (with(line.labels, "cluster", "prod"), line.value.to_owned()),
             (with(&with(line.labels, "cluster", "test"), "uid", "other"), doubled.to_string()),
@@ -219,7 +237,8 @@ async fn a_cluster_is_chosen_by_label_or_selector_and_a_mixture_is_refused() {
         }
         assert_eq!((&tables.pods, &tables.incidents), (&alone.pods, &alone.incidents), "{choice:?}");
         // Rows of the other cluster must not join them later.
-        let error = format!("{:#}", backfill(&asked(&["--cluster-label", "cluster=test"]), &store).await.expect_err("joined"));
+        let error =
+            format!("{:#}", backfill(&asked(&["--cluster-label", "cluster=test"]), &store).await.expect_err("joined"));
         assert!(error.contains("another --data"), "{error}");
     }
 

@@ -309,8 +309,10 @@ async fn a_large_cluster_is_asked_for_in_groups_of_nodes() {
     fetch(&fake, &whole, &[]).await.expect("whole");
     let before = fake.asked().len();
     fetch(&fake, &cut, &["--reply-points", "1500"]).await.expect("cut");
-    let groups =
-        fake.asked()[before..].iter().filter(|asked| asked.is_range && asked.query.contains("(node_load1{") && !asked.query.contains("timestamp")).count();
+    let groups = fake.asked()[before..]
+        .iter()
+        .filter(|asked| asked.is_range && asked.query.contains("(node_load1{") && !asked.query.contains("timestamp"))
+        .count();
     assert_eq!(groups, 3, "two nodes of 720 points at once");
     assert_eq!(column(&cut, "load1"), column(&whole, "load1"));
     assert_eq!(column(&cut, "load1").len(), 5);
@@ -394,14 +396,23 @@ async fn an_answer_that_is_partial_does_not_count_as_fetched() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn remarks_on_a_query_are_no_missing_data() {
-    let remark = "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"node_load1\"";
+    let remark =
+        "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"node_load1\"";
     let fake = Fake::start(World { warnings: vec![remark.into()], ..World::new(1, 1) }).await;
     let (_folder, store) = store();
     let until = ["--to", "2026-01-01T00:30:00Z"];
     let first = fetch(&fake, &store, &until).await.expect("summary");
-    assert!(first.rows == 60 && !first.warnings.iter().any(|warning| warning.contains("PromQL")), "{:?}", first.warnings);
+    assert!(
+        first.rows == 60 && !first.warnings.iter().any(|warning| warning.contains("PromQL")),
+        "{:?}",
+        first.warnings
+    );
     assert_eq!(fetch(&fake, &store, &until).await.expect("summary").rows, 0, "fetched is fetched");
-    let fake = Fake::start(World { warnings: vec!["PromQL warning: a mix of histograms and floats".into()], ..World::new(1, 1) }).await;
+    let fake = Fake::start(World {
+        warnings: vec!["PromQL warning: a mix of histograms and floats".into()],
+        ..World::new(1, 1)
+    })
+    .await;
     let (_folder, store) = self::store();
     let first = fetch(&fake, &store, &until).await.expect("summary");
     assert!(first.warnings.iter().any(|warning| warning.contains("a mix of histograms")), "{:?}", first.warnings);
@@ -424,14 +435,20 @@ async fn a_limit_on_series_is_met_by_asking_for_half_of_the_nodes() {
     // No span was cut in half for it: half a span has as many series.
     let spans = fake.asked().into_iter().filter(|asked| asked.query.contains("(node_load1{") && asked.is_range);
     assert!(spans.into_iter().all(|asked| asked.end - asked.start == HOUR - STEP));
-    let (error, ..) = failure(World { twist: Arc::new(move |asked| asked.is_range.then(|| ResponseTemplate::new(413))), ..World::new(2, 1) }, &[]).await;
+    let (error, ..) = failure(
+        World { twist: Arc::new(move |asked| asked.is_range.then(|| ResponseTemplate::new(413))), ..World::new(2, 1) },
+        &[],
+    )
+    .await;
     assert!(error.contains("413"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn times_that_cannot_be_are_refused_in_every_answer() {
     let point = |seconds: &str| {
-        let body = format!(r#"{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{{"instance":"10.0.0.0:9100"}},"values":[[{seconds},"1"]]}}]}}}}"#);
+        let body = format!(
+            r#"{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{{"instance":"10.0.0.0:9100"}},"values":[[{seconds},"1"]]}}]}}}}"#
+        );
         ResponseTemplate::new(200).set_body_raw(body, "application/json")
     };
     for seconds in ["-1e300", "1e300", "0", "1767225600000"] {
@@ -443,7 +460,8 @@ async fn times_that_cannot_be_are_refused_in_every_answer() {
         assert!(error.contains("not in the years 2000 to 2199"), "{seconds}: {error}");
     }
     for (clock, said) in [("1e300", "1e300"), ("NaN", "NaN"), ("-5", "-5")] {
-        let body = format!(r#"{{"status":"success","data":{{"resultType":"scalar","result":[1767225600,"{clock}"]}}}}"#);
+        let body =
+            format!(r#"{{"status":"success","data":{{"resultType":"scalar","result":[1767225600,"{clock}"]}}}}"#);
         let twist = move |asked: &support::fake::Asked| {
             (asked.query == "time()").then(|| ResponseTemplate::new(200).set_body_raw(body.clone(), "application/json"))
         };

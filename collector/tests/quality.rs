@@ -84,7 +84,9 @@ fn latest_means_the_newest_version_of_the_raw_tables_in_every_command() {
             Column::new("node".into(), ["node-a"]),
             Column::new("kind".into(), ["not_ready"]),
             Column::new("severity".into(), ["critical"]),
-            Column::new("started_at".into(), [day_start(date)]).cast(&polars_type(ColumnKind::Timestamp)).expect("time"),
+            Column::new("started_at".into(), [day_start(date)])
+                .cast(&polars_type(ColumnKind::Timestamp))
+                .expect("time"),
             Column::new("source".into(), ["label"]),
         ],
     );
@@ -95,7 +97,8 @@ fn latest_means_the_newest_version_of_the_raw_tables_in_every_command() {
     let judged: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a report");
     assert_eq!(judged["dataset"], id.as_str(), "{}", text(&output.stderr));
     let mut show = Command::new(env!("CARGO_BIN_EXE_collector"));
-    let output = show.args(["datasets", "show", "latest", "--data"]).arg(folder.path()).output().expect("collector runs");
+    let output =
+        show.args(["datasets", "show", "latest", "--data"]).arg(folder.path()).output().expect("collector runs");
     assert!(text(&output.stdout).contains(&id), "{}", text(&output.stdout));
 }
 

@@ -253,7 +253,8 @@ fn any_node_metrics_can_be_exported_and_read_again() {
     assert_eq!(import(&files, &read).expect("again").rows, first.rows);
     assert_eq!(rows(&read), before);
     // Node metrics say nothing of single pods.
-    let of_nodes: Vec<NodeMetric> = NodeMetric::ALL.iter().copied().filter(|metric| !OF_PODS.contains(metric)).collect();
+    let of_nodes: Vec<NodeMetric> =
+        NodeMetric::ALL.iter().copied().filter(|metric| !OF_PODS.contains(metric)).collect();
     assert_same(&made, &read, &of_nodes);
 }
 
@@ -294,7 +295,8 @@ fn assert_same(made: &Store, read: &Store, columns: &[NodeMetric]) {
         for metric in columns {
             let (mut compared, mut equal) = (0.0, 0.0);
             for (node, samples) in &a {
-                let found: std::collections::BTreeMap<i64, &NodeSample> = b[node].iter().map(|it| (it.ts, it)).collect();
+                let found: std::collections::BTreeMap<i64, &NodeSample> =
+                    b[node].iter().map(|it| (it.ts, it)).collect();
                 for window in samples.windows(5).filter(|window| window[4].ts - window[0].ts == 4 * 120_000) {
                     let values = window.iter().map(|sample| sample.get(*metric));
                     let wanted = if is_rate(*metric) {

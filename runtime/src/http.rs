@@ -158,11 +158,12 @@ pub fn header_lines(path: &Path) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')) {
         let number = at + 1;
-        let (name, value) = line
-            .split_once(':')
-            .with_context(|| format!("line {number} of header file `{shown}` is not a valid header: want `Name: value`"))?;
-        let name = HeaderName::from_bytes(name.trim().as_bytes())
-            .with_context(|| format!("line {number} of header file `{shown}` does not begin with the name of a header"))?;
+        let (name, value) = line.split_once(':').with_context(|| {
+            format!("line {number} of header file `{shown}` is not a valid header: want `Name: value`")
+        })?;
+        let name = HeaderName::from_bytes(name.trim().as_bytes()).with_context(|| {
+            format!("line {number} of header file `{shown}` does not begin with the name of a header")
+        })?;
         let mut value = HeaderValue::from_str(value.trim()).with_context(|| {
             format!("the value in line {number} of header file `{shown}` holds characters that no HTTP header may have")
         })?;

@@ -31,7 +31,12 @@ impl Store {
         Ok(intervals.usual())
     }
 
-    fn count_intervals(&self, table: &TableSchema, day: NaiveDate, intervals: &mut SampleIntervals) -> Result<(), StoreError> {
+    fn count_intervals(
+        &self,
+        table: &TableSchema,
+        day: NaiveDate,
+        intervals: &mut SampleIntervals,
+    ) -> Result<(), StoreError> {
         let frame = self.read_day(table, day, table.key)?;
         count(table, &frame, intervals)
             .map_err(|source| StoreError::Frame { doing: "tell how far apart samples are", source })

@@ -49,7 +49,9 @@ impl Content {
             return Ok(step);
         }
         let interval = self.intervals.usual().ok_or_else(|| {
-            WrongUse("no series of the text has two samples, so their distance cannot be told. Give it with --step".into())
+            WrongUse(
+                "no series of the text has two samples, so their distance cannot be told. Give it with --step".into(),
+            )
         })?;
         let seconds = (1..=interval / 1_000).rev().find(|seconds| 3_600 % seconds == 0).unwrap_or(1);
         Ok(Span(Duration::from_secs(seconds.unsigned_abs())))
@@ -175,7 +177,10 @@ fn read(path: &Path, folder: &Path, is_read: impl Fn(&str) -> bool, content: &mu
             pieces.insert(start, BufWriter::new(file));
         }
         if let Some(piece) = pieces.get_mut(&start) {
-            piece.write_all(text).and_then(|()| piece.write_all(b"\n")).context("failed to write a piece of the text")?;
+            piece
+                .write_all(text)
+                .and_then(|()| piece.write_all(b"\n"))
+                .context("failed to write a piece of the text")?;
         }
     }
     content.intervals.add(times);

@@ -119,8 +119,10 @@ impl Client {
     pub async fn now(&self) -> Result<i64, PrometheusError> {
         let series = self.ask("api/v1/query", "time()", &[]).await?;
         let server = || self.server.clone();
-        let seconds = series.first().and_then(Series::last).ok_or_else(|| PrometheusError::NoTime { server: server() })?;
-        cluster::moment_from_seconds(seconds).ok_or_else(|| PrometheusError::ImpossibleTime { server: server(), seconds })
+        let seconds =
+            series.first().and_then(Series::last).ok_or_else(|| PrometheusError::NoTime { server: server() })?;
+        cluster::moment_from_seconds(seconds)
+            .ok_or_else(|| PrometheusError::ImpossibleTime { server: server(), seconds })
     }
 
     /// The query's answer at one moment. With a range selector (`metric[15m]`) the points are the raw samples.

@@ -84,7 +84,8 @@ pub async fn check_clusters(
 ) -> anyhow::Result<()> {
     let of_nodes = if node_info.is_empty() { targets } else { node_info };
     for label in CLUSTER_LABELS.into_iter().filter(|label| !source.selector.names(label)) {
-        let values: BTreeSet<String> = of_nodes.iter().filter_map(|series| series.label(label)).map(str::to_owned).collect();
+        let values: BTreeSet<String> =
+            of_nodes.iter().filter_map(|series| series.label(label)).map(str::to_owned).collect();
         if values.len() > 1 {
             return Err(MixedSeries::SeveralClusters { label, values: listed(&values) }.into());
         }
@@ -191,7 +192,10 @@ mod tests {
         };
         let both = [machine("a", "eu", &[0, 1, 2, 3]), machine("b", "us", &[0, 1, 2, 3])];
         let found = several_machines(&both).expect("two clusters").to_string();
-        assert!(found.contains("`worker-1`") && found.contains("apart: `region`") && found.contains("--selector"), "{found}");
+        assert!(
+            found.contains("`worker-1`") && found.contains("apart: `region`") && found.contains("--selector"),
+            "{found}"
+        );
     }
 
     #[test]
@@ -201,7 +205,8 @@ mod tests {
             series(&[("node", "n"), ("system_uuid", "b")], &[2, 3, 4]),
         ];
         assert_eq!(several_machines(&again), None);
-        let replicas = ["x", "y"].map(|replica| series(&[("node", "n"), ("system_uuid", "a"), ("replica", replica)], &[0, 1, 2, 3]));
+        let replicas = ["x", "y"]
+            .map(|replica| series(&[("node", "n"), ("system_uuid", "a"), ("replica", replica)], &[0, 1, 2, 3]));
         assert_eq!(several_machines(&replicas), None);
     }
 }

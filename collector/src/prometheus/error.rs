@@ -72,7 +72,9 @@ pub enum PrometheusError {
         source: serde_json::Error,
     },
     /// The body is larger than is read.
-    #[error("the answer of prometheus at `{server}` is larger than {limit} bytes, the most that is read. Lower --reply-points to ask for less at a time")]
+    #[error(
+        "the answer of prometheus at `{server}` is larger than {limit} bytes, the most that is read. Lower --reply-points to ask for less at a time"
+    )]
     TooLarge {
         /// Which server.
         server: String,
@@ -80,7 +82,9 @@ pub enum PrometheusError {
         limit: usize,
     },
     /// A sample, or the server's clock, has a time that no history can have.
-    #[error("the answer of prometheus at `{server}` has the time `{seconds:?}` (seconds since 1970), which is not in the years 2000 to 2199. See that the server's clock and what writes its samples are right")]
+    #[error(
+        "the answer of prometheus at `{server}` has the time `{seconds:?}` (seconds since 1970), which is not in the years 2000 to 2199. See that the server's clock and what writes its samples are right"
+    )]
     ImpossibleTime {
         /// Which server.
         server: String,
@@ -94,7 +98,9 @@ pub enum PrometheusError {
         server: String,
     },
     /// The answer lacks series, by the server's own word.
-    #[error("the answer of prometheus at `{server}` is not complete: {said}. Where another replica holds the same series, --accept-partial takes such answers as they are")]
+    #[error(
+        "the answer of prometheus at `{server}` is not complete: {said}. Where another replica holds the same series, --accept-partial takes such answers as they are"
+    )]
     Partial {
         /// Which server.
         server: String,
@@ -220,14 +226,32 @@ mod tests {
     fn limits_are_known_in_each_servers_own_words() {
         for (text, series) in [
             ("query processing would load too many samples into memory in query execution", false),
-            ("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)", false),
+            (
+                "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+                false,
+            ),
             ("query timed out in query execution", false),
             ("cannot select more than -search.maxSamplesPerQuery=1000000 samples; possible solutions: …", false),
-            ("the number of matching timeseries exceeds 300000; either narrow down the search or increase -search.maxUniqueTimeseries", true),
-            ("not enough memory for processing 12 data points across 4 time series with 3 points in each time series", false),
-            ("the query exceeded the maximum number of chunks (limit: 20000 chunks) (err-mimir-max-chunks-per-query)", false),
-            ("the query exceeded the maximum number of series (limit: 10 series) (err-mimir-max-series-per-query)", true),
-            ("the query exceeded the aggregated chunks size limit (limit: 1000000 bytes) (err-mimir-max-chunks-bytes-per-query)", false),
+            (
+                "the number of matching timeseries exceeds 300000; either narrow down the search or increase -search.maxUniqueTimeseries",
+                true,
+            ),
+            (
+                "not enough memory for processing 12 data points across 4 time series with 3 points in each time series",
+                false,
+            ),
+            (
+                "the query exceeded the maximum number of chunks (limit: 20000 chunks) (err-mimir-max-chunks-per-query)",
+                false,
+            ),
+            (
+                "the query exceeded the maximum number of series (limit: 10 series) (err-mimir-max-series-per-query)",
+                true,
+            ),
+            (
+                "the query exceeded the aggregated chunks size limit (limit: 1000000 bytes) (err-mimir-max-chunks-bytes-per-query)",
+                false,
+            ),
             ("the query hit the max number of chunks limit (limit: 2000000 chunks)", false),
             ("the query hit the max number of series limit (limit: 100 series)", true),
             ("the query hit the aggregated data size limit (limit: 5 bytes)", false),
@@ -241,7 +265,9 @@ mod tests {
             assert_eq!(error.is_too_many_series(), series, "{text}");
         }
         assert!(refused(413, "Request Entity Too Large").is_too_much());
-        for text in ["parse error: unexpected `)`", "too many outstanding requests", "Unauthorized", "tenant is unknown"] {
+        for text in
+            ["parse error: unexpected `)`", "too many outstanding requests", "Unauthorized", "tenant is unknown"]
+        {
             assert!(!refused(429, text).is_too_much(), "{text}");
         }
     }
@@ -255,7 +281,10 @@ mod tests {
     #[test]
     fn a_missing_tenant_is_told_from_missing_credentials() {
         let tenant = refused(401, "no org id").to_string();
-        assert!(tenant.contains("X-Scope-OrgID") && tenant.contains("--header-file") && !tenant.contains("--password-file"), "{tenant}");
+        assert!(
+            tenant.contains("X-Scope-OrgID") && tenant.contains("--header-file") && !tenant.contains("--password-file"),
+            "{tenant}"
+        );
         let nobody = refused(401, "Unauthorized").to_string();
         assert!(nobody.contains("--bearer-token-file") && !nobody.contains("X-Scope-OrgID"), "{nobody}");
     }

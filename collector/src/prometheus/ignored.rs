@@ -34,7 +34,8 @@ pub fn left_out(
     for node in windows {
         pairs.entry(node).or_default().push(pair("kubernetes.io/os", "windows"));
     }
-    let met = |(node, pairs): (&str, Vec<(String, String)>)| Some((node.to_owned(), rules.why(node, &pairs)?.to_string()));
+    let met =
+        |(node, pairs): (&str, Vec<(String, String)>)| Some((node.to_owned(), rules.why(node, &pairs)?.to_string()));
     pairs.into_iter().filter_map(met).collect()
 }
 

@@ -85,7 +85,10 @@ impl MappingReport {
             return Ok(());
         }
         let shared = self.shared_targets.iter().map(|(target, hosts)| {
-            format!(". `{target}` is several hosts at once ({}): name the label that tells them apart with --node-label", listed(hosts))
+            format!(
+                ". `{target}` is several hosts at once ({}): name the label that tells them apart with --node-label",
+                listed(hosts)
+            )
         });
         Err(TooFewMatched {
             matched: self.matched,
@@ -139,7 +142,11 @@ impl fmt::Display for MappingReport {
         writeln!(f, "{:width$}  node (found by)", "target")?;
         for (target, mapped) in &self.targets {
             let host_name = mapped.host_name.as_ref().map(|name| format!(", host name {name}")).unwrap_or_default();
-            let earlier = if mapped.earlier.is_empty() { String::new() } else { format!(", before: {}", listed(&mapped.earlier)) };
+            let earlier = if mapped.earlier.is_empty() {
+                String::new()
+            } else {
+                format!(", before: {}", listed(&mapped.earlier))
+            };
             writeln!(f, "{target:width$}  {} ({}{host_name}{earlier})", mapped.node, mapped.rule.as_str())?;
         }
         for (node, rule) in &self.ignored {

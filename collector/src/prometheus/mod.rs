@@ -31,8 +31,8 @@ mod watch;
 
 pub(crate) use backfill::fetch;
 pub use backfill::{backfill, show_mapping};
-pub use error::PrometheusError;
 pub use clusters::MixedSeries;
+pub use error::PrometheusError;
 pub(crate) use ignored::labels_of;
 pub use live::Live;
 pub use mapping::MappingReport;

@@ -211,10 +211,7 @@ mod tests {
         let points = &series[0].points;
         assert!(points[0].0 == 1_767_225_601_500 && points[0].1.is_nan());
         let seconds = |second: i64| 1_767_225_600_000 + second * 1_000;
-        assert_eq!(
-            &points[1..],
-            [(seconds(2), f64::INFINITY), (seconds(3), f64::NEG_INFINITY), (seconds(4), 1_000.0)]
-        );
+        assert_eq!(&points[1..], [(seconds(2), f64::INFINITY), (seconds(3), f64::NEG_INFINITY), (seconds(4), 1_000.0)]);
     }
 
     #[test]
@@ -238,7 +235,10 @@ mod tests {
         );
         let notes = reply.notes();
         assert_eq!(notes.missing.len(), 2, "{notes:?}");
-        assert!(notes.missing.iter().any(|text| text.contains("isPartial")) && notes.missing.contains("No StoreAPIs matched for this query"));
+        assert!(
+            notes.missing.iter().any(|text| text.contains("isPartial"))
+                && notes.missing.contains("No StoreAPIs matched for this query")
+        );
         assert_eq!(notes.remarks.into_iter().collect::<Vec<_>>(), ["PromQL warning: a mix of histograms and floats"]);
     }
 

@@ -63,8 +63,10 @@ impl ClusterSelector {
     /// [`ParseClusterLabelError`].
     pub fn with_label(mut self, text: &str) -> Result<Self, ParseClusterLabelError> {
         let parsed = text.split_once('=').filter(|(name, value)| {
-            !value.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit())
-                && !name.is_empty() && name.chars().all(|character| is_word(character) && character != ':')
+            !value.is_empty()
+                && !name.starts_with(|first: char| first.is_ascii_digit())
+                && !name.is_empty()
+                && name.chars().all(|character| is_word(character) && character != ':')
         });
         let (name, value) = parsed.ok_or_else(|| ParseClusterLabelError(text.to_owned()))?;
         let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
@@ -90,7 +92,11 @@ impl ClusterSelector {
 
     /// The query with the matchers in each of its selectors.
     pub fn apply(&self, promql: &str) -> String {
-        if self.is_empty() { promql.to_owned() } else { Walk { rest: promql, out: String::new() }.insert(&self.matchers) }
+        if self.is_empty() {
+            promql.to_owned()
+        } else {
+            Walk { rest: promql, out: String::new() }.insert(&self.matchers)
+        }
     }
 }
 
@@ -218,13 +224,22 @@ mod tests {
             (r#"up{job="a",}"#, r#"up{job="a",cluster="prod"}"#),
             (r#"{__name__=~"a|b}"}[5m]"#, r#"{__name__=~"a|b}",cluster="prod"}[5m]"#),
             ("rate(a[5m] offset 1h)", r#"rate(a{cluster="prod"}[5m] offset 1h)"#),
-            ("sum by (job, instance) (a) / on (job) group_left (x) b", r#"sum by (job, instance) (a{cluster="prod"}) / on (job) group_left (x) b{cluster="prod"}"#),
+            (
+                "sum by (job, instance) (a) / on (job) group_left (x) b",
+                r#"sum by (job, instance) (a{cluster="prod"}) / on (job) group_left (x) b{cluster="prod"}"#,
+            ),
             ("sum(a) without (job)", r#"sum(a{cluster="prod"}) without (job)"#),
-            ("sum BY (job) (a) AND b unless c", r#"sum BY (job) (a{cluster="prod"}) AND b{cluster="prod"} unless c{cluster="prod"}"#),
+            (
+                "sum BY (job) (a) AND b unless c",
+                r#"sum BY (job) (a{cluster="prod"}) AND b{cluster="prod"} unless c{cluster="prod"}"#,
+            ),
             ("a > bool 1e-3 * Inf", r#"a{cluster="prod"} > bool 1e-3 * Inf"#),
             ("max_over_time(a[1h:30s] @ end())", r#"max_over_time(a{cluster="prod"}[1h:30s] @ end())"#),
             ("a:b:rate5m # of b\n+ c", "a:b:rate5m{cluster=\"prod\"} # of b\n+ c{cluster=\"prod\"}"),
-            (r#"label_replace(a, "x", '$1', "y", `(\w+)`)"#, r#"label_replace(a{cluster="prod"}, "x", '$1', "y", `(\w+)`)"#),
+            (
+                r#"label_replace(a, "x", '$1', "y", `(\w+)`)"#,
+                r#"label_replace(a{cluster="prod"}, "x", '$1', "y", `(\w+)`)"#,
+            ),
             (r#"a{b="\"}"}"#, r#"a{b="\"}",cluster="prod"}"#),
             ("count_values(\"version\", a)", "count_values(\"version\", a{cluster=\"prod\"})"),
             ("topk(3, a) or -b", r#"topk(3, a{cluster="prod"}) or -b{cluster="prod"}"#),
@@ -247,7 +262,11 @@ mod tests {
                 .map(|prefix| {
                     text.match_indices(prefix)
                         .filter(|(at, _)| !text[..*at].ends_with(|before: char| is_word(before) || before == '`'))
-                        .filter(|(at, _)| text[*at..].find(|c: char| !is_word(c)).is_some_and(|end| text[*at + end..].starts_with(['{', '['])))
+                        .filter(|(at, _)| {
+                            text[*at..]
+                                .find(|c: char| !is_word(c))
+                                .is_some_and(|end| text[*at + end..].starts_with(['{', '[']))
+                        })
                         .count()
                 })
                 .sum();
@@ -266,7 +285,15 @@ mod tests {
         ] {
             assert_eq!(ClusterSelector::parse(text).expect(text).to_string(), shown);
         }
-        for text in [r#"{cluster="prod""#, "cluster=prod", r#"cluster"prod""#, r#"a="b" c="d""#, r#"a="b"#, r#"1a="b""#, r#"up{a="b"}"#] {
+        for text in [
+            r#"{cluster="prod""#,
+            "cluster=prod",
+            r#"cluster"prod""#,
+            r#"a="b" c="d""#,
+            r#"a="b"#,
+            r#"1a="b""#,
+            r#"up{a="b"}"#,
+        ] {
             let error = ClusterSelector::parse(text).expect_err(text).to_string();
             assert!(error.contains(&format!("`{text}` is not a valid selector")), "{error}");
         }
@@ -274,7 +301,8 @@ mod tests {
 
     #[test]
     fn a_cluster_label_is_one_matcher_more() {
-        let both = ClusterSelector::parse(r#"{region="eu"}"#).expect("matchers").with_label(r#"cluster=a"b"#).expect("label");
+        let both =
+            ClusterSelector::parse(r#"{region="eu"}"#).expect("matchers").with_label(r#"cluster=a"b"#).expect("label");
         assert_eq!(both.to_string(), r#"{region="eu",cluster="a\"b"}"#);
         assert!(both.names("cluster") && both.names("region") && !both.names("job"));
         for text in ["cluster", "=prod", "cluster=", "a b=c"] {

@@ -30,7 +30,13 @@ pub struct PrometheusArgs {
     #[arg(long, env = "BERTH_PROMETHEUS_SELECTOR", value_name = "MATCHERS")]
     pub selector: Option<String>,
     /// Labels that name a series' node, beside node, kubernetes_node, node_name and the like
-    #[arg(long = "node-label", id = "node_labels", env = "BERTH_PROMETHEUS_NODE_LABELS", value_delimiter = ',', value_name = "NAME")]
+    #[arg(
+        long = "node-label",
+        id = "node_labels",
+        env = "BERTH_PROMETHEUS_NODE_LABELS",
+        value_delimiter = ',',
+        value_name = "NAME"
+    )]
     #[serde(default)]
     pub node_labels: Vec<String>,
     /// Nodes that are left out, since node_exporter cannot run there: labels or taints (key or key=value), or names

@@ -23,9 +23,8 @@ pub(super) fn for_coverage(report: &QualityReport) -> String {
         report.nodes.iter().partition(|node| is_unobserved(node));
     let required = || report.metrics.iter().filter(|metric| metric.required);
     let is_short = |node: &&&NodeQuality| {
-        required().any(|metric| {
-            node.metrics.get(metric.column).is_some_and(|own| own.coverage < report.limits.min_coverage)
-        })
+        required()
+            .any(|metric| node.metrics.get(metric.column).is_some_and(|own| own.coverage < report.limits.min_coverage))
     };
     let mut advice = Vec::new();
     if !unobserved.is_empty() {

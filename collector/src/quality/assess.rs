@@ -9,9 +9,9 @@ use super::summary::{
     Stretch, rfc3339, seconds,
 };
 use super::{Limits, REQUIRED, events, gate, problems};
+use crate::prometheus::labels_of;
 use anyhow::Context;
 use chrono::NaiveDate;
-use crate::prometheus::labels_of;
 use cluster::{DAY_MS, GRID_STEP_MS, IgnoredNodes, NODE_METRICS, NodeMetric, SampleIntervals, is_plausible_moment};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -163,7 +163,13 @@ struct Span {
 }
 
 impl Span {
-    fn node(&self, node: &str, scan: &NodeScan, intervals: Option<&SampleIntervals>, rules: &ScanRules) -> Option<NodeQuality> {
+    fn node(
+        &self,
+        node: &str,
+        scan: &NodeScan,
+        intervals: Option<&SampleIntervals>,
+        rules: &ScanRules,
+    ) -> Option<NodeQuality> {
         let (first, last) = scan.life?;
         let expected = scan.expected_ms(rules);
         let covered = &scan.covered_by_day;

@@ -379,7 +379,8 @@ fn a_file_with_other_columns_is_named() {
     )
     .expect("frame");
     write_raw(folder.path(), NODE_METRICS.name, date(2), &mut frame);
-    let error = format!("{:#}", assess(&Store::new(folder.path()), &Subject::default(), &Limits::default()).expect_err("text"));
+    let error =
+        format!("{:#}", assess(&Store::new(folder.path()), &Subject::default(), &Limits::default()).expect_err("text"));
     assert!(error.contains("`cpu_used_cores`") && error.contains("day.parquet"), "{error}");
 }
 
@@ -417,7 +418,10 @@ fn a_node_that_was_never_observed_is_not_helped_by_a_backfill_and_can_be_left_ou
     let mut gaps = unobserved(cluster_of(4), 2).silent(0, 2..20);
     gaps = gaps.silent(1, 2..20);
     let verdict = gaps.judge().gate.verdict;
-    assert!(verdict.contains("No usage of `node-2`") && verdict.contains("Fill the gaps with `collector backfill"), "{verdict}");
+    assert!(
+        verdict.contains("No usage of `node-2`") && verdict.contains("Fill the gaps with `collector backfill"),
+        "{verdict}"
+    );
 }
 
 #[test]
@@ -426,7 +430,8 @@ fn gaps_of_a_file_are_not_to_be_filled_from_a_server() {
     cluster_of(2).silent(0, 2..10).silent(1, 12..20).write(folder.path());
     let judge = |sources: &[&str]| {
         let sources = sources.iter().map(|source| (*source).to_owned()).collect();
-        assess(&Store::new(folder.path()), &Subject { sources, ..Subject::default() }, &Limits::default()).expect("report")
+        assess(&Store::new(folder.path()), &Subject { sources, ..Subject::default() }, &Limits::default())
+            .expect("report")
     };
     let said = |report: &QualityReport| {
         let actions: Vec<&str> = report.problems.iter().map(|problem| problem.action).collect();
@@ -444,7 +449,8 @@ fn a_day_that_cannot_be_is_named_with_its_folder() {
     let odd = NaiveDate::from_ymd_opt(58_880, 2, 19).expect("date");
     let sample = healthy(day_start(odd), 0);
     write_raw(folder.path(), NODE_METRICS.name, odd, &mut frame(&[("node-0", &sample)]));
-    let error = assess(&Store::new(folder.path()), &Subject::default(), &Limits::default()).expect_err("odd").to_string();
+    let error =
+        assess(&Store::new(folder.path()), &Subject::default(), &Limits::default()).expect_err("odd").to_string();
     assert!(error.contains("+58880-02-19") && error.contains("wrong unit"), "{error}");
 }
 

@@ -58,7 +58,8 @@ pub fn build(store: &Store, dataset: &str, settings: &FeatureSettings, rebuild: 
         ))
         .into());
     }
-    let known = version.sample_interval_ms.map_or_else(|| raw.sample_interval(&NODE_METRICS), |known| Ok(Some(known)))?;
+    let known =
+        version.sample_interval_ms.map_or_else(|| raw.sample_interval(&NODE_METRICS), |known| Ok(Some(known)))?;
     let step_ms = known.unwrap_or(DEFAULT_STEP_MS);
     let rules = Arc::new(settings.rules(step_ms)?);
     let plan = Plan::new(&version, &days, &rules)?;
