@@ -29,7 +29,8 @@ fn iso(seconds: i64) -> String {
 
 /// The only value that a node has in a column.
 fn only(values: &Values, node: &str) -> Option<f64> {
-    let mut all: Vec<f64> = values.get(node)?.values().map(|value| (value.unwrap_or(f64::NAN) * 1e6).round() / 1e6).collect();
+    let mut all: Vec<f64> =
+        values.get(node)?.values().map(|value| (value.unwrap_or(f64::NAN) * 1e6).round() / 1e6).collect();
     all.dedup();
     assert!(all.len() == 1, "`{node}` has {all:?}");
     Some(all[0]).filter(|value| !value.is_nan())
@@ -44,12 +45,64 @@ const INTERFACES: [(&str, &[(&str, f64)]); 9] = [
     ("eks", &[("eth0", 7e5), ("eth1", 3e5), ("eni4f1b2c3d4e5", 6e5), ("enid0a9b8c7d6e", 4e5), ("vlan.eth.1", 1e5)]),
     ("aks", &[("eth0", 1e6), ("enP53318s1", 1e6), ("azv12ab34cd56e", 1e6)]),
     ("gke", &[("eth0", 1e6), ("gke0a1b2c3d4e5", 1e6), ("docker0", 1e5)]),
-    ("openshift", &[("ens3", 1e6), ("0123456789abcde", 1e6), ("ovn-k8s-mp0", 1e6), ("br-ex", 1e6), ("br-int", 1e6), ("genev_sys_6081", 1e6), ("ovs-system", 1e6)]),
-    ("cilium", &[("enp3s0f0", 1e6), ("lxc1a2b", 1e6), ("cilium_host", 1e6), ("cilium_vxlan", 1e6), ("lxc_health", 1e4)]),
-    ("calico", &[("em1", 1e6), ("cali0a1b2c3d4e5", 1e6), ("tunl0", 1e6), ("vxlan.calico", 1e6), ("wireguard.cali", 1e5)]),
-    ("weave", &[("eth0", 1e6), ("weave", 1e6), ("vethwe-bridge", 1e6), ("vethwepl1a2b3c", 1e6), ("vxlan-6784", 1e6), ("datapath", 1e6)]),
-    ("bonded", &[("eno1", 4e5), ("eno2", 6e5), ("bond0", 1e6), ("bond0.100", 5e5), ("team0", 1e6), ("br0", 1e6), ("vnet3", 1e5), ("tap7", 1e5), ("lo", 5e6)]),
-    ("antrea", &[("enP2p1s0", 1e6), ("antrea-gw0", 1e6), ("nginx-6d-c3af12", 1e6), ("antrea-tun0", 1e6), ("wg0", 1e4), ("dummy0", 1e3), ("kube-ipvs0", 1e3), ("nodelocaldns", 1e3)]),
+    (
+        "openshift",
+        &[
+            ("ens3", 1e6),
+            ("0123456789abcde", 1e6),
+            ("ovn-k8s-mp0", 1e6),
+            ("br-ex", 1e6),
+            ("br-int", 1e6),
+            ("genev_sys_6081", 1e6),
+            ("ovs-system", 1e6),
+        ],
+    ),
+    (
+        "cilium",
+        &[("enp3s0f0", 1e6), ("lxc1a2b", 1e6), ("cilium_host", 1e6), ("cilium_vxlan", 1e6), ("lxc_health", 1e4)],
+    ),
+    (
+        "calico",
+        &[("em1", 1e6), ("cali0a1b2c3d4e5", 1e6), ("tunl0", 1e6), ("vxlan.calico", 1e6), ("wireguard.cali", 1e5)],
+    ),
+    (
+        "weave",
+        &[
+            ("eth0", 1e6),
+            ("weave", 1e6),
+            ("vethwe-bridge", 1e6),
+            ("vethwepl1a2b3c", 1e6),
+            ("vxlan-6784", 1e6),
+            ("datapath", 1e6),
+        ],
+    ),
+    (
+        "bonded",
+        &[
+            ("eno1", 4e5),
+            ("eno2", 6e5),
+            ("bond0", 1e6),
+            ("bond0.100", 5e5),
+            ("team0", 1e6),
+            ("br0", 1e6),
+            ("vnet3", 1e5),
+            ("tap7", 1e5),
+            ("lo", 5e6),
+        ],
+    ),
+    (
+        "antrea",
+        &[
+            ("enP2p1s0", 1e6),
+            ("antrea-gw0", 1e6),
+            ("nginx-6d-c3af12", 1e6),
+            ("antrea-tun0", 1e6),
+            ("wg0", 1e4),
+            ("dummy0", 1e3),
+            ("kube-ipvs0", 1e3),
+            ("nodelocaldns", 1e3),
+        ],
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +130,23 @@ async fn disks_are_those_that_do_not_stand_on_others() {
     text.host(host, "n", 0.5, 0..HOUR).node(r#"node="n",internal_ip="10.0.0.1""#, 0..HOUR);
     // By hand: sda + nvme0n1 + vdb read 300 + 200 + 100 bytes a second, and vdb is the busiest of them.
     let real = [("sda", 300.0, 0.1), ("nvme0n1", 200.0, 0.2), ("vdb", 100.0, 0.3)];
-    let above = ["sda1", "nvme0n1p2", "nvme0c0n1", "vdb3", "dm-0", "md127", "loop4", "zram0", "ram1", "nbd0", "drbd0", "bcache0", "zd16", "sr0", "mmcblk0p1"];
+    let above = [
+        "sda1",
+        "nvme0n1p2",
+        "nvme0c0n1",
+        "vdb3",
+        "dm-0",
+        "md127",
+        "loop4",
+        "zram0",
+        "ram1",
+        "nbd0",
+        "drbd0",
+        "bcache0",
+        "zd16",
+        "sr0",
+        "mmcblk0p1",
+    ];
     for (device, read, busy) in real.into_iter().chain(above.map(|device| (device, 900.0, 0.9))) {
         text.counter("node_disk_read_bytes_total", &format!(r#"{host},device="{device}""#), read);
         text.counter("node_disk_io_time_seconds_total", &format!(r#"{host},device="{device}""#), busy);
@@ -96,9 +165,17 @@ async fn the_root_filesystem_is_the_one_that_fills_up() {
     let systems: [(&str, &[Mount], f64); 7] = [
         ("ubuntu", &[("/", "ext4", 0.4, false), ("/var", "ext4", 0.8, false), ("/boot", "vfat", 0.9, false)], 0.4),
         ("bottlerocket", &[("/", "ext4", 1.0, true), ("/local", "xfs", 0.3, false), ("/var", "xfs", 0.3, false)], 0.3),
-        ("talos", &[("/", "squashfs", 1.0, true), ("/var", "xfs", 0.25, false), ("/system/state", "xfs", 0.1, false)], 0.25),
+        (
+            "talos",
+            &[("/", "squashfs", 1.0, true), ("/var", "xfs", 0.25, false), ("/system/state", "xfs", 0.1, false)],
+            0.25,
+        ),
         ("coreos", &[("/", "overlay", 1.0, true), ("/sysroot", "xfs", 0.5, true), ("/var", "xfs", 0.5, false)], 0.5),
-        ("cos", &[("/", "ext2", 0.6, true), ("/mnt/stateful_partition", "ext4", 0.2, false), ("/var", "ext4", 0.2, false)], 0.2),
+        (
+            "cos",
+            &[("/", "ext2", 0.6, true), ("/mnt/stateful_partition", "ext4", 0.2, false), ("/var", "ext4", 0.2, false)],
+            0.2,
+        ),
         ("minimal", &[("/var", "ext4", 0.7, false)], 0.7),
         ("container", &[("/", "overlay", 0.9, false), ("/", "rootfs", 0.95, false), ("/", "ext4", 0.45, false)], 0.45),
     ];
@@ -137,34 +214,95 @@ fn pod(text: &mut Text, name: &str, more: &str, requests: &[(&str, &str, f64)]) 
 #[tokio::test(flavor = "multi_thread")]
 async fn accelerators_of_every_vendor_count_whole_or_shared() {
     let counted = [
-        "nvidia_com_gpu", "nvidia_com_gpu_shared", "nvidia_com_mig_1g_5gb", "nvidia_com_mig_3g_20gb", "amd_com_gpu",
-        "amd_com_cpx_nps4", "gpu_intel_com_i915", "gpu_intel_com_xe", "habana_ai_gaudi", "google_com_tpu",
-        "aws_amazon_com_neuron", "aws_amazon_com_neuroncore", "huawei_com_Ascend910",
+        "nvidia_com_gpu",
+        "nvidia_com_gpu_shared",
+        "nvidia_com_mig_1g_5gb",
+        "nvidia_com_mig_3g_20gb",
+        "amd_com_gpu",
+        "amd_com_cpx_nps4",
+        "gpu_intel_com_i915",
+        "gpu_intel_com_xe",
+        "habana_ai_gaudi",
+        "google_com_tpu",
+        "aws_amazon_com_neuron",
+        "aws_amazon_com_neuroncore",
+        "huawei_com_Ascend910",
     ];
-    let others = ["cpu", "memory", "ephemeral_storage", "hugepages_2Mi", "nvidia_com_gpumem", "aliyun_com_gpu_mem", "gpu_intel_com_i915_monitoring", "vpc_amazonaws_com_pod_eni", "rdma_hca"];
+    let others = [
+        "cpu",
+        "memory",
+        "ephemeral_storage",
+        "hugepages_2Mi",
+        "nvidia_com_gpumem",
+        "aliyun_com_gpu_mem",
+        "gpu_intel_com_i915_monitoring",
+        "vpc_amazonaws_com_pod_eni",
+        "rdma_hca",
+    ];
     let mut text = Text::new(FROM, FROM + HOUR);
     text.host(r#"instance="10.0.0.1:9100""#, "n", 0.5, 0..HOUR).node(r#"node="n",internal_ip="10.0.0.1""#, 0..HOUR);
     for resource in counted.into_iter().chain(others) {
         pod(&mut text, &resource.replace('_', "-").to_lowercase(), "", &[("main", resource, 2.0)]);
     }
     // Two containers, three resources: 1 + 2 + 4 units.
-    pod(&mut text, "several", "", &[("a", "nvidia_com_gpu", 1.0), ("b", "nvidia_com_gpu", 2.0), ("b", "nvidia_com_mig_1g_5gb", 4.0)]);
+    pod(
+        &mut text,
+        "several",
+        "",
+        &[("a", "nvidia_com_gpu", 1.0), ("b", "nvidia_com_gpu", 2.0), ("b", "nvidia_com_mig_1g_5gb", 4.0)],
+    );
     let Some(fetched) = fetched(&text, &[]).await else { return };
     let (_, store, _folder) = fetched.expect("fetched");
     let requests: std::collections::BTreeMap<String, Option<f64>> =
         pods(&store).into_iter().map(|row| (row.pod, row.gpu_request)).collect();
-    for (resource, wanted) in counted.map(|resource| (resource, Some(2.0))).into_iter().chain(others.map(|other| (other, None))) {
+    for (resource, wanted) in
+        counted.map(|resource| (resource, Some(2.0))).into_iter().chain(others.map(|other| (other, None)))
+    {
         assert_eq!(requests[&resource.replace('_', "-").to_lowercase()], wanted, "{resource}");
     }
     assert_eq!(requests["several"], Some(7.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sidecars_init_containers_and_overhead_are_part_of_what_a_pod_requests() {
+    let mut text = Text::new(FROM, FROM + HOUR);
+    text.host(r#"instance="10.0.0.1:9100""#, "n", 0.5, 0..HOUR).node(r#"node="n",internal_ip="10.0.0.1""#, 0..HOUR);
+    for name in ["plain", "meshed", "starting", "sandboxed"] {
+        pod(&mut text, name, "", &[("main", "cpu", 0.5)]);
+    }
+    let init = |name: &str, container: &str| {
+        format!(r#"namespace="ml",pod="{name}",uid="uid-{name}",container="{container}""#)
+    };
+    for (name, container, cores, policy) in [("meshed", "proxy", 0.25, "Always"), ("starting", "migrate", 2.0, "")] {
+        let labels = init(name, container);
+        text.gauge("kube_pod_init_container_info", &format!(r#"{labels},restart_policy="{policy}""#), 1.0);
+        text.gauge("kube_pod_init_container_resource_requests", &format!(r#"{labels},node="n",resource="cpu""#), cores);
+    }
+    text.gauge("kube_pod_overhead_cpu_cores", r#"namespace="ml",pod="sandboxed",uid="uid-sandboxed""#, 0.125);
+    let Some(fetched) = fetched(&text, &[]).await else { return };
+    let (_, store, _folder) = fetched.expect("fetched");
+    let found: Vec<(String, Option<f64>)> =
+        pods(&store).into_iter().map(|row| (row.pod, row.cpu_request_cores)).collect();
+    let wanted = [("meshed", 0.75), ("plain", 0.5), ("sandboxed", 0.625), ("starting", 2.0)];
+    assert_eq!(found, wanted.map(|(pod, cores)| (pod.to_owned(), Some(cores))));
+    // Of the node: four containers and the sidecar.
+    assert_eq!(only(&column(&store, "cpu_requested_cores"), "n"), Some(2.25));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pod_told_of_by_an_exporter_that_is_gone_has_the_newest_phase_and_requests() {
     let mut text = Text::new(FROM, FROM + 2 * HOUR);
-    text.host(r#"instance="10.0.0.1:9100""#, "n", 0.5, 0..2 * HOUR).node(r#"node="n",internal_ip="10.0.0.1""#, 0..2 * HOUR);
+    text.host(r#"instance="10.0.0.1:9100""#, "n", 0.5, 0..2 * HOUR)
+        .node(r#"node="n",internal_ip="10.0.0.1""#, 0..2 * HOUR);
     // Restarted after an hour. `grown` was resized from 1 core to a quarter meanwhile; `ended` is gone before the end.
-    let pods_then = [("lives", "Pending", 0.5, 0..HOUR), ("lives", "Running", 0.5, HOUR..2 * HOUR), ("grown", "Running", 1.0, 0..HOUR), ("grown", "Running", 0.25, HOUR..2 * HOUR), ("ended", "Running", 0.5, 0..HOUR), ("ended", "Succeeded", 0.5, HOUR..HOUR + 900)];
+    let pods_then = [
+        ("lives", "Pending", 0.5, 0..HOUR),
+        ("lives", "Running", 0.5, HOUR..2 * HOUR),
+        ("grown", "Running", 1.0, 0..HOUR),
+        ("grown", "Running", 0.25, HOUR..2 * HOUR),
+        ("ended", "Running", 0.5, 0..HOUR),
+        ("ended", "Succeeded", 0.5, HOUR..HOUR + 900),
+    ];
     for (name, phase, cores, alive) in pods_then {
         let exporter = if alive.start == 0 { "10.244.0.9:8080" } else { "10.244.0.10:8080" };
         let labels = format!(r#"namespace="shop",pod="{name}",uid="{name}",instance="{exporter}""#);
@@ -186,9 +324,12 @@ async fn a_pod_told_of_by_an_exporter_that_is_gone_has_the_newest_phase_and_requ
 async fn an_address_that_passes_to_another_node_has_two_histories() {
     let mut text = Text::new(FROM, FROM + 3 * HOUR);
     let (before, after) = (0..HOUR, HOUR + 300..3 * HOUR);
-    text.host(r#"instance="10.0.0.9:9100""#, "fixed", 0.1, 0..3 * HOUR).node(r#"node="fixed",internal_ip="10.0.0.9""#, 0..3 * HOUR);
-    text.host(r#"instance="10.0.0.5:9100""#, "old", 0.4, before.clone()).node(r#"node="old",internal_ip="10.0.0.5""#, before);
-    text.host(r#"instance="10.0.0.5:9100""#, "new", 1.6, after.clone()).node(r#"node="new",internal_ip="10.0.0.5""#, after);
+    text.host(r#"instance="10.0.0.9:9100""#, "fixed", 0.1, 0..3 * HOUR)
+        .node(r#"node="fixed",internal_ip="10.0.0.9""#, 0..3 * HOUR);
+    text.host(r#"instance="10.0.0.5:9100""#, "old", 0.4, before.clone())
+        .node(r#"node="old",internal_ip="10.0.0.5""#, before);
+    text.host(r#"instance="10.0.0.5:9100""#, "new", 1.6, after.clone())
+        .node(r#"node="new",internal_ip="10.0.0.5""#, after);
     let Some(served) = serve(&text.text()) else { return };
     let url = served.server.url();
     let (_folder, store) = new_store();
@@ -196,16 +337,23 @@ async fn an_address_that_passes_to_another_node_has_two_histories() {
     let summary = backfill(&source, &store).await.expect("fetched");
     let mapping = summary.mapping.as_ref().expect("mapping");
     assert_eq!((mapping.nodes, mapping.matched), (3, 3), "{mapping}");
-    let (used, memory, allocatable) =
-        (column(&store, "cpu_used_cores"), column(&store, "memory_used_bytes"), column(&store, "cpu_allocatable_cores"));
-    for (node, cores, since, until) in [("old", 0.4, 600, HOUR), ("new", 1.6, HOUR + 420, 3 * HOUR), ("fixed", 0.1, 600, 3 * HOUR)] {
+    let (used, memory, allocatable) = (
+        column(&store, "cpu_used_cores"),
+        column(&store, "memory_used_bytes"),
+        column(&store, "cpu_allocatable_cores"),
+    );
+    for (node, cores, since, until) in
+        [("old", 0.4, 600, HOUR), ("new", 1.6, HOUR + 420, 3 * HOUR), ("fixed", 0.1, 600, 3 * HOUR)]
+    {
         for ts in (FROM + since..FROM + until).step_by(30) {
             let at = ts * 1_000;
             let got = used[node][&at].unwrap_or_else(|| panic!("no value of `{node}` {} s after the start", ts - FROM));
             assert!((got - cores).abs() < 1e-9, "`{node}` has {got}, want {cores}");
             assert_eq!((memory[node][&at], allocatable[node][&at]), (Some(cores * 1e9), Some(2.0)), "{node}");
         }
-        let outside = used[node].iter().filter(|(ts, value)| value.is_some() && !(since - 120..until + 120).contains(&(*ts / 1_000 - FROM)));
+        let outside = used[node]
+            .iter()
+            .filter(|(ts, value)| value.is_some() && !(since - 120..until + 120).contains(&(*ts / 1_000 - FROM)));
         assert_eq!(outside.count(), 0, "`{node}` has values of another node");
     }
 
@@ -239,10 +387,15 @@ async fn agents_that_scrape_localhost_are_told_apart_by_a_label_of_theirs() {
         for cut in [&[][..], &["--reply-points", "1000"]] {
             let Some(fetched) = fetched(&labelled(label), &[more, cut].concat()).await else { return };
             let (_, store, _folder) = fetched.expect(label);
-            let (used, received) = (column(&store, "cpu_used_cores"), column(&store, "network_receive_bytes_per_second"));
+            let (used, received) =
+                (column(&store, "cpu_used_cores"), column(&store, "network_receive_bytes_per_second"));
             for at in 1..=3 {
                 let node = format!("node-{at}");
-                assert_eq!((only(&used, &node), only(&received, &node)), (Some((0.3 * f64::from(at) * 1e6).round() / 1e6), Some(1e6)), "{node} by {label}");
+                assert_eq!(
+                    (only(&used, &node), only(&received, &node)),
+                    (Some((0.3 * f64::from(at) * 1e6).round() / 1e6), Some(1e6)),
+                    "{node} by {label}"
+                );
             }
         }
     }
@@ -258,7 +411,11 @@ async fn an_exporter_scraped_without_its_own_labels_is_named_and_a_good_one_besi
         for at in 1..=2 {
             text.gauge("kube_node_info", &format!(r#"{own},exported_node="node-{at}",internal_ip="10.0.0.{at}""#), 1.0);
             for (resource, amount) in [("cpu", 7.0), ("memory", 7e9)] {
-                text.gauge("kube_node_status_allocatable", &format!(r#"{own},exported_node="node-{at}",resource="{resource}""#), amount);
+                text.gauge(
+                    "kube_node_status_allocatable",
+                    &format!(r#"{own},exported_node="node-{at}",resource="{resource}""#),
+                    amount,
+                );
             }
             let pod = format!(r#"{own},exported_namespace="shop",exported_pod="web-{at}",uid="web-{at}""#);
             text.gauge("kube_pod_info", &format!(r#"{pod},exported_node="node-{at}""#), 1.0);
@@ -300,7 +457,8 @@ async fn nodes_that_cannot_be_observed_are_left_out_and_the_rest_is_read() {
         text.host(&format!(r#"instance="10.0.0.{at}:9100""#), &format!("node-{at}"), 0.5, 0..HOUR);
         text.node(&format!(r#"node="node-{at}",internal_ip="10.0.0.{at}""#), 0..HOUR);
     }
-    let strange = ["fargate-ip-10-0-0-11.eu-west-1.compute.internal", "aci", "vk", "win-image", "win-exporter", "edge-1"];
+    let strange =
+        ["fargate-ip-10-0-0-11.eu-west-1.compute.internal", "aci", "vk", "win-image", "win-exporter", "edge-1"];
     for (at, node) in strange.iter().enumerate() {
         let more = match *node {
             "aci" => r#",kubelet_version="v1.25.0-vk-azure-aci-1.4.8""#,
@@ -309,7 +467,11 @@ async fn nodes_that_cannot_be_observed_are_left_out_and_the_rest_is_read() {
         };
         text.node(&format!(r#"node="{node}",internal_ip="10.0.1.{at}"{more}"#), 0..HOUR);
     }
-    text.gauge("kube_node_spec_taint", r#"node="vk",key="virtual-kubelet.io/provider",value="azure",effect="NoSchedule""#, 1.0);
+    text.gauge(
+        "kube_node_spec_taint",
+        r#"node="vk",key="virtual-kubelet.io/provider",value="azure",effect="NoSchedule""#,
+        1.0,
+    );
     text.counter("windows_cpu_time_total", r#"instance="10.0.1.4:9182",core="0,0",mode="user""#, 0.5);
     text.gauge("kube_node_labels", r#"node="edge-1",label_example_org_edge="yes""#, 1.0);
     let rules = "type=virtual-kubelet,virtual-kubelet.io/provider,eks.amazonaws.com/compute-type=fargate,kubernetes.io/os=windows";
@@ -325,10 +487,14 @@ async fn nodes_that_cannot_be_observed_are_left_out_and_the_rest_is_read() {
     // By default what the defaults know is left out; of the rest the message says what to do.
     let Some(refused) = fetched(&text, &["--min-matched", "1"]).await else { return };
     let error = format!("{:#}", refused.expect_err("edge-1 is a node like any other"));
-    assert!(error.contains("2 of 3 nodes") && error.contains("`edge-1`") && error.contains("--ignore-nodes"), "{error}");
+    assert!(
+        error.contains("2 of 3 nodes") && error.contains("`edge-1`") && error.contains("--ignore-nodes"),
+        "{error}"
+    );
     let Some(served) = serve(&text.text()) else { return };
     let url = served.server.url();
-    let all = source(&["--prometheus", &url, "--from", "2026-01-01", "--to", "2026-01-01T01:00:00Z", "--ignore-nodes", ""]);
+    let all =
+        source(&["--prometheus", &url, "--from", "2026-01-01", "--to", "2026-01-01T01:00:00Z", "--ignore-nodes", ""]);
     assert_eq!(show_mapping(&all).await.expect("mapping").nodes, 8);
 }
 
@@ -338,11 +504,17 @@ async fn two_clusters_whose_nodes_share_a_name_are_noticed_without_a_known_label
     for (region, cores) in [("eu", 0.4), ("us", 1.2)] {
         let host = format!(r#"instance="10.0.0.1:9100",region="{region}""#);
         text.host(&host, "worker-1", cores, 0..2 * HOUR);
-        text.node(&format!(r#"node="worker-1",region="{region}",system_uuid="uuid-{region}",internal_ip="10.0.0.1""#), 0..2 * HOUR);
+        text.node(
+            &format!(r#"node="worker-1",region="{region}",system_uuid="uuid-{region}",internal_ip="10.0.0.1""#),
+            0..2 * HOUR,
+        );
     }
     let Some(refused) = fetched(&text, &[]).await else { return };
     let error = format!("{:#}", refused.expect_err("a mixture"));
-    assert!(error.contains("`worker-1`") && error.contains("apart: `region`") && error.contains("--selector"), "{error}");
+    assert!(
+        error.contains("`worker-1`") && error.contains("apart: `region`") && error.contains("--selector"),
+        "{error}"
+    );
     let Some(chosen) = fetched(&text, &["--selector", r#"region="us""#]).await else { return };
     let (_, store, _folder) = chosen.expect("one of them");
     assert_eq!(only(&column(&store, "cpu_used_cores"), "worker-1"), Some(1.2));

@@ -117,6 +117,16 @@ facts! {
     PodCpuRequest = "pod_cpu_request";
     /// Requested bytes.
     PodMemoryRequest = "pod_memory_request";
+    /// Requested cores of init containers.
+    PodInitCpuRequest = "pod_init_cpu_request";
+    /// Requested bytes of init containers.
+    PodInitMemoryRequest = "pod_init_memory_request";
+    /// Init containers that run on beside the containers.
+    PodSidecars = "pod_sidecars";
+    /// Cores that the runtime class takes on top.
+    PodCpuOverhead = "pod_cpu_overhead";
+    /// Bytes that the runtime class takes on top.
+    PodMemoryOverhead = "pod_memory_overhead";
     /// Requested accelerators.
     PodGpuRequest = "pod_gpu_request";
     /// Labels of pods.
@@ -170,7 +180,9 @@ impl Queries {
         };
         let column = |metric: &NodeMetric| {
             let query = match take(metric.column()) {
-                Some(QueryEntry::Checked { query, metric }) => Query { query: settle(query), metric: Some(settle(metric)) },
+                Some(QueryEntry::Checked { query, metric }) => {
+                    Query { query: settle(query), metric: Some(settle(metric)) }
+                }
                 Some(QueryEntry::Plain(query)) => Query { query: settle(query), metric: None },
                 None => Query { query: String::new(), metric: None },
             };
@@ -178,7 +190,10 @@ impl Queries {
         };
         Ok(Self {
             columns: NodeMetric::ALL.iter().map(column).collect(),
-            facts: Fact::ALL.iter().map(|fact| take(fact.name()).map(QueryEntry::text).map(settle).unwrap_or_default()).collect(),
+            facts: Fact::ALL
+                .iter()
+                .map(|fact| take(fact.name()).map(QueryEntry::text).map(settle).unwrap_or_default())
+                .collect(),
             target,
         })
     }
@@ -206,10 +221,12 @@ impl Queries {
     /// Whether a column or a fact reads the metric of this name.
     pub fn reads(&self, metric: &str) -> bool {
         let texts = self.columns.iter().map(|(_, query)| &query.query).chain(&self.facts);
-        let is_word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'));
+        let is_word =
+            |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'));
         texts.into_iter().any(|text| {
             text.match_indices(metric).any(|(at, _)| {
-                let (before, after) = (at.checked_sub(1).and_then(|at| text.as_bytes().get(at)), text.as_bytes().get(at + metric.len()));
+                let (before, after) =
+                    (at.checked_sub(1).and_then(|at| text.as_bytes().get(at)), text.as_bytes().get(at + metric.len()));
                 !is_word(before) && !is_word(after)
             })
         })
@@ -257,7 +274,8 @@ impl Group {
     }
 }
 
-fn matcher<'a>(label: &str, values: impl Iterator<Item = &'a str>) -> String {
+/// A matcher for any of some values, each meant as it is.
+pub(super) fn matcher<'a>(label: &str, values: impl Iterator<Item = &'a str>) -> String {
     let alternatives: Vec<String> = values.map(escape).collect();
     format!("{label}=~\"{}\"", alternatives.join("|"))
 }
@@ -351,7 +369,7 @@ mod tests {
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
             for (at, _) in text.match_indices("sum by (") {
                 let inner = &text[at..][text[at..].find(") (").expect("what is summed") + 3..];
-                assert!(inner.trim_start().starts_with("max by ("), "{name}: {text}");
+                assert!(inner.trim_start_matches([' ', '(']).starts_with("max by ("), "{name}: {text}");
             }
             if text.contains("rate(") {
                 assert!(text.contains("max by ("), "{name}: {text}");

@@ -1,6 +1,8 @@
 //! `raw/pods`: one row per pod life, put together from what kube-state-metrics and cAdvisor say of it.
 
+mod answers;
 mod fetch;
+mod requests;
 mod rows;
 mod usage;
 
