@@ -8,8 +8,9 @@ use super::error::PrometheusError;
 use super::identity::Identity;
 use super::ignored::left_out;
 use super::mapping::{Host, MappingReport};
-use super::queries::{Fact, Group, Spans, fill};
+use super::queries::{Fact, Group, Spans, fill, matcher};
 use super::reply::Series;
+use super::selector::ClusterSelector;
 use super::settings::Source;
 use cluster::{MINUTE_MS, SampleIntervals};
 use std::collections::HashMap;
@@ -141,7 +142,9 @@ pub async fn view(client: &Client, source: &Source, times: &Range<i64>) -> anyho
         identity.ignore(left_out(source.labels.ignored(), &node_info, &labels, &taints, &windows));
     }
     if identity.has_varying(&targets) || identity.has_varying(&windows) {
-        let (holders, hosts) = held(client, source, times).await?;
+        let (addresses, instances) = identity.varying();
+        let holders = held(client, source, times, Fact::NodeInfo, ("internal_ip", addresses)).await?;
+        let hosts = held(client, source, times, Fact::NodeNames, ("instance", instances)).await?;
         identity.settle(&holders, &hosts, times.end - HELD);
     }
     let report = identity.report(&targets);
@@ -149,27 +152,22 @@ pub async fn view(client: &Client, source: &Source, times: &Range<i64>) -> anyho
     Ok(View { identity, report, hosts })
 }
 
-/// Who had which address and which host name at which moment of `times`: points of `node_info` and `node_names` where each
-/// was seen lately.
+/// Who had a name at which moment of `times`: points of `fact` where each holder was seen lately, for some values of a label
+/// alone.
 async fn held(
     client: &Client,
     source: &Source,
     times: &Range<i64>,
-) -> Result<(Vec<Series>, Vec<Series>), PrometheusError> {
-    let spans = Spans { window: HELD, range: HELD, stale: HELD };
+    fact: Fact,
+    (label, values): (&str, Vec<&str>),
+) -> anyhow::Result<Vec<Series>> {
+    let Some(query) = source.queries.fact(fact).filter(|_| !values.is_empty()) else { return Ok(Vec::new()) };
     let step = source.args.step.millis();
     // A rate at the first moment looks back into the time before it.
     let times = times.start - (5 * MINUTE_MS).div_euclid(step) * step..times.end;
-    let ask = |fact: Fact| {
-        let times = times.clone();
-        async move {
-            match source.queries.fact(fact) {
-                Some(query) => client.range(&fill(query, &Group::everything(), spans), times, step).await,
-                None => Ok(Vec::new()),
-            }
-        }
-    };
-    Ok((ask(Fact::NodeInfo).await?, ask(Fact::NodeNames).await?))
+    let spans = Spans { window: HELD, range: HELD, stale: HELD };
+    let these = ClusterSelector::parse(&matcher(label, values.into_iter()))?;
+    Ok(client.range(&these.apply(&fill(query, &Group::everything(), spans)), times, step).await?)
 }
 
 #[cfg(test)]

@@ -67,6 +67,10 @@ impl Claim {
         }
     }
 
+    fn several(claims: &HashMap<String, Self>) -> Vec<&str> {
+        claims.iter().filter(|(_, claim)| matches!(claim, Self::Several { .. })).map(|(key, _)| key.as_str()).collect()
+    }
+
     fn at(&self, ts: i64) -> Option<&str> {
         match self {
             Self::One(name) => Some(name),
@@ -203,10 +207,12 @@ impl Identity {
             return named().next().or(itself).map(|name| (name.to_owned(), Rule::Itself));
         }
         let by_name = |name: &&str| self.known.contains(*name);
-        let by_short_name = |name: &str| self.by_short_name.get(&short(name)).and_then(|claim| match claim {
-            Claim::One(node) => Some(node.as_str()),
-            Claim::Several { .. } => None,
-        });
+        let by_short_name = |name: &str| {
+            self.by_short_name.get(&short(name)).and_then(|claim| match claim {
+                Claim::One(node) => Some(node.as_str()),
+                Claim::Several { .. } => None,
+            })
+        };
         let found = named().find(by_name).map(|node| (node, Rule::NodeLabel));
         let found = found.or_else(|| host.filter(by_name).map(|node| (node, Rule::Instance)));
         let found = found.or_else(|| Some((self.by_address.get(host?).and_then(&choose)?, Rule::InternalIp)));
@@ -223,6 +229,11 @@ impl Identity {
         targets.iter().any(|series| self.owner(&series.labels) == Some(Owner::Varies))
     }
 
+    /// The addresses and the instances that stand for several nodes or hosts.
+    pub fn varying(&self) -> (Vec<&str>, Vec<&str>) {
+        (Claim::several(&self.by_address), Claim::several(&self.host_names))
+    }
+
     /// Takes in who had which address, and which host name an instance had, step by step: the points of
     /// `kube_node_info` and `node_uname_info` where each was seen. What was seen at `since` or later goes on.
     pub fn settle(&mut self, node_info: &[Series], node_names: &[Series], since: i64) {
@@ -236,7 +247,8 @@ impl Identity {
             });
             for (value, runs) in varying {
                 let own = series.iter().filter(|series| series.label(key) == Some(value));
-                let seen = own.filter_map(|series| Some((series.label(name)?, series.points.iter().map(|(ts, _)| *ts))));
+                let seen =
+                    own.filter_map(|series| Some((series.label(name)?, series.points.iter().map(|(ts, _)| *ts))));
                 *runs = Some(Run::of(seen, since));
             }
         }
@@ -261,7 +273,8 @@ impl Identity {
             };
             seen.extend(nodes.iter().map(|(node, _)| node.clone()).chain([node.clone()]));
             let instance = series.label("instance").unwrap_or_default().to_owned();
-            let host_name = self.host_names.get(&instance).and_then(|claim| claim.names().last().map(|name| (*name).to_owned()));
+            let host_name =
+                self.host_names.get(&instance).and_then(|claim| claim.names().last().map(|name| (*name).to_owned()));
             let earlier = nodes.into_iter().map(|(node, _)| node).collect();
             report.targets.insert(name, MappedTarget { node, instance, rule, host_name, earlier });
         }
@@ -364,8 +377,10 @@ mod tests {
 
     #[test]
     fn an_address_of_two_nodes_at_once_leads_to_neither() {
-        let info =
-            [seen(&[("node", "a"), ("internal_ip", "10.0.0.1")], &[10, 20]), seen(&[("node", "b"), ("internal_ip", "10.0.0.1")], &[10, 20])];
+        let info = [
+            seen(&[("node", "a"), ("internal_ip", "10.0.0.1")], &[10, 20]),
+            seen(&[("node", "b"), ("internal_ip", "10.0.0.1")], &[10, 20]),
+        ];
         let mut identity = identity(&info, &[]);
         assert_eq!(found(&identity, &[("instance", "10.0.0.1:9100")]), None);
         identity.settle(&info, &[], 20);
@@ -420,11 +435,17 @@ mod tests {
         let labelled = ["a", "b"].map(|node| series(&[("instance", "localhost:9100"), ("node", node)]));
         let report = identity.report(&labelled);
         assert_eq!((report.matched, report.targets.len()), (2, 2), "{report}");
-        assert_eq!(report.hosts(), [Host { instance: Some("localhost:9100".into()), nodes: vec!["a".into(), "b".into()] }]);
+        assert_eq!(
+            report.hosts(),
+            [Host { instance: Some("localhost:9100".into()), nodes: vec!["a".into(), "b".into()] }]
+        );
         identity.settle(&info, &names, 20);
         let error = identity.report(&[series(&[("instance", "localhost:9100")])]).check(0.9).expect_err("refused");
         let error = error.to_string();
-        assert!(error.contains("`localhost:9100` is several hosts at once (`a`, `b`)") && error.contains("--node-label"), "{error}");
+        assert!(
+            error.contains("`localhost:9100` is several hosts at once (`a`, `b`)") && error.contains("--node-label"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -456,7 +477,8 @@ mod tests {
         let report = identity.report(&targets);
         assert_eq!((report.nodes, report.matched), (4, 2));
         let error = report.check(0.9).expect_err("half is too few").to_string();
-        for named in ["2 of 4", "90 %", "`worker-4`", "`ip-10-0-0-3.ec2.internal`", "`10.9.9.9:9100`", "--ignore-nodes"] {
+        for named in ["2 of 4", "90 %", "`worker-4`", "`ip-10-0-0-3.ec2.internal`", "`10.9.9.9:9100`", "--ignore-nodes"]
+        {
             assert!(error.contains(named), "{error}");
         }
         assert_eq!(report.check(0.5), Ok(()));
