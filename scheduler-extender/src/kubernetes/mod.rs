@@ -7,5 +7,7 @@ mod watch;
 
 pub use connect::{Api, KubeError};
 pub use event::Event;
-pub use objects::{Condition, Container, Metadata, Node, Owner, Pod, PodSpec, PodStatus, Quantity, Resources};
+pub use objects::{
+    Condition, Container, Metadata, Node, NodeSpec, Owner, Pod, PodSpec, PodStatus, Quantity, Resources, Taint,
+};
 pub use watch::{Happened, Resource, watch};
