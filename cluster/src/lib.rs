@@ -3,14 +3,20 @@
 //! This crate does no I/O, knows no async runtime and never reads the clock.
 
 mod anomaly;
+mod ignore;
+mod interval;
 mod metric;
+mod moment;
 mod schema;
 pub mod score;
 mod time;
 mod units;
 
 pub use anomaly::{AnomalyKind, Severity};
+pub use ignore::{IGNORED_NODES, IgnoreRule, IgnoredNodes, ParseIgnoreRuleError};
+pub use interval::SampleIntervals;
 pub use metric::{NodeMetric, NodeSample};
+pub use moment::{EARLIEST_MS, LATEST_MS, is_plausible_moment, moment_from_seconds};
 pub use schema::{Column, ColumnKind, DECISIONS, INCIDENTS, NODE_METRICS, PODS, PREDICTIONS, TableSchema};
 pub use time::{DAY_MS, GRID_STEP_MS, HOUR_MS, MINUTE_MS, grid_ceil, grid_floor};
 pub use units::{Bytes, Cores, NodeName, ParseQuantityError, Resource, Utilization};

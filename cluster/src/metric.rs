@@ -69,8 +69,8 @@ node_metrics! {
     CpuPressure = "cpu_pressure_ratio", "ratio", 1.05, "share of time that some task waited for CPU (PSI)";
     MemoryPressure = "memory_pressure_ratio", "ratio", 1.05, "share of time that some task waited for memory (PSI)";
     PodsRunning = "pods_running", "pods", 1e5, "pods in phase Running";
-    CpuRequested = "cpu_requested_cores", "cores", MAX_CORES, "sum of the CPU requests of the pods on the node";
-    MemoryRequested = "memory_requested_bytes", "bytes", MAX_BYTES, "sum of the memory requests of the pods on the node";
+    CpuRequested = "cpu_requested_cores", "cores", MAX_CORES, "sum of the CPU requests of the pods on the node, sidecars included";
+    MemoryRequested = "memory_requested_bytes", "bytes", MAX_BYTES, "sum of the memory requests of the pods on the node, sidecars included";
     Uptime = "uptime_seconds", "seconds", 1e10, "time since boot";
     Ready = "ready", "ratio", 1.0, "1 while the node's Ready condition is true, else 0";
 }

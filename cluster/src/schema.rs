@@ -105,9 +105,24 @@ pub static PODS: TableSchema = TableSchema {
         Column::new("phase", ColumnKind::Text, true, "", "last phase seen"),
         Column::new("qos_class", ColumnKind::Text, true, "", "Guaranteed, Burstable or BestEffort"),
         Column::new("priority", ColumnKind::Integer, true, "", "priority of its PriorityClass"),
-        Column::new("cpu_request_cores", ColumnKind::Float, true, "cores", "sum over its containers"),
-        Column::new("memory_request_bytes", ColumnKind::Float, true, "bytes", "sum over its containers"),
-        Column::new("gpu_request", ColumnKind::Float, true, "GPUs", "sum over its containers"),
+        Column::new(
+            "cpu_request_cores",
+            ColumnKind::Float,
+            true,
+            "cores",
+            "what kube-scheduler counts: containers and sidecars, or what an init container needs if that is more, and overhead",
+        ),
+        Column::new("memory_request_bytes", ColumnKind::Float, true, "bytes", "likewise"),
+        // Of nvidia.com/gpu, .shared and mig-…, amd.com, gpu.intel.com, habana.ai, google.com/tpu, aws.amazon.com/neuron and the like;
+        // `accelerators` in collector/src/prometheus/queries.toml has the list. Devices that are claimed (resource.k8s.io) are no
+        // requests of containers and are not counted.
+        Column::new(
+            "gpu_request",
+            ColumnKind::Float,
+            true,
+            "units",
+            "accelerators, sum over its containers: each requested unit of an extended resource counts as one, be it a whole device, a MIG instance or partition of any size, a time slice or a share, since no metric tells how large a share is; null where it requests none",
+        ),
         Column::new("labels", ColumnKind::Text, true, "JSON", "its labels as a JSON object"),
         Column::new("cpu_used_cores_mean", ColumnKind::Float, true, "cores", "mean usage over its life so far"),
         Column::new("cpu_used_cores_p95", ColumnKind::Float, true, "cores", "95th percentile of its usage"),

@@ -8,6 +8,7 @@ use crate::openmetrics::ExportCommand;
 use crate::prometheus::PrometheusArgs;
 use crate::quality::QualityArgs;
 use crate::synthesize::SynthesizeArgs;
+use anyhow::Context;
 use clap::{ArgMatches, Args, Parser, Subcommand};
 use runtime::ConfigFile;
 use runtime::http::HttpArgs;
@@ -125,13 +126,23 @@ pub fn run(cli: &Cli, matches: &ArgMatches) -> anyhow::Result<()> {
             let source = crate::prometheus::Source::resolve(&config, &server.prometheus, &server.http, given)?;
             block_on(crate::prometheus::watch(&source, &store))
         }
-        Command::Import(command) => crate::import::run(command, &store),
+        Command::Import(command) => crate::import::run(command, &config, given, &store),
         Command::Export(command) => crate::openmetrics::run_export(command, &store),
         Command::Synthesize(args) => {
             crate::synthesize::run(&config.resolve("collector.synthesize", args, given)?, &store)
         }
         Command::Inject(args) => crate::inject::run(args, &store),
-        Command::Quality(args) => crate::quality::run(&config.resolve("collector.quality", args, given)?, &store),
+        Command::Quality(args) => {
+            let mut args: QualityArgs = config.resolve("collector.quality", args, given)?;
+            // One setting for all who leave nodes out, where this section has none of its own.
+            if args.ignore_nodes.is_none() {
+                let server: toml::Table = config.resolve("collector.prometheus", &toml::Table::new(), given)?;
+                let rules = server.get("ignore_nodes").cloned().map(toml::Value::try_into).transpose();
+                args.ignore_nodes =
+                    rules.context("`ignore_nodes` in `[collector.prometheus]` is not a list of texts")?;
+            }
+            crate::quality::run(&args, &store)
+        }
         Command::Datasets(command) => crate::datasets::run(command, &store),
     }
 }

@@ -1,9 +1,7 @@
 //! `collector datasets list | show | verify`.
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
-use runtime::WrongUse;
-use std::path::Path;
+use cluster::NODE_METRICS;
 use store::{DatasetVersion, Store};
 
 /// What to do with dataset versions.
@@ -24,7 +22,7 @@ pub enum DatasetsCommand {
 /// One dataset version.
 #[derive(Debug, Clone, Args)]
 pub struct OneDataset {
-    /// Its id, its manifest file, or `latest`
+    /// Its id, its manifest file, or `latest` for the newest version of the raw tables
     #[arg(default_value = "latest")]
     pub dataset: String,
     /// Print JSON
@@ -39,30 +37,9 @@ pub struct OneDataset {
 pub fn run(command: &DatasetsCommand, store: &Store) -> anyhow::Result<()> {
     match command {
         DatasetsCommand::List { json } => list(store, *json),
-        DatasetsCommand::Show(one) => show(&find(&one.dataset, store)?, one.json),
-        DatasetsCommand::Verify(one) => verify(&find(&one.dataset, store)?, store, one.json),
+        DatasetsCommand::Show(one) => show(&store.find_version(&one.dataset, &NODE_METRICS)?, one.json),
+        DatasetsCommand::Verify(one) => verify(&store.find_version(&one.dataset, &NODE_METRICS)?, store, one.json),
     }
-}
-
-/// The version that `dataset` names: an id, a manifest file, or `latest`.
-///
-/// # Errors
-/// When there is none, or its manifest is damaged.
-pub fn find(dataset: &str, store: &Store) -> anyhow::Result<DatasetVersion> {
-    if dataset == "latest" {
-        return store.versions()?.pop().ok_or_else(|| {
-            WrongUse(format!(
-                "there is no dataset version below `{}`. Make one with `collector collect`",
-                store.root().display()
-            ))
-            .into()
-        });
-    }
-    let path = Path::new(dataset);
-    if path.is_file() {
-        return runtime::files::read_json(path).with_context(|| format!("`{dataset}` is no dataset manifest"));
-    }
-    Ok(store.version(dataset)?)
 }
 
 fn list(store: &Store, json: bool) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use chrono::NaiveDate;
-use cluster::{DAY_MS, NODE_METRICS, NodeMetric, NodeName, NodeSample};
+use cluster::{DAY_MS, NODE_METRICS, NodeMetric, NodeName, NodeSample, TableSchema};
 use polars::prelude::{
     DataFrame, Float64Chunked, Int64Chunked, IntoSeries, NewChunkedArray, PolarsResult, StringChunked,
     UniqueKeepStrategy,
@@ -32,9 +32,9 @@ pub enum DropReason {
     Negative,
     /// A value above what can be real; it became null.
     OutOfRange,
-    /// A counter that fell: its process or node started again. The rate counts from zero.
+    /// A counter that fell, as an earlier version's import counted it: read in ledgers, and written no more.
     CounterReset,
-    /// Two samples of a counter that are too far apart for a rate.
+    /// Two samples of a counter that are too far apart for a rate; likewise.
     CounterGap,
     /// A mark that the source uses for an invalid value; it became null.
     InvalidMark,
@@ -46,6 +46,10 @@ pub enum DropReason {
     NoKey,
     /// A series of a node that could not be named.
     UnknownNode,
+    /// A series of a node that is left out, since it cannot be observed.
+    IgnoredNode,
+    /// A value of an address that passed from one node to another within the time that the value rests on.
+    AddressPassedOn,
     /// A series that no table column needs.
     UnknownMetric,
     /// Several series where one was expected; the first was kept.
@@ -75,6 +79,8 @@ impl DropReason {
             Self::Unreadable => "unreadable",
             Self::NoKey => "no_key",
             Self::UnknownNode => "unknown_node",
+            Self::IgnoredNode => "ignored_node",
+            Self::AddressPassedOn => "address_passed_on",
             Self::UnknownMetric => "unknown_metric",
             Self::SeveralSeries => "several_series",
             Self::Stale => "stale",
@@ -187,22 +193,36 @@ pub fn merge_node_day(
 ) -> anyhow::Result<Written> {
     let (fresh, drops) = checked_frame(date, nodes)?;
     let rows = fresh.height() as u64;
-    if rows > 0 {
-        let old = store.read_day(&NODE_METRICS, date, &[])?;
-        let key: Vec<String> = NODE_METRICS.key.iter().map(|name| (*name).to_owned()).collect();
-        let merged = if old.height() == 0 {
-            fresh
-        } else {
-            fresh
-                .vstack(&old)
-                .and_then(|all| all.unique_stable(Some(&key), UniqueKeepStrategy::First, None))
-                .with_context(|| format!("failed to merge the rows of {date}"))?
-        };
-        store
-            .replace_day(&NODE_METRICS, date, &merged)
-            .with_context(|| format!("failed to write node metrics of {date}"))?;
-    }
+    lay_over(store, &NODE_METRICS, date, fresh)?;
     Ok(Written { rows, drops })
+}
+
+/// Lays rows of one day over those that the table has of it: a row of the same key is replaced, all others stay.
+///
+/// # Errors
+/// When a part of the day is damaged, or when the disk is full; the day is then as it was.
+pub fn lay_over(store: &Store, table: &TableSchema, date: NaiveDate, fresh: DataFrame) -> anyhow::Result<()> {
+    if fresh.height() == 0 {
+        return Ok(());
+    }
+    let old = store.read_day(table, date, &[])?;
+    let merged = if old.height() == 0 {
+        fresh
+    } else {
+        overlay(table, &fresh, &old).with_context(|| format!("failed to merge the rows of {date}"))?
+    };
+    let doing = || format!("failed to write `{}` of {date}", table.name);
+    store.replace_day(table, date, &merged).with_context(doing)?;
+    Ok(())
+}
+
+/// New rows and those of the old ones whose key they do not have.
+///
+/// # Errors
+/// When the two have different columns.
+pub fn overlay(table: &TableSchema, new: &DataFrame, old: &DataFrame) -> PolarsResult<DataFrame> {
+    let key: Vec<String> = table.key.iter().map(|name| (*name).to_owned()).collect();
+    new.vstack(old)?.unique_stable(Some(&key), UniqueKeepStrategy::First, None)
 }
 
 /// Splits the samples of nodes by day, for [`write_node_day`] and [`merge_node_day`].

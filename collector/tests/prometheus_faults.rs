@@ -2,7 +2,7 @@
 
 mod support;
 
-use collector::prometheus::{BackfillSummary, backfill};
+use collector::prometheus::{BackfillSummary, Live, backfill};
 use collector::raw::DropReason;
 use serde_json::json;
 use std::process::{Command, Stdio};
@@ -309,8 +309,10 @@ async fn a_large_cluster_is_asked_for_in_groups_of_nodes() {
     fetch(&fake, &whole, &[]).await.expect("whole");
     let before = fake.asked().len();
     fetch(&fake, &cut, &["--reply-points", "1500"]).await.expect("cut");
-    let groups =
-        fake.asked()[before..].iter().filter(|asked| asked.is_range && asked.query.starts_with("node_load1")).count();
+    let groups = fake.asked()[before..]
+        .iter()
+        .filter(|asked| asked.is_range && asked.query.contains("(node_load1{") && !asked.query.contains("timestamp"))
+        .count();
     assert_eq!(groups, 3, "two nodes of 720 points at once");
     assert_eq!(column(&cut, "load1"), column(&whole, "load1"));
     assert_eq!(column(&cut, "load1").len(), 5);
@@ -350,6 +352,151 @@ async fn credentials_come_from_files_and_a_refusal_says_which_flags() {
         let (_folder, store) = store();
         fetch(&fake, &store, flags).await.expect("let in");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_come_from_a_file_and_a_missing_tenant_is_named() {
+    let world = || {
+        let twist = |asked: &support::fake::Asked| {
+            asked.tenant.is_none().then(|| ResponseTemplate::new(401).set_body_string("no org id\n"))
+        };
+        World { twist: Arc::new(twist), ..World::new(1, 1) }
+    };
+    let (error, ..) = failure(world(), &[]).await;
+    assert!(error.contains("X-Scope-OrgID: TENANT") && error.contains("--header-file"), "{error}");
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let file = folder.path().join("headers");
+    std::fs::write(&file, "# Mimir\nX-Scope-OrgID: team-a\n").expect("headers");
+    let fake = Fake::start(world()).await;
+    let (_folder, store) = store();
+    fetch(&fake, &store, &["--header-file", &file.to_string_lossy()]).await.expect("let in");
+    assert!(fake.asked().iter().all(|asked| asked.tenant.as_deref() == Some("team-a")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_partial_does_not_count_as_fetched() {
+    let fake = Fake::start(World { partial: true, ..World::new(1, 1) }).await;
+    let (_folder, store) = store();
+    let until = ["--to", "2026-01-01T00:30:00Z"];
+    for _ in 0..2 {
+        let summary = fetch(&fake, &store, &until).await.expect("summary");
+        assert_eq!((summary.rows, summary.chunks_fetched), (60, 1), "asked for again");
+        assert!(summary.warnings.iter().any(|warning| warning.contains("isPartial")), "{:?}", summary.warnings);
+    }
+    // Who knows that each replica holds everything says so; then it counts.
+    let accept = [&until[..], &["--accept-partial"]].concat();
+    assert_eq!(fetch(&fake, &store, &accept).await.expect("summary").rows, 60);
+    assert_eq!(fetch(&fake, &store, &accept).await.expect("summary").rows, 0);
+    // For whoever watches, half of a node's CPUs would be an idle node.
+    let url = fake.url();
+    let live = source(&["--prometheus", &url]);
+    let error = Live::new(&live).expect("live").look_around(DAY + HOUR).await.expect_err("not complete");
+    assert!(error.to_string().contains("not complete") && error.to_string().contains("isPartial"), "{error:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn remarks_on_a_query_are_no_missing_data() {
+    let remark =
+        "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"node_load1\"";
+    let fake = Fake::start(World { warnings: vec![remark.into()], ..World::new(1, 1) }).await;
+    let (_folder, store) = store();
+    let until = ["--to", "2026-01-01T00:30:00Z"];
+    let first = fetch(&fake, &store, &until).await.expect("summary");
+    assert!(
+        first.rows == 60 && !first.warnings.iter().any(|warning| warning.contains("PromQL")),
+        "{:?}",
+        first.warnings
+    );
+    assert_eq!(fetch(&fake, &store, &until).await.expect("summary").rows, 0, "fetched is fetched");
+    let fake = Fake::start(World {
+        warnings: vec!["PromQL warning: a mix of histograms and floats".into()],
+        ..World::new(1, 1)
+    })
+    .await;
+    let (_folder, store) = self::store();
+    let first = fetch(&fake, &store, &until).await.expect("summary");
+    assert!(first.warnings.iter().any(|warning| warning.contains("a mix of histograms")), "{:?}", first.warnings);
+    assert_eq!(fetch(&fake, &store, &until).await.expect("summary").rows, 0, "asking again would not change it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_on_series_is_met_by_asking_for_half_of_the_nodes() {
+    let at_most_two = |asked: &support::fake::Asked| {
+        let hosts = if asked.query.contains("=~\".*\"") { 5 } else { asked.query.matches(":9100").count() };
+        let text = "the query exceeded the maximum number of series (limit: 2 series) (err-mimir-max-series-per-query)";
+        let body = json!({ "status": "error", "errorType": "execution", "error": text });
+        (asked.is_range && asked.query.contains("(node_load1{") && hosts > 2)
+            .then(|| ResponseTemplate::new(422).set_body_json(body))
+    };
+    let fake = Fake::start(World { twist: Arc::new(at_most_two), ..World::new(5, 1) }).await;
+    let (_folder, store) = store();
+    assert_eq!(fetch(&fake, &store, &[]).await.expect("summary").rows, 5 * 120);
+    assert!(column(&store, "load1").values().all(|line| line.values().all(Option::is_some)));
+    // No span was cut in half for it: half a span has as many series.
+    let spans = fake.asked().into_iter().filter(|asked| asked.query.contains("(node_load1{") && asked.is_range);
+    assert!(spans.into_iter().all(|asked| asked.end - asked.start == HOUR - STEP));
+    let (error, ..) = failure(
+        World { twist: Arc::new(move |asked| asked.is_range.then(|| ResponseTemplate::new(413))), ..World::new(2, 1) },
+        &[],
+    )
+    .await;
+    assert!(error.contains("413"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_that_cannot_be_are_refused_in_every_answer() {
+    let point = |seconds: &str| {
+        let body = format!(
+            r#"{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{{"instance":"10.0.0.0:9100"}},"values":[[{seconds},"1"]]}}]}}}}"#
+        );
+        ResponseTemplate::new(200).set_body_raw(body, "application/json")
+    };
+    for seconds in ["-1e300", "1e300", "0", "1767225600000"] {
+        let twist = move |asked: &support::fake::Asked| asked.is_range.then(|| point(seconds));
+        let (error, ..) = failure(World { twist: Arc::new(twist), ..World::new(1, 1) }, &[]).await;
+        assert!(error.contains("not in the years 2000 to 2199"), "{seconds}: {error}");
+        let raw = move |asked: &support::fake::Asked| asked.query.ends_with("[15m]").then(|| point(seconds));
+        let (error, ..) = failure(World { twist: Arc::new(raw), ..World::new(1, 1) }, &[]).await;
+        assert!(error.contains("not in the years 2000 to 2199"), "{seconds}: {error}");
+    }
+    for (clock, said) in [("1e300", "1e300"), ("NaN", "NaN"), ("-5", "-5")] {
+        let body =
+            format!(r#"{{"status":"success","data":{{"resultType":"scalar","result":[1767225600,"{clock}"]}}}}"#);
+        let twist = move |asked: &support::fake::Asked| {
+            (asked.query == "time()").then(|| ResponseTemplate::new(200).set_body_raw(body.clone(), "application/json"))
+        };
+        let (error, ..) = failure(World { twist: Arc::new(twist), ..World::new(1, 1) }, &[]).await;
+        let told = format!("{:?}", said.parse::<f64>().expect("a number"));
+        assert!(error.contains("not in the years 2000 to 2199") && error.contains(&told), "{error}");
+    }
+    let nothing = |asked: &support::fake::Asked| {
+        let body = json!({ "status": "success", "data": { "resultType": "vector", "result": [] } });
+        (asked.query == "time()").then(|| ResponseTemplate::new(200).set_body_json(body))
+    };
+    let (error, ..) = failure(World { twist: Arc::new(nothing), ..World::new(1, 1) }, &[]).await;
+    assert!(error.contains("did not answer `time()`"), "{error}");
+}
+
+/// gzip of spaces, which stand for a thousand times their packed size.
+fn packed_spaces(bytes: usize) -> Vec<u8> {
+    use std::io::Write;
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..bytes >> 20 {
+        packer.write_all(&[b' '; 1 << 20]).expect("packed");
+    }
+    packer.finish().expect("packed")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_unpacks_without_end_is_read_up_to_the_limit() {
+    let bomb = packed_spaces(600 << 20);
+    assert!(bomb.len() < 1 << 20, "{} bytes on the wire", bomb.len());
+    let twist = move |asked: &support::fake::Asked| {
+        let reply = ResponseTemplate::new(200).insert_header("Content-Encoding", "gzip");
+        (asked.query == "time()").then(|| reply.set_body_raw(bomb.clone(), "application/json"))
+    };
+    let (error, ..) = failure(World { twist: Arc::new(twist), ..World::new(1, 1) }, &[]).await;
+    assert!(error.contains("larger than 536870912 bytes") && error.contains("--reply-points"), "{error}");
 }
 
 /// The real program, on a data root of its own.

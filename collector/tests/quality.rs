@@ -1,10 +1,11 @@
 //! `collector quality` as the pipeline calls it: the gate's exit code, and reports that are there although it refused.
 
 use chrono::NaiveDate;
-use cluster::{MINUTE_MS, NODE_METRICS, NodeMetric, NodeName, NodeSample};
+use cluster::{ColumnKind, INCIDENTS, MINUTE_MS, NODE_METRICS, NodeMetric, NodeName, NodeSample};
+use polars::prelude::{Column, DataFrame};
 use std::path::Path;
 use std::process::{Command, Output};
-use store::{Store, VersionDraft, day_start};
+use store::{Store, VersionDraft, day_start, polars_type};
 
 /// Freezes a day of two nodes, the second of which lacks memory in `without_memory` of 100 rows.
 fn freeze(root: &Path, without_memory: i64) -> String {
@@ -68,6 +69,52 @@ fn a_good_dataset_passes_and_a_bad_one_ends_with_3_after_the_reports() {
     std::fs::write(folder.path().join("berth.toml"), "[collector.quality]\nmin_coverage = 0.9\n").expect("file");
     assert_eq!(quality(folder.path(), &[]).status.code(), Some(0));
     assert_eq!(quality(folder.path(), &["--min-coverage", "0.99"]).status.code(), Some(3));
+}
+
+#[test]
+fn latest_means_the_newest_version_of_the_raw_tables_in_every_command() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let id = freeze(folder.path(), 0);
+    // A newer version of another table, as `features build` leaves one.
+    let store = Store::new(folder.path());
+    let date = NaiveDate::from_ymd_opt(2026, 11, 2).expect("date");
+    let incident = DataFrame::new(
+        1,
+        vec![
+            Column::new("node".into(), ["node-a"]),
+            Column::new("kind".into(), ["not_ready"]),
+            Column::new("severity".into(), ["critical"]),
+            Column::new("started_at".into(), [day_start(date)])
+                .cast(&polars_type(ColumnKind::Timestamp))
+                .expect("time"),
+            Column::new("source".into(), ["label"]),
+        ],
+    );
+    store.write_part(&INCIDENTS, date, "day", &incident.expect("rows")).expect("written");
+    let newer = store.freeze(&[&INCIDENTS], VersionDraft::default()).expect("frozen").id;
+    assert_eq!(store.versions().expect("versions").last().map(|version| version.id.clone()), Some(newer));
+    let output = quality(folder.path(), &["--dataset", "latest", "--json"]);
+    let judged: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(judged["dataset"], id.as_str(), "{}", text(&output.stderr));
+    let mut show = Command::new(env!("CARGO_BIN_EXE_collector"));
+    let output =
+        show.args(["datasets", "show", "latest", "--data"]).arg(folder.path()).output().expect("collector runs");
+    assert!(text(&output.stdout).contains(&id), "{}", text(&output.stdout));
+}
+
+#[test]
+fn one_setting_leaves_nodes_out_everywhere() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    freeze(folder.path(), 60);
+    assert_eq!(quality(folder.path(), &[]).status.code(), Some(3), "node-b lacks memory");
+    assert_eq!(quality(folder.path(), &["--ignore-nodes", "name=node-b"]).status.code(), Some(0));
+    let section = "[collector.prometheus]\nignore_nodes = [\"name=node-b\"]\n";
+    std::fs::write(folder.path().join("berth.toml"), section).expect("file");
+    assert_eq!(quality(folder.path(), &[]).status.code(), Some(0));
+    let more = "[collector.quality]\nignore_nodes = []\n";
+    std::fs::write(folder.path().join("berth.toml"), format!("{section}{more}")).expect("file");
+    assert_eq!(quality(folder.path(), &[]).status.code(), Some(3), "its own section wins");
+    assert_eq!(quality(folder.path(), &["--ignore-nodes", "a=b=c"]).status.code(), Some(2));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Local time and holidays. Both are known ahead, so they see no sample at all.
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, Timelike, Weekday};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, Timelike, Weekday};
+use chrono_tz::Tz;
 use runtime::WrongUse;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::str::FromStr;
 
 /// A country whose nationwide public holidays are known.
@@ -130,9 +131,40 @@ fn easter(year: i32) -> Option<NaiveDate> {
 /// Local time and the days on which people do not work.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Calendar {
+    /// Of the setting that knows no daylight saving.
     utc_offset_minutes: i32,
     holidays: Vec<NaiveDate>,
     countries: Vec<Country>,
+    /// Written only where it is set, so that rules without it read as they always did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timezone: Option<TimeZoneName>,
+}
+
+/// A time zone of the IANA database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeZoneName(Tz);
+
+impl FromStr for TimeZoneName {
+    type Err = WrongUse;
+    fn from_str(name: &str) -> Result<Self, WrongUse> {
+        name.parse().map(Self).map_err(|_| {
+            WrongUse(format!(
+                "`{name}` is not a valid time zone: want a name of the IANA database such as `Europe/Berlin`"
+            ))
+        })
+    }
+}
+
+impl Serialize for TimeZoneName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeZoneName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 /// What the calendar says about one moment.
@@ -157,7 +189,12 @@ impl Calendar {
     /// Local time is UTC plus `utc_offset_minutes`.
     pub fn new(utc_offset_minutes: i32, mut holidays: Vec<NaiveDate>, countries: Vec<Country>) -> Self {
         holidays.sort_unstable();
-        Self { utc_offset_minutes, holidays, countries }
+        Self { utc_offset_minutes, holidays, countries, timezone: None }
+    }
+
+    /// Local time as this zone has it, daylight saving included.
+    pub fn in_zone(self, timezone: TimeZoneName) -> Self {
+        Self { utc_offset_minutes: 0, timezone: Some(timezone), ..self }
     }
 
     /// Whether people do not work on this day, weekends aside.
@@ -166,11 +203,19 @@ impl Calendar {
             || self.countries.iter().any(|country| country.rules().iter().any(|rule| rule.falls_on(date)))
     }
 
+    /// The clock on the wall at a time in UTC milliseconds.
+    fn local(&self, t: i64) -> NaiveDateTime {
+        let utc = |t: i64| DateTime::from_timestamp_millis(t).unwrap_or_default();
+        match self.timezone {
+            Some(TimeZoneName(zone)) => utc(t).with_timezone(&zone).naive_local(),
+            None => utc(t.saturating_add(i64::from(self.utc_offset_minutes) * cluster::MINUTE_MS)).naive_utc(),
+        }
+    }
+
     /// The local moment of a time in UTC milliseconds.
     pub(crate) fn at(&self, t: i64) -> Moment {
-        let local = t.saturating_add(i64::from(self.utc_offset_minutes) * cluster::MINUTE_MS);
-        let time = DateTime::from_timestamp_millis(local).unwrap_or_default();
-        let date = time.date_naive();
+        let time = self.local(t);
+        let date = time.date();
         let weekday = time.weekday().num_days_from_monday();
         let minute = f64::from(time.hour() * 60 + time.minute());
         let day_angle = std::f64::consts::TAU * minute / MINUTES_OF_DAY;
@@ -227,5 +272,31 @@ mod tests {
         assert_eq!((utc.hour, utc.minute_of_day, utc.day_of_week, utc.weekend), (20.0, 1230.0, 4.0, 0.0));
         let east = Calendar::new(8 * 60, vec![], vec![]).at(t);
         assert_eq!((east.hour, east.minute_of_day, east.day_of_week, east.weekend), (4.0, 270.0, 5.0, 1.0));
+    }
+
+    #[test]
+    fn a_time_zone_knows_its_daylight_saving() {
+        // Clocks in Berlin went from 02:00 to 03:00 on 2026-03-29 and back from 03:00 to 02:00 on 2026-10-25, both at
+        // 01:00 UTC (Directive 2000/84/EC).
+        let berlin = Calendar::default().in_zone("Europe/Berlin".parse().expect("a zone"));
+        let hour = |text: &str| berlin.at(DateTime::parse_from_rfc3339(text).expect("a time").timestamp_millis()).hour;
+        assert_eq!((hour("2026-03-29T00:59:00Z"), hour("2026-03-29T01:00:00Z")), (1.0, 3.0));
+        assert_eq!((hour("2026-10-25T00:59:00Z"), hour("2026-10-25T01:00:00Z")), (2.0, 2.0));
+        assert_eq!((hour("2026-01-15T12:00:00Z"), hour("2026-07-15T12:00:00Z")), (13.0, 14.0));
+        // 22:30 UTC in summer is half past midnight of the next day, a Saturday.
+        let night = berlin.at(DateTime::parse_from_rfc3339("2026-07-17T22:30:00Z").expect("a time").timestamp_millis());
+        assert_eq!((night.minute_of_day, night.day_of_week, night.weekend), (30.0, 5.0, 1.0));
+    }
+
+    #[test]
+    fn rules_without_a_zone_are_written_as_before_and_a_zone_comes_back() {
+        let plain = Calendar::new(60, vec![], vec![Country::De]);
+        let text = serde_json::to_string(&plain).expect("JSON");
+        assert_eq!(text, r#"{"utc_offset_minutes":60,"holidays":[],"countries":["de"]}"#);
+        let zoned = plain.in_zone("America/New_York".parse().expect("a zone"));
+        let text = serde_json::to_string(&zoned).expect("JSON");
+        assert_eq!(serde_json::from_str::<Calendar>(&text).expect("calendar"), zoned);
+        let error = "Europe/Bonn".parse::<TimeZoneName>().expect_err("no zone").to_string();
+        assert!(error.contains("`Europe/Bonn`") && error.contains("Europe/Berlin"), "{error}");
     }
 }

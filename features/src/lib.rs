@@ -25,7 +25,7 @@ mod slot;
 pub mod target;
 pub mod windows;
 
-pub use calendar::{Calendar, Country};
+pub use calendar::{Calendar, Country, TimeZoneName};
 pub use catalogue::{Feature, NODE_HISTORY, Topic};
 pub use dataset::{FeatureTable, LoadError};
 pub use online::{GridRows, OnlineFeatures};

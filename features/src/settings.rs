@@ -1,11 +1,12 @@
 //! Settings of the features: what a slot and a window need to have a value, and the calendar.
 
 use crate::GRID_STEP_MS;
-use crate::calendar::{Calendar, Country};
+use crate::calendar::{Calendar, Country, TimeZoneName};
 use anyhow::ensure;
 use chrono::NaiveDate;
-use runtime::WrongUse;
+use clap::{Args, FromArgMatches};
 use runtime::settings::Span;
+use runtime::{ConfigFile, WrongUse};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -23,9 +24,14 @@ pub struct FeatureSettings {
     /// Share of its slots that a window needs to have a value
     #[arg(long, env = "BERTH_FEATURES_MIN_WINDOW_COVERAGE", default_value_t = 0.25, value_name = "RATIO")]
     pub min_window_coverage: f64,
-    /// Local time less UTC in minutes, for hour, weekday and holidays
+    /// Time zone of hour, weekday and holidays, such as Europe/Berlin [default: UTC]
+    #[arg(long, env = "BERTH_FEATURES_TIMEZONE", value_name = "ZONE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+    /// Deprecated, since it knows no daylight saving, and gone with the next version: local time less UTC in minutes
     #[arg(
         long,
+        hide = true,
         env = "BERTH_FEATURES_UTC_OFFSET_MINUTES",
         default_value_t = 0,
         value_name = "MINUTES",
@@ -48,6 +54,7 @@ impl Default for FeatureSettings {
             step: None,
             min_slot_coverage: 0.5,
             min_window_coverage: 0.25,
+            timezone: None,
             utc_offset_minutes: 0,
             holiday_countries: Vec::new(),
             holidays: Vec::new(),
@@ -111,6 +118,18 @@ impl FeatureSettings {
             offset.abs() <= 14 * 60,
             WrongUse(format!("`utc_offset_minutes` must lie in -840..840, got `{offset}`"))
         );
+        let zone = self.timezone.as_deref().map(str::parse::<TimeZoneName>).transpose();
+        let zone = zone.map_err(|error| WrongUse(format!("timezone: {error}")))?;
+        ensure!(
+            zone.is_none() || offset == 0,
+            WrongUse(format!("`timezone` and `utc_offset_minutes` = `{offset}` are both set: keep `timezone`"))
+        );
+        if offset != 0 {
+            tracing::warn!(
+                offset,
+                "`utc_offset_minutes` knows no daylight saving and goes with the next version: set `timezone`"
+            );
+        }
         let step = self.step.map_or(found_step_ms, Span::millis);
         ensure!(step > 0, WrongUse("`step` must be longer than 0".into()));
         let holidays: Vec<NaiveDate> = self.holidays.iter().map(|text| date(text)).collect::<Result<_, _>>()?;
@@ -121,8 +140,23 @@ impl FeatureSettings {
         Ok(WindowRules {
             least_samples: ((self.min_slot_coverage * expected).floor() as u32).max(1),
             min_window_coverage: self.min_window_coverage,
-            calendar: Calendar::new(offset, holidays, countries),
+            calendar: match zone {
+                Some(zone) => Calendar::new(0, holidays, countries).in_zone(zone),
+                None => Calendar::new(offset, holidays, countries),
+            },
         })
+    }
+
+    /// The settings of `[features.build]` by environment and file, for whoever computes features from live samples: what a
+    /// model was trained on and what it is asked must have the same hours and holidays. Only the distance of samples is
+    /// the live one's own.
+    ///
+    /// # Errors
+    /// When the section has a key that is not known, or a value of another type.
+    pub fn as_built(config: &ConfigFile) -> anyhow::Result<Self> {
+        let matches = Self::augment_args(clap::Command::new("live")).try_get_matches_from(["live"])?;
+        let built = config.resolve("features.build", &Self::from_arg_matches(&matches)?, &matches)?;
+        Ok(Self { step: None, ..built })
     }
 }
 
@@ -144,12 +178,36 @@ mod tests {
     }
 
     #[test]
+    fn live_features_have_the_hours_and_holidays_of_those_that_were_built() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("berth.toml");
+        let section = "[features.build]\nstep = \"5m\"\ntimezone = \"Europe/Berlin\"\nholidays = [\"2026-12-24\"]\n";
+        std::fs::write(&path, section).expect("file");
+        let config = ConfigFile::load(&runtime::settings::ConfigArgs { config: Some(path) }).expect("configuration");
+        let live = FeatureSettings::as_built(&config).expect("settings");
+        let rules = live.rules(30_000).expect("rules");
+        let built = FeatureSettings { step: None, ..live.clone() }.rules(30_000).expect("rules");
+        assert_eq!((live.step, rules.least_samples), (None, 5), "samples every 30 s, whatever the dataset had");
+        assert_eq!(rules.calendar, built.calendar);
+        assert!(rules.calendar.is_holiday(NaiveDate::from_ymd_opt(2026, 12, 24).expect("a date")));
+        assert_ne!(rules.calendar, Calendar::default());
+    }
+
+    #[test]
     fn values_out_of_range_are_named() {
         let refused = |settings: FeatureSettings| settings.rules(30_000).expect_err("refused").to_string();
         let coverage = FeatureSettings { min_slot_coverage: 1.5, ..FeatureSettings::default() };
         assert!(refused(coverage).contains("`min_slot_coverage`"));
         let holiday = FeatureSettings { holidays: vec!["24.12.2026".into()], ..FeatureSettings::default() };
         assert!(refused(holiday).contains("`24.12.2026`"));
+        let zone = FeatureSettings { timezone: Some("Berlin".into()), ..FeatureSettings::default() };
+        assert!(refused(zone).contains("timezone: `Berlin`"));
+        let both = FeatureSettings {
+            timezone: Some("Europe/Berlin".into()),
+            utc_offset_minutes: 60,
+            ..FeatureSettings::default()
+        };
+        assert!(refused(both).contains("both set"));
         let country = FeatureSettings { holiday_countries: vec!["xx".into()], ..FeatureSettings::default() };
         assert!(refused(country).contains("`xx`"));
     }

@@ -4,7 +4,7 @@ use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::Args;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -15,7 +15,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpArgs {
-    /// PEM file with the certificate authority that signed the server's certificate
+    /// PEM file with the certificate authority that signed the server's certificate; no other is trusted then
     #[arg(long, env = "BERTH_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
     /// User name for basic authentication; the password comes from --password-file or BERTH_PASSWORD
@@ -68,6 +68,22 @@ impl HttpArgs {
         builder.build().context("failed to build the HTTP client")
     }
 
+    /// The same for a server whose answers are large and whose reader bounds what comes out of them: answers may be
+    /// compressed, which the other clients do not ask for. `headers` are sent with every request.
+    ///
+    /// # Errors
+    /// See [`HttpArgs::client`]; and when `headers` and the credentials both say who we are.
+    pub fn compressed_client(&self, limit: Duration, mut headers: HeaderMap) -> anyhow::Result<reqwest::Client> {
+        for (name, value) in self.authorization(&SecretVariables::default())? {
+            anyhow::ensure!(
+                name.is_none_or(|name| headers.insert(name, value).is_none()),
+                "`Authorization` stands in the header file, and credentials are given as well. Keep one of the two"
+            );
+        }
+        let builder = self.builder(limit)?.gzip(true).default_headers(headers);
+        builder.build().context("failed to build the HTTP client")
+    }
+
     /// A client that shows its certificate to those who ask for one, and sends no credentials.
     ///
     /// # Errors
@@ -77,13 +93,16 @@ impl HttpArgs {
         let mut builder = reqwest::Client::builder()
             .timeout(limit)
             .connect_timeout(limit.min(Duration::from_secs(10)))
+            .gzip(false)
             .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = &self.ca_file {
             let pem = std::fs::read(path).with_context(|| format!("failed to read CA file `{}`", path.display()))?;
             let authorities = reqwest::Certificate::from_pem_bundle(&pem)
                 .with_context(|| format!("CA file `{}` is no PEM certificate", path.display()))?;
             anyhow::ensure!(!authorities.is_empty(), "CA file `{}` holds no certificate", path.display());
-            builder = authorities.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
+            // These alone, as client-go does: a named authority that came on top of the public ones would let any of
+            // those speak for the server.
+            builder = builder.tls_certs_only(authorities);
         }
         if let Some(identity) = self.identity()? {
             builder = builder.identity(identity);
@@ -126,6 +145,32 @@ impl HttpArgs {
         }
         Ok(headers)
     }
+}
+
+/// The headers of a file, a line `Name: value` for each; empty lines and lines that begin with `#` are none. No message
+/// shows a value: it may be a secret.
+///
+/// # Errors
+/// When the file cannot be read, or a line is not a valid header; the message has its number.
+pub fn header_lines(path: &Path) -> anyhow::Result<HeaderMap> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).with_context(|| format!("failed to read header file `{shown}`"))?;
+    let mut headers = HeaderMap::new();
+    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')) {
+        let number = at + 1;
+        let (name, value) = line.split_once(':').with_context(|| {
+            format!("line {number} of header file `{shown}` is not a valid header: want `Name: value`")
+        })?;
+        let name = HeaderName::from_bytes(name.trim().as_bytes()).with_context(|| {
+            format!("line {number} of header file `{shown}` does not begin with the name of a header")
+        })?;
+        let mut value = HeaderValue::from_str(value.trim()).with_context(|| {
+            format!("the value in line {number} of header file `{shown}` holds characters that no HTTP header may have")
+        })?;
+        value.set_sensitive(true);
+        headers.append(name, value);
+    }
+    Ok(headers)
 }
 
 fn secret(file: Option<&Path>, variable: &str) -> anyhow::Result<Option<String>> {

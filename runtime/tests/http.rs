@@ -1,6 +1,7 @@
 //! The HTTP client against real servers on this machine: credentials, a custom authority, time limits.
 
-use runtime::http::{HttpArgs, SecretVariables, install_crypto_provider};
+use reqwest::header::{HeaderMap, HeaderValue};
+use runtime::http::{HttpArgs, SecretVariables, header_lines, install_crypto_provider};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{Read, Write};
@@ -129,6 +130,68 @@ fn a_custom_authority_is_trusted_and_an_unknown_one_is_not() {
     let chain = format!("{:#}", anyhow::Error::new(error));
     assert!(chain.contains("certificate"), "{chain}");
     server.join().expect("server");
+}
+
+/// Runs again as a process whose system trusts the authority of the fixtures: the environment of a process names the
+/// system's authorities, and cannot be changed safely while it runs.
+#[test]
+fn a_named_authority_stands_alone() {
+    const INNER: &str = "BERTH_TEST_SYSTEM_TRUSTS_THE_FIXTURE";
+    if std::env::var_os(INNER).is_none() {
+        let output = std::process::Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "a_named_authority_stands_alone", "--nocapture"])
+            .env(INNER, "1")
+            .env("SSL_CERT_FILE", fixture("ca.pem"))
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .expect("the same test");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let (port, server) = serve_tls();
+    get(&HttpArgs::default(), format!("https://127.0.0.1:{port}/"), LIMIT).expect("the system's authority is trusted");
+    server.join().expect("server");
+    let other = rcgen::generate_simple_self_signed(vec!["elsewhere".into()]).expect("certificate").cert.pem();
+    let other = file(&other);
+    let args = HttpArgs { ca_file: Some(other.path().to_owned()), ..HttpArgs::default() };
+    let (port, server) = serve_tls();
+    let error = get(&args, format!("https://127.0.0.1:{port}/"), LIMIT).expect_err("another authority was named");
+    assert!(format!("{:#}", anyhow::Error::new(error)).contains("certificate"));
+    server.join().expect("server");
+}
+
+#[test]
+fn only_who_bounds_what_comes_out_asks_for_compressed_answers() {
+    let head = seen(&HttpArgs::default()).to_lowercase();
+    assert!(!head.contains("accept-encoding"), "{head}");
+    let (port, server) = serve(|mut stream| echo(&mut stream).expect("answer"));
+    let mut headers = HeaderMap::new();
+    headers.insert("x-scope-orgid", HeaderValue::from_static("team-a"));
+    let client = HttpArgs::default().compressed_client(LIMIT, headers).expect("client");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    let ask = async { client.get(format!("http://127.0.0.1:{port}/")).send().await?.text().await };
+    let head = runtime.block_on(ask).expect("answer").to_lowercase();
+    assert!(head.contains("accept-encoding: gzip") && head.contains("x-scope-orgid: team-a\r\n"), "{head}");
+    server.join().expect("server");
+}
+
+#[test]
+fn headers_are_read_line_by_line_and_no_message_shows_a_value() {
+    let good = file("# who we are\nX-Scope-OrgID: team-a|team-b\n\n  Authorization:  Bearer abc:def  \n");
+    let headers = header_lines(good.path()).expect("headers");
+    assert_eq!(headers["x-scope-orgid"], "team-a|team-b");
+    assert!(headers["authorization"] == "Bearer abc:def" && headers["authorization"].is_sensitive());
+    let token = file("other");
+    let twice = HttpArgs { bearer_token_file: Some(token.path().to_owned()), ..HttpArgs::default() };
+    let error = format!("{:#}", twice.compressed_client(LIMIT, headers).expect_err("two credentials"));
+    assert!(error.contains("Authorization") && !error.contains("abc") && !error.contains("other"), "{error}");
+    for (text, line) in [("s3cret", 1), ("a: b\nb c: s3cret", 2), ("\n\na: s3cret\u{7}", 3)] {
+        let bad = file(text);
+        let error = format!("{:#}", header_lines(bad.path()).expect_err("bad line"));
+        assert!(error.contains(&format!("line {line} ")) && !error.contains("s3cret"), "{error}");
+    }
+    let error = format!("{:#}", header_lines(std::path::Path::new("no/such/file")).expect_err("no file"));
+    assert!(error.contains("`no/such/file`"), "{error}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::shadow::{Comparison, Shadow};
 use anyhow::Context;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use collector::prometheus::{PrometheusArgs, Source};
+use features::FeatureSettings;
 use report::printable;
 use reqwest::Url;
 use runtime::http::HttpArgs;
@@ -220,7 +221,8 @@ fn settled(
     let server: ServerArgs = config.resolve("scheduler_extender.server", &args.server, inner)?;
     let limits: LimitArgs = config.resolve("scheduler_extender.limits", &args.limits, inner)?;
     let cluster: ClusterArgs = config.resolve("scheduler_extender.cluster", &args.cluster, inner)?;
-    let nodes: KeepArgs = config.resolve("serving.nodes", &args.nodes, inner)?;
+    let mut nodes: KeepArgs = config.resolve("serving.nodes", &args.nodes, inner)?;
+    nodes.features = FeatureSettings::as_built(config)?;
     server.validate()?;
     limits.validate()?;
     cluster.validate()?;

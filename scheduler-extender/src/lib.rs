@@ -37,4 +37,5 @@ pub mod scoring;
 pub mod settings;
 pub mod shadow;
 pub mod spread;
+pub mod unobserved;
 pub mod wire;

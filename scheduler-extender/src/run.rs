@@ -15,7 +15,9 @@ use crate::quarantine;
 use crate::rules::Book;
 use crate::scoring::{Embedded, EmbeddedSetup, Remote, Scoring};
 use crate::settings::{ClusterArgs, Follow, LimitArgs, ScoringFrom, ServerArgs};
+use crate::unobserved::counted;
 use anyhow::Context;
+use cluster::IgnoredNodes;
 use collector::prometheus::Source;
 use runtime::WrongUse;
 use runtime::http::HttpArgs;
@@ -148,7 +150,7 @@ impl Setup {
             if let Some(pod) = self.cluster.own_pod() {
                 tasks.spawn(announce::keep(api.clone(), pod, Arc::clone(&book), health));
             }
-            tasks.spawn(follow_nodes(api, Arc::clone(&ledger)));
+            tasks.spawn(follow_nodes(api, Arc::clone(&ledger), self.source.labels.ignored().clone()));
         }
         tracing::info!(address = %listener.local_addr()?, mode = book.rules().mode.as_str(), scoring = %self.server.scoring, "answering");
         let (stopping, stopped) = signal::channel(false);
@@ -331,6 +333,6 @@ async fn follow_pods(api: Api, decider: Arc<Decider>, notes: Notes) {
     watch::<Pod>(&api, PODS, tell).await;
 }
 
-async fn follow_nodes(api: Api, ledger: Arc<Ledger>) {
-    watch::<Node>(&api, NODES, |happened| ledger.node(happened)).await;
+async fn follow_nodes(api: Api, ledger: Arc<Ledger>, ignored: IgnoredNodes) {
+    watch::<Node>(&api, NODES, |happened| ledger.node(counted(&ignored, happened))).await;
 }

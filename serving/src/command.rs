@@ -9,6 +9,7 @@ use crate::run::Setup;
 use crate::settings::{ServerArgs, model_folder};
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use collector::prometheus::{PrometheusArgs, Source};
+use features::FeatureSettings;
 use runtime::http::HttpArgs;
 use runtime::settings::{ConfigArgs, innermost};
 use runtime::telemetry::TelemetryArgs;
@@ -123,7 +124,8 @@ fn answer(
     let tls: TlsArgs = config.resolve("serving.tls", &args.tls, matches)?;
     let limits: RolloutArgs = config.resolve("serving.rollout", &args.rollout, matches)?;
     let redis: RedisArgs = config.resolve("serving.redis", &args.redis, matches)?;
-    let nodes: KeepArgs = config.resolve("serving.nodes", &args.nodes, matches)?;
+    let mut nodes: KeepArgs = config.resolve("serving.nodes", &args.nodes, matches)?;
+    nodes.features = FeatureSettings::as_built(config)?;
     server.validate()?;
     nodes.validate()?;
     limits.validate()?;

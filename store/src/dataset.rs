@@ -2,7 +2,7 @@
 
 use crate::{Store, StoreError};
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
-use cluster::TableSchema;
+use cluster::{NODE_METRICS, TableSchema};
 use polars::prelude::{ParquetReader, SerReader};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -65,6 +65,10 @@ pub struct DatasetVersion {
     pub schema: BTreeMap<String, Vec<(String, String)>>,
     /// Figures of quality, by name.
     pub quality: BTreeMap<String, f64>,
+    /// How far apart the samples of `raw/node_metrics` usually are, in milliseconds; see [`Store::sample_interval`].
+    /// `None` where there are none, and in manifests of versions that did not note it.
+    #[serde(default)]
+    pub sample_interval_ms: Option<i64>,
     /// Its files in path order.
     pub files: Vec<FileEntry>,
 }
@@ -108,6 +112,8 @@ impl Store {
             let table = tables.iter().map(|table| table.name).collect::<Vec<_>>().join(", ");
             return Err(StoreError::Empty { table, root: self.root().to_owned() });
         };
+        let has_samples = tables.iter().any(|table| table.name == NODE_METRICS.name);
+        let sample_interval_ms = if has_samples { self.sample_interval(&NODE_METRICS)? } else { None };
         let hash = content_hash(&files);
         let prefix = first_table.name.replace('/', "-");
         let version = DatasetVersion {
@@ -120,6 +126,7 @@ impl Store {
             days: all_days.iter().min().copied().zip(all_days.iter().max().copied()),
             schema,
             quality: draft.quality,
+            sample_interval_ms,
             files,
         };
         self.link(&version)

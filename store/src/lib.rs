@@ -11,6 +11,7 @@
 mod dataset;
 mod error;
 mod frame;
+mod interval;
 mod tables;
 
 pub use dataset::{DatasetInput, DatasetVersion, FileEntry, Problem, VersionDraft};

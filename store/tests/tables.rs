@@ -145,6 +145,21 @@ fn the_same_content_is_the_same_version() {
 }
 
 #[test]
+fn the_manifest_says_how_far_apart_the_samples_are() {
+    let (_folder, store) = store();
+    // By hand: node `a` every 2 minutes with one sample lost, node `b` every 4 minutes; 2 is the most frequent distance.
+    let frame = rows(day(2), "a", &[0, 2, 4, 8, 10]).vstack(&rows(day(2), "b", &[1, 5, 9])).expect("rows");
+    store.write_part(&NODE_METRICS, day(2), "day", &frame).expect("part");
+    assert_eq!(store.sample_interval(&NODE_METRICS).expect("interval"), Some(120_000));
+    let version = store.freeze(&[&NODE_METRICS], draft()).expect("frozen");
+    assert_eq!(version.sample_interval_ms, Some(120_000));
+    assert_eq!(store.version(&version.id).expect("read again").sample_interval_ms, Some(120_000));
+    let (_folder, single) = self::store();
+    single.write_part(&NODE_METRICS, day(2), "day", &rows(day(2), "a", &[3])).expect("part");
+    assert_eq!(single.freeze(&[&NODE_METRICS], draft()).expect("frozen").sample_interval_ms, None);
+}
+
+#[test]
 fn a_version_keeps_its_rows_when_the_table_goes_on() {
     let (_folder, store) = store();
     store.write_part(&NODE_METRICS, day(2), "day", &rows(day(2), "n", &[1, 2])).expect("part");

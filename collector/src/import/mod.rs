@@ -3,17 +3,19 @@
 pub mod csv;
 pub mod mapping;
 pub mod openmetrics;
-mod rates;
 mod summary;
 
+use crate::prometheus::queries::QuerySettings;
+use crate::prometheus::{PrometheusArgs, Source};
 use crate::raw;
 use crate::sources;
 use anyhow::Context;
-use clap::{Args, Subcommand};
+use clap::{ArgMatches, Args, Subcommand};
+use cluster::IGNORED_NODES;
 use mapping::Mapping;
-use runtime::WrongUse;
+use runtime::ConfigFile;
+use runtime::http::HttpArgs;
 use runtime::settings::Span;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use store::{DatasetInput, Store};
 pub use summary::ImportSummary;
@@ -21,7 +23,7 @@ pub use summary::ImportSummary;
 /// Which kind of file.
 #[derive(Debug, Clone, Subcommand)]
 pub enum ImportCommand {
-    /// OpenMetrics text with the metric names of node_exporter and kube-state-metrics
+    /// OpenMetrics text with the metric names of node_exporter and kube-state-metrics; wants Prometheus on this machine
     Openmetrics(OpenmetricsArgs),
     /// CSV files (plain or gzip), read as a mapping file says
     Csv(CsvArgs),
@@ -38,15 +40,48 @@ pub struct FilesArgs {
     pub json: bool,
 }
 
-/// OpenMetrics files and the distance of the samples in them.
+/// OpenMetrics files, and how the nodes in them are told apart. What the flags mean is told by `collector backfill`.
 #[derive(Debug, Clone, Args)]
 pub struct OpenmetricsArgs {
-    /// Distance of samples: times are rounded down to it, so that samples of several exporters meet in one row
-    #[arg(long, default_value = "30s")]
-    pub step: Span,
+    /// Sample interval of the rows [default: that of the text]
+    #[arg(long)]
+    pub step: Option<Span>,
+    /// Which cluster, where the text holds several: a label and its value there, such as cluster=prod
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub cluster_label: Option<String>,
+    /// Matchers for every selector of every query, such as {cluster="prod",region=~"eu-.*"}
+    #[arg(long, value_name = "MATCHERS")]
+    pub selector: Option<String>,
+    /// Labels that name a series' node, beside node, kubernetes_node, node_name and the like
+    #[arg(long = "node-label", value_delimiter = ',', value_name = "NAME")]
+    pub node_labels: Vec<String>,
+    /// Nodes that are left out, since node_exporter cannot run there: labels or taints (key or key=value), or names
+    /// (name=edge-*); an empty text leaves out none
+    #[arg(long, env = "BERTH_IGNORE_NODES", value_delimiter = ',', default_values_t = IGNORED_NODES.map(str::to_owned), value_name = "RULE")]
+    pub ignore_nodes: Vec<String>,
+    /// Share of the cluster's nodes that must have metrics of their own, or the node identity is taken for wrong
+    #[arg(long, default_value_t = 0.9, value_name = "RATIO")]
+    pub min_matched: f64,
     /// The files.
     #[command(flatten)]
     pub files: FilesArgs,
+}
+
+impl OpenmetricsArgs {
+    /// What is asked of the server at this address.
+    fn source(&self, url: Option<String>, step: Span, queries: &QuerySettings) -> anyhow::Result<Source> {
+        let args = PrometheusArgs {
+            prometheus: url,
+            step,
+            cluster_label: self.cluster_label.clone(),
+            selector: self.selector.clone(),
+            node_labels: self.node_labels.clone(),
+            ignore_nodes: self.ignore_nodes.clone(),
+            min_matched: self.min_matched,
+            ..PrometheusArgs::default()
+        };
+        Source::new(args, HttpArgs::default(), queries.clone())
+    }
 }
 
 /// The files to read and what their columns mean.
@@ -64,13 +99,14 @@ pub struct CsvArgs {
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub fn run(command: &ImportCommand, store: &Store) -> anyhow::Result<()> {
+pub fn run(command: &ImportCommand, config: &ConfigFile, given: &ArgMatches, store: &Store) -> anyhow::Result<()> {
     let (summary, json) = match command {
         ImportCommand::Csv(args) => {
             (import_csv(&Mapping::load(&args.mapping)?, &args.files.files, store)?, args.files.json)
         }
         ImportCommand::Openmetrics(args) => {
-            (import_openmetrics(args.step.millis(), &args.files.files, store)?, args.files.json)
+            let queries = config.resolve("collector.queries", &QuerySettings::default(), given)?;
+            (import_openmetrics(args, &queries, store)?, args.files.json)
         }
     };
     if json {
@@ -108,29 +144,18 @@ pub fn import_csv(mapping: &Mapping, files: &[PathBuf], store: &Store) -> anyhow
     Ok(summary)
 }
 
-/// Reads OpenMetrics files, in order of time, into `raw/node_metrics`. The same files again change nothing.
+/// Reads OpenMetrics files into the raw tables, all together as one history. The same files again change nothing.
 ///
 /// # Errors
-/// When a file cannot be read, breaks the format, or the table cannot be written. Days before that are in the table.
-pub fn import_openmetrics(step_ms: i64, files: &[PathBuf], store: &Store) -> anyhow::Result<ImportSummary> {
-    if step_ms <= 0 {
-        return Err(WrongUse("--step is 0s, want more".into()).into());
-    }
-    let mut importer = openmetrics::Importer::new(step_ms);
-    let bar = runtime::progress::bar(files.len() as u64, "importing");
-    for path in files {
-        let file = std::fs::File::open(path).with_context(|| format!("failed to open `{}`", path.display()))?;
-        let text = csv::unpacked(BufReader::with_capacity(1 << 16, file))
-            .with_context(|| format!("failed to read `{}`", path.display()))?;
-        importer
-            .read(BufReader::with_capacity(1 << 16, text))
-            .with_context(|| format!("failed to import `{}`", path.display()))?;
-        importer.write(store, false)?;
-        bar.inc(1);
-    }
-    importer.write(store, true)?;
-    bar.finish_and_clear();
-    let summary = importer.into_summary();
+/// See [`openmetrics::import`].
+pub fn import_openmetrics(
+    args: &OpenmetricsArgs,
+    queries: &QuerySettings,
+    store: &Store,
+) -> anyhow::Result<ImportSummary> {
+    let files = &args.files.files;
+    let source = |url, step| args.source(url, step, queries);
+    let summary = crate::cli::block_on(openmetrics::import(files, args.step, store, source))?;
     for path in files {
         sources::record(store, input("openmetrics", path)?, &raw::DropCounts::default())?;
     }

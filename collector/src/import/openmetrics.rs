@@ -1,387 +1,230 @@
-//! From exporters' names to the columns of `raw/node_metrics`.
+//! OpenMetrics text into the raw tables: through a Prometheus of our own, so that text is read by the very queries that a
+//! server is asked, and both roads give the same figures.
+//!
+//! The text is checked line by line and cut into pieces of time; promtool makes history of them, a Prometheus serves it on
+//! this machine for as long as the import lasts, the backfill reads it into tables of its own, and those are laid over the
+//! ones that are there.
 
-use super::rates::{Counters, Rate};
+use super::csv;
 use super::summary::ImportSummary;
-use crate::openmetrics::parse::{Reader, Sample};
+use crate::openmetrics::parse::Reader;
+use crate::prometheus::pods::{PodBook, read_pods};
+use crate::prometheus::{BackfillSummary, Source, fetch};
 use crate::raw::{self, DropReason};
-use anyhow::Context;
-use chrono::NaiveDate;
-use cluster::{NodeMetric, NodeName, NodeSample, grid_floor};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::io::BufRead;
+use crate::tsdb::{PrometheusServer, find_program, load_openmetrics};
+use anyhow::{Context, ensure};
+use cluster::{EARLIEST_MS, HOUR_MS, INCIDENTS, LATEST_MS, MINUTE_MS, NODE_METRICS, PODS, SampleIntervals, grid_ceil};
+use runtime::WrongUse;
+use runtime::settings::Span;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 use store::Store;
 
-/// What several series of one node add up to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Join {
-    Sum,
-    Largest,
-}
+/// The length of a piece of text. promtool makes blocks of two hours times a power of three, each aligned to its own length,
+/// and reads a file again for each of them: a piece is one block.
+const PIECE: i64 = 18 * HOUR_MS;
+/// Files that are written at the same time: 192 days of history in one text.
+const MOST_PIECES: usize = 256;
+/// For how long Prometheus itself takes a sample for a value.
+const LOOKBACK: i64 = 5 * MINUTE_MS;
 
-/// Counters of node_exporter: the metric, the column, how its series join.
-const COUNTERS: [(&str, NodeMetric, Join); 8] = [
-    ("node_cpu_seconds_total", NodeMetric::CpuUsed, Join::Sum),
-    ("node_network_receive_bytes_total", NodeMetric::NetworkReceive, Join::Sum),
-    ("node_network_transmit_bytes_total", NodeMetric::NetworkTransmit, Join::Sum),
-    ("node_disk_read_bytes_total", NodeMetric::DiskRead, Join::Sum),
-    ("node_disk_written_bytes_total", NodeMetric::DiskWrite, Join::Sum),
-    ("node_disk_io_time_seconds_total", NodeMetric::DiskIoTime, Join::Largest),
-    ("node_pressure_cpu_waiting_seconds_total", NodeMetric::CpuPressure, Join::Sum),
-    ("node_pressure_memory_waiting_seconds_total", NodeMetric::MemoryPressure, Join::Sum),
-];
-
-/// Modes in which a CPU does nothing for anybody.
-const IDLE_MODES: [&str; 3] = ["idle", "iowait", "steal"];
-/// Interfaces that carry what a physical one has carried already.
-const VIRTUAL_INTERFACES: [&str; 12] =
-    ["lo", "veth", "cali", "cni", "flannel", "docker", "br-", "virbr", "tunl", "cilium", "kube-", "vxlan"];
-/// Block devices that stand on others.
-const VIRTUAL_DISKS: [&str; 5] = ["loop", "ram", "dm-", "md", "sr"];
-
-/// Values that two metrics make together.
-#[derive(Debug, Clone, Copy)]
-struct Halves {
-    memory_total: f64,
-    memory_available: f64,
-    filesystem_size: f64,
-    filesystem_available: f64,
-}
-
-impl Default for Halves {
-    fn default() -> Self {
-        Self {
-            memory_total: f64::NAN,
-            memory_available: f64::NAN,
-            filesystem_size: f64::NAN,
-            filesystem_available: f64::NAN,
-        }
-    }
-}
-
-type Rows = BTreeMap<i64, (NodeSample, Halves)>;
-
-/// A pod at a time, as kube-state-metrics tells of it in several families.
+/// What the text told before anybody was asked.
 #[derive(Debug, Default)]
-struct PodSeries {
-    node: String,
-    running: HashSet<i64>,
-    waiting: HashSet<i64>,
-    /// Time to requested cores and bytes.
-    requested: HashMap<i64, (f64, f64)>,
-}
-
-/// Reads files one after the other; counters and names live on from file to file.
-pub struct Importer {
-    step: i64,
-    counters: Counters,
-    /// Rows of node_exporter by its `instance`, until the file's end tells whose they are.
-    by_instance: HashMap<String, Rows>,
-    /// Rows of kube-state-metrics by node name.
-    by_node: HashMap<String, Rows>,
-    pods: HashMap<String, PodSeries>,
-    /// `instance` to `nodename`.
-    host_names: HashMap<String, String>,
-    /// Address to node name.
-    addresses: HashMap<String, String>,
-    node_names: BTreeSet<String>,
-    /// Finished rows, waiting for their day to be complete.
-    days: BTreeMap<NaiveDate, BTreeMap<NodeName, Vec<NodeSample>>>,
+struct Content {
+    /// Beginnings of pieces, and where each is.
+    pieces: Vec<PathBuf>,
+    /// First and last sample.
+    span: Option<(i64, i64)>,
+    intervals: SampleIntervals,
     summary: ImportSummary,
 }
 
-impl Importer {
-    /// `step`: distance of samples in milliseconds; times are rounded down to it.
-    pub fn new(step: i64) -> Self {
-        Self {
-            step,
-            counters: Counters::new(step),
-            by_instance: HashMap::new(),
-            by_node: HashMap::new(),
-            pods: HashMap::new(),
-            host_names: HashMap::new(),
-            addresses: HashMap::new(),
-            node_names: BTreeSet::new(),
-            days: BTreeMap::new(),
-            summary: ImportSummary::default(),
+impl Content {
+    /// The step that was asked for, or the sample interval of the text: the longest that divides an hour and is not longer.
+    fn step(&self, asked: Option<Span>) -> anyhow::Result<Span> {
+        if let Some(step) = asked {
+            return Ok(step);
         }
+        let interval = self.intervals.usual().ok_or_else(|| {
+            WrongUse(
+                "no series of the text has two samples, so their distance cannot be told. Give it with --step".into(),
+            )
+        })?;
+        let seconds = (1..=interval / 1_000).rev().find(|seconds| 3_600 % seconds == 0).unwrap_or(1);
+        Ok(Span(Duration::from_secs(seconds.unsigned_abs())))
     }
+}
 
-    /// Reads one text to its end.
-    ///
-    /// # Errors
-    /// When the text breaks the format; the message has the line. Nothing of this text is kept then.
-    pub fn read(&mut self, input: impl BufRead) -> anyhow::Result<()> {
-        let mut reader = Reader::new(input);
-        let read = loop {
-            match reader.next_sample() {
-                Ok(Some(sample)) => self.take(&sample),
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
-            }
+/// Reads files into the raw tables below `store`. `source` makes what is asked, once address, step and span are known.
+///
+/// # Errors
+/// When `prometheus` or `promtool` is not installed, a file cannot be read or breaks the format, or the tables cannot be
+/// written. The tables change only once all is read.
+pub async fn import(
+    files: &[PathBuf],
+    step: Option<Span>,
+    store: &Store,
+    source: impl Fn(Option<String>, Span) -> anyhow::Result<Source>,
+) -> anyhow::Result<ImportSummary> {
+    for program in ["promtool", "prometheus"] {
+        ensure!(
+            find_program(program).is_some(),
+            "`{program}` is not installed: OpenMetrics text is read through a Prometheus on this machine. Install Prometheus (Debian and Ubuntu: `apt-get install prometheus`, https://prometheus.io/download), or load the text into a server with `promtool tsdb create-blocks-from openmetrics` and run `collector backfill`"
+        );
+    }
+    let folder = Work::new(store)?;
+    let queries = source(None, Span(Duration::from_secs(30)))?.queries;
+    let mut content = Content::default();
+    for path in files {
+        read(path, &folder.0, |metric| queries.reads(metric), &mut content)
+            .with_context(|| format!("failed to import `{}`", path.display()))?;
+    }
+    let Some((first, last)) = content.span else { return Ok(content.summary) };
+    let step = content.step(step)?;
+    let bar = runtime::progress::bar(content.pieces.len() as u64, "loading");
+    for piece in &content.pieces {
+        load_openmetrics(piece, &folder.0, "18h")?;
+        std::fs::remove_file(piece).with_context(|| format!("failed to remove `{}`", piece.display()))?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    // Samples that are further apart than usual live longer, as they do where one scrapes at such a distance.
+    let interval = content.intervals.usual().unwrap_or(step.millis());
+    let lookback = format!("--query.lookback-delta={}ms", LOOKBACK.max(3 * interval));
+    let server = PrometheusServer::start(&folder.0, &[&lookback])?;
+    let tables = Store::new(folder.0.join("tables"));
+    // A grid point at or after the last sample still shows it.
+    let span = grid_ceil(first - 1, step.millis())..grid_ceil(last - 1, step.millis()) + step.millis();
+    let source = source(Some(server.url()), step)?;
+    let fetched = fetch(&source, &tables, &span, span.end + source.args.late.millis()).await?;
+    drop(server);
+    take_over(&tables, store)?;
+    Ok(summary(content.summary, fetched, &tables)?)
+}
+
+/// A folder below the data root for the time of the import; one that a killed import left is removed first.
+struct Work(PathBuf);
+
+impl Work {
+    fn new(store: &Store) -> anyhow::Result<Self> {
+        let path = store.root().join(crate::prometheus::cover::FOLDER).join("import");
+        if path.exists() {
+            std::fs::remove_dir_all(&path).with_context(|| format!("failed to remove `{}`", path.display()))?;
+        }
+        std::fs::create_dir_all(&path).with_context(|| format!("failed to create `{}`", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next import.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Checks a text to its end and writes the lines that some query reads into pieces of time.
+fn read(path: &Path, folder: &Path, is_read: impl Fn(&str) -> bool, content: &mut Content) -> anyhow::Result<()> {
+    let file = File::open(path).with_context(|| format!("failed to open `{}`", path.display()))?;
+    let text = csv::unpacked(BufReader::with_capacity(1 << 16, file)).context("failed to read")?;
+    let mut reader = Reader::new(BufReader::with_capacity(1 << 16, text));
+    let mut pieces: BTreeMap<i64, BufWriter<File>> = BTreeMap::new();
+    let (mut series, mut times): (Vec<u8>, Vec<i64>) = (Vec::new(), Vec::new());
+    let mut wanted: BTreeMap<String, bool> = BTreeMap::new();
+    loop {
+        let Some(sample) = reader.next_sample().context("invalid OpenMetrics text")? else { break };
+        let Some(ts) = sample.ts else {
+            content.summary.drops.add(DropReason::NoKey);
+            continue;
         };
-        let lines = reader.line_number();
-        if let Err(error) = read {
-            self.by_instance.clear();
-            self.by_node.clear();
-            self.pods.clear();
-            return Err(error).context("no OpenMetrics text");
+        if !wanted.get(sample.name).copied().unwrap_or_else(|| {
+            let is_wanted = is_read(sample.name);
+            wanted.insert(sample.name.to_owned(), is_wanted);
+            is_wanted
+        }) {
+            content.summary.drops.add(DropReason::UnknownMetric);
+            *content.summary.unused.entry(sample.name.to_owned()).or_insert(0) += 1;
+            continue;
         }
-        self.summary.lines += lines;
-        self.summary.files += 1;
-        self.join_pods();
-        self.name_rows();
-        Ok(())
-    }
-
-    fn take(&mut self, sample: &Sample<'_>) {
-        let Some(ts) = sample.ts else { return self.summary.drops.add(DropReason::NoKey) };
-        if sample.name.starts_with("node_") {
-            self.take_node_exporter(sample, ts);
-        } else if sample.name.starts_with("kube_") {
-            self.take_kube_state(sample, grid_floor(ts, self.step));
-        } else {
-            self.unused(sample.name);
+        let line = reader.line_number();
+        ensure!(
+            (EARLIEST_MS..LATEST_MS).contains(&ts),
+            "line {line}: the time is not in the years 2000 to 2199. OpenMetrics counts seconds: are these milliseconds?"
+        );
+        let text = reader.line();
+        let end = text.iter().rposition(|byte| *byte == b'}').or_else(|| text.iter().position(|byte| *byte == b' '));
+        let own = end.map_or(text, |end| &text[..end]);
+        if own != series {
+            content.intervals.add(times.drain(..));
+            own.clone_into(&mut series);
         }
-    }
-
-    fn unused(&mut self, name: &str) {
-        self.summary.drops.add(DropReason::UnknownMetric);
-        match self.summary.unused.get_mut(name) {
-            Some(count) => *count += 1,
-            None => drop(self.summary.unused.insert(name.to_owned(), 1)),
+        times.push(ts);
+        let (first, last) = content.span.unwrap_or((ts, ts));
+        content.span = Some((first.min(ts), last.max(ts)));
+        let start = ts.div_euclid(PIECE) * PIECE;
+        if !pieces.contains_key(&start) {
+            ensure!(
+                pieces.len() < MOST_PIECES,
+                "line {line}: more than {} days of history in one file. Split it",
+                MOST_PIECES as i64 * PIECE / (24 * HOUR_MS)
+            );
+            let path = folder.join(format!("{}-{start}.om", content.pieces.len()));
+            let file = File::create(&path).with_context(|| format!("failed to create `{}`", path.display()))?;
+            content.pieces.push(path);
+            pieces.insert(start, BufWriter::new(file));
         }
-    }
-
-    fn take_node_exporter(&mut self, sample: &Sample<'_>, ts: i64) {
-        let instance = sample.label("instance");
-        let slot = grid_floor(ts, self.step);
-        if let Some((_, metric, join)) = COUNTERS.iter().find(|(name, ..)| *name == sample.name) {
-            if is_left_out(*metric, sample) {
-                return;
-            }
-            let (device, part) = (sample.label("device"), sample.label("cpu"));
-            let rate =
-                self.counters.rate(&[sample.name, instance, device, part, sample.label("mode")], ts, sample.value);
-            match rate {
-                Rate::First => {}
-                Rate::Dropped(reason) => self.summary.drops.add(reason),
-                Rate::Value(value) | Rate::AfterReset(value) => {
-                    if matches!(rate, Rate::AfterReset(_)) {
-                        self.summary.drops.add(DropReason::CounterReset);
-                    }
-                    let (row, _) = row(&mut self.by_instance, instance, slot);
-                    let so_far = row.get(*metric);
-                    let joined = match join {
-                        _ if so_far.is_nan() => value,
-                        Join::Sum => so_far + value,
-                        Join::Largest => so_far.max(value),
-                    };
-                    row.set(*metric, joined);
-                }
-            }
-            return;
-        }
-        if sample.name == "node_uname_info" {
-            let name = sample.label("nodename");
-            if !name.is_empty() && !self.host_names.contains_key(instance) {
-                self.host_names.insert(instance.to_owned(), name.to_owned());
-            }
-            return;
-        }
-        if !matches!(
-            sample.name,
-            "node_memory_MemTotal_bytes"
-                | "node_memory_MemAvailable_bytes"
-                | "node_load1"
-                | "node_boot_time_seconds"
-                | "node_filesystem_size_bytes"
-                | "node_filesystem_avail_bytes"
-        ) {
-            return self.unused(sample.name);
-        }
-        if sample.name.starts_with("node_filesystem") && sample.label("mountpoint") != "/" {
-            return;
-        }
-        if !sample.value.is_finite() {
-            return self.summary.drops.add(DropReason::NotFinite);
-        }
-        let (row, halves) = row(&mut self.by_instance, instance, slot);
-        match sample.name {
-            "node_memory_MemTotal_bytes" => halves.memory_total = sample.value,
-            "node_memory_MemAvailable_bytes" => halves.memory_available = sample.value,
-            "node_filesystem_size_bytes" => halves.filesystem_size = sample.value,
-            "node_filesystem_avail_bytes" => halves.filesystem_available = sample.value,
-            "node_load1" => row.set(NodeMetric::Load1, sample.value),
-            _ => row.set(NodeMetric::Uptime, ts as f64 / 1_000.0 - sample.value),
+        if let Some(piece) = pieces.get_mut(&start) {
+            piece
+                .write_all(text)
+                .and_then(|()| piece.write_all(b"\n"))
+                .context("failed to write a piece of the text")?;
         }
     }
-
-    fn take_kube_state(&mut self, sample: &Sample<'_>, slot: i64) {
-        let node = sample.label("node");
-        match sample.name {
-            "kube_node_info" => {
-                self.node_names.insert(node.to_owned());
-                self.addresses.insert(sample.label("internal_ip").to_owned(), node.to_owned());
-            }
-            "kube_node_status_allocatable" => {
-                let metric = match sample.label("resource") {
-                    "cpu" => NodeMetric::CpuAllocatable,
-                    "memory" => NodeMetric::MemoryAllocatable,
-                    _ => return,
-                };
-                row(&mut self.by_node, node, slot).0.set(metric, sample.value);
-            }
-            "kube_node_status_condition" if sample.label("condition") == "Ready" => {
-                if sample.label("status") == "true" {
-                    row(&mut self.by_node, node, slot).0.set(NodeMetric::Ready, sample.value);
-                }
-            }
-            "kube_pod_info" => {
-                let pod = self.pod(sample);
-                if pod.node != node {
-                    node.clone_into(&mut pod.node);
-                }
-            }
-            "kube_pod_status_phase" if sample.value == 1.0 => match sample.label("phase") {
-                "Running" => drop(self.pod(sample).running.insert(slot)),
-                "Pending" => drop(self.pod(sample).waiting.insert(slot)),
-                _ => {}
-            },
-            "kube_pod_container_resource_requests" => {
-                let value = sample.value;
-                let resource = sample.label("resource").to_owned();
-                let requested = self.pod(sample).requested.entry(slot).or_default();
-                match resource.as_str() {
-                    "cpu" => requested.0 += value,
-                    "memory" => requested.1 += value,
-                    _ => {}
-                }
-            }
-            "kube_pod_status_phase" | "kube_node_status_condition" => {}
-            other => self.unused(other),
-        }
+    content.intervals.add(times);
+    for mut piece in pieces.into_values() {
+        piece.write_all(b"# EOF\n").and_then(|()| piece.flush()).context("failed to write a piece of the text")?;
     }
-
-    fn pod(&mut self, sample: &Sample<'_>) -> &mut PodSeries {
-        let key = format!("{}/{}/{}", sample.label("namespace"), sample.label("pod"), sample.label("uid"));
-        self.pods.entry(key).or_default()
-    }
-
-    /// Adds the pods up by node. Pods that have ended hold no requests.
-    fn join_pods(&mut self) {
-        let mut sums: HashMap<(String, i64), (f64, f64, f64)> = HashMap::new();
-        for (_, pod) in self.pods.drain().filter(|(_, pod)| !pod.node.is_empty()) {
-            for ts in pod.running.union(&pod.waiting) {
-                let sum = sums.entry((pod.node.clone(), *ts)).or_default();
-                let (cpu, memory) = pod.requested.get(ts).copied().unwrap_or_default();
-                sum.0 += f64::from(u8::from(pod.running.contains(ts)));
-                sum.1 += cpu;
-                sum.2 += memory;
-            }
-        }
-        for ((node, ts), (running, cpu, memory)) in sums {
-            let (row, _) = row(&mut self.by_node, &node, ts);
-            row.set(NodeMetric::PodsRunning, running);
-            row.set(NodeMetric::CpuRequested, cpu);
-            row.set(NodeMetric::MemoryRequested, memory);
-        }
-    }
-
-    /// Finds out whose the rows of the file are, and joins those of both exporters.
-    fn name_rows(&mut self) {
-        let mut named: BTreeMap<NodeName, BTreeMap<i64, NodeSample>> = BTreeMap::new();
-        for (instance, rows) in std::mem::take(&mut self.by_instance) {
-            let Some(node) = self.node_of(&instance) else {
-                self.summary.drops.add_many(DropReason::UnknownNode, rows.len() as u64);
-                *self.summary.unmatched.entry(instance).or_insert(0) += rows.len() as u64;
-                continue;
-            };
-            merge(named.entry(node).or_default(), rows);
-        }
-        for (node, rows) in std::mem::take(&mut self.by_node) {
-            merge(named.entry(NodeName::new(node)).or_default(), rows);
-        }
-        for (node, rows) in named {
-            self.summary.nodes.insert(node.as_str().to_owned());
-            for (ts, sample) in rows {
-                let day = self.days.entry(store::date_of(ts)).or_default();
-                day.entry(node.clone()).or_default().push(sample);
-            }
-        }
-    }
-
-    /// The node that an `instance` is: by its `nodename`, its address, or its own name.
-    fn node_of(&self, instance: &str) -> Option<NodeName> {
-        let host = instance.rsplit_once(':').map_or(instance, |(host, _)| host);
-        let by_host_name = self.host_names.get(instance);
-        by_host_name
-            .filter(|name| self.node_names.is_empty() || self.node_names.contains(*name))
-            .or_else(|| self.addresses.get(host))
-            .or_else(|| self.node_names.get(host))
-            .or(by_host_name)
-            .map(NodeName::new)
-    }
-
-    /// Writes days that no later file can add to; `all` writes the rest too.
-    ///
-    /// # Errors
-    /// When the table cannot be written.
-    pub fn write(&mut self, store: &Store, all: bool) -> anyhow::Result<()> {
-        while let Some((date, _)) = self.days.first_key_value() {
-            let date = *date;
-            if !all && self.days.len() == 1 {
-                return Ok(());
-            }
-            if let Some(nodes) = self.days.remove(&date) {
-                let written = raw::merge_node_day(store, date, nodes.into_iter().collect())?;
-                self.summary.add(date, &written);
-            }
-        }
-        Ok(())
-    }
-
-    /// What was done.
-    pub fn into_summary(self) -> ImportSummary {
-        self.summary
-    }
+    content.summary.lines += reader.line_number();
+    content.summary.files += 1;
+    Ok(())
 }
 
-/// The row of a key at a time.
-fn row<'a>(rows: &'a mut HashMap<String, Rows>, key: &str, ts: i64) -> &'a mut (NodeSample, Halves) {
-    if !rows.contains_key(key) {
-        rows.insert(key.to_owned(), Rows::new());
+/// Lays the tables of an import over those that are there: a row of the same key is replaced, all others stay.
+fn take_over(from: &Store, to: &Store) -> anyhow::Result<()> {
+    for table in [&NODE_METRICS, &INCIDENTS] {
+        for date in from.days(table)? {
+            raw::lay_over(to, table, date, from.read_day(table, date, &[])?)?;
+        }
     }
-    let own = rows.entry(key.to_owned()).or_default();
-    own.entry(ts).or_insert_with(|| (NodeSample::empty(ts), Halves::default()))
+    let mut book = PodBook::default();
+    for date in from.days(&PODS)? {
+        for row in read_pods(from, date)? {
+            book.put(to, row, true)?;
+        }
+    }
+    book.save(to)?;
+    Ok(())
 }
 
-fn merge(into: &mut BTreeMap<i64, NodeSample>, rows: Rows) {
-    for (ts, (mut sample, halves)) in rows {
-        let used = halves.memory_total - halves.memory_available;
-        if !used.is_nan() {
-            sample.set(NodeMetric::MemoryUsed, used);
-        }
-        let free = halves.filesystem_available / halves.filesystem_size;
-        if free.is_finite() {
-            sample.set(NodeMetric::FilesystemUsed, 1.0 - free);
-        }
-        let own = into.entry(ts).or_insert_with(|| NodeSample::empty(ts));
-        for metric in NodeMetric::ALL {
-            if own.get(*metric).is_nan() {
-                own.set(*metric, sample.get(*metric));
-            }
+/// What was read, and what the queries made of it.
+fn summary(mut read: ImportSummary, fetched: BackfillSummary, tables: &Store) -> anyhow::Result<ImportSummary> {
+    read.rows = fetched.rows;
+    (read.pods, read.incidents) = (fetched.pods, fetched.incidents);
+    read.drops.merge(&fetched.drops);
+    for (column, counts) in fetched.columns {
+        read.nodes.extend(counts.nodes);
+        if counts.drops.iter().next().is_some() {
+            read.columns.insert(column.to_owned(), counts.drops);
         }
     }
-}
-
-/// Whether a series of the counter counts what others count too, or nothing of use.
-fn is_left_out(metric: NodeMetric, sample: &Sample<'_>) -> bool {
-    let device = sample.label("device");
-    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| device.starts_with(prefix));
-    match metric {
-        NodeMetric::CpuUsed => IDLE_MODES.contains(&sample.label("mode")),
-        NodeMetric::NetworkReceive | NodeMetric::NetworkTransmit => begins(&VIRTUAL_INTERFACES),
-        NodeMetric::DiskRead | NodeMetric::DiskWrite | NodeMetric::DiskIoTime => begins(&VIRTUAL_DISKS),
-        _ => false,
+    if let Some(mapping) = fetched.mapping {
+        read.unmatched = mapping.unmatched_targets;
     }
+    read.warnings = fetched.warnings;
+    let days = tables.days(&NODE_METRICS)?;
+    read.days = days.first().copied().zip(days.last().copied());
+    Ok(read)
 }

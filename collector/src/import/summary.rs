@@ -25,8 +25,14 @@ pub struct ImportSummary {
     pub columns: BTreeMap<String, DropCounts>,
     /// Names of metrics that no table column needs, with the count of their samples.
     pub unused: BTreeMap<String, u64>,
-    /// Instances that no node could be named for, with the count of their samples.
-    pub unmatched: BTreeMap<String, u64>,
+    /// Targets that lead to no node.
+    pub unmatched: BTreeSet<String>,
+    /// Rows of `raw/pods` in the days that were written.
+    pub pods: u64,
+    /// Rows of `raw/incidents` that were found.
+    pub incidents: u64,
+    /// What a person should know.
+    pub warnings: BTreeSet<String>,
 }
 
 impl ImportSummary {
@@ -53,9 +59,10 @@ impl ImportSummary {
         for (name, count) in other.unused {
             *self.unused.entry(name).or_insert(0) += count;
         }
-        for (name, count) in other.unmatched {
-            *self.unmatched.entry(name).or_insert(0) += count;
-        }
+        self.unmatched.extend(other.unmatched);
+        self.pods += other.pods;
+        self.incidents += other.incidents;
+        self.warnings.extend(other.warnings);
         if let Some((first, last)) = other.days {
             let (own_first, own_last) = self.days.unwrap_or((first, last));
             self.days = Some((own_first.min(first), own_last.max(last)));
@@ -70,15 +77,21 @@ impl fmt::Display for ImportSummary {
         if let Some((first, last)) = self.days {
             write!(f, ", {first} to {last}")?;
         }
+        if self.pods + self.incidents > 0 {
+            write!(f, "; {} pods, {} incidents", self.pods, self.incidents)?;
+        }
         write!(f, "\nleft out   {}", self.drops)?;
         for (column, drops) in &self.columns {
             write!(f, "\n           `{column}`: {drops}")?;
         }
-        for (name, count) in &self.unmatched {
-            write!(f, "\nunmatched  `{name}`: {count} samples of an instance without a node name")?;
+        for name in &self.unmatched {
+            write!(f, "\nunmatched  `{name}`: a target that leads to no node")?;
         }
         for (name, count) in &self.unused {
             write!(f, "\nunused     `{name}`: {count} samples")?;
+        }
+        for warning in &self.warnings {
+            write!(f, "\nwarning    {warning}")?;
         }
         Ok(())
     }

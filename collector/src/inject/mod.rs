@@ -10,7 +10,7 @@ use crate::openmetrics::export::read_day;
 use crate::raw::{self, DropCounts};
 use crate::sources;
 use clap::Args;
-use cluster::{INCIDENTS, NODE_METRICS, NodeMetric, NodeName, NodeSample};
+use cluster::{INCIDENTS, NODE_METRICS, NodeMetric, NodeName, NodeSample, SampleIntervals};
 use runtime::WrongUse;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -174,7 +174,7 @@ pub fn inject(args: &InjectArgs, store: &Store) -> anyhow::Result<InjectSummary>
         for incident in plan(args, place as u64, (first, last)) {
             let within = samples.partition_point(|sample| sample.ts < incident.start)
                 ..samples.partition_point(|sample| sample.ts < incident.end);
-            if !shows(&samples[within.clone()], &incident, step(samples)) {
+            if !shows(&samples[within.clone()], &incident, interval(samples)) {
                 summary.left_out += 1;
                 continue;
             }
@@ -213,11 +213,11 @@ fn complete(sample: &mut NodeSample) {
     }
 }
 
-/// The usual distance of samples.
-fn step(samples: &[NodeSample]) -> i64 {
-    let mut steps: Vec<i64> = samples.windows(2).map(|pair| pair[1].ts - pair[0].ts).collect();
-    steps.sort_unstable();
-    steps.get(steps.len() / 2).copied().unwrap_or(1).max(1)
+/// The sample interval of one node; the shortest there is for a single sample, which has none.
+fn interval(samples: &[NodeSample]) -> i64 {
+    let mut intervals = SampleIntervals::default();
+    intervals.add(samples.iter().map(|sample| sample.ts));
+    intervals.usual().unwrap_or(1)
 }
 
 fn shows(samples: &[NodeSample], incident: &Injection, step: i64) -> bool {

@@ -86,6 +86,11 @@ impl<R: BufRead> Reader<R> {
         self.number
     }
 
+    /// The line that was read last, without its end.
+    pub fn line(&self) -> &[u8] {
+        &self.line
+    }
+
     /// The next sample; `None` after `# EOF`.
     ///
     /// # Errors

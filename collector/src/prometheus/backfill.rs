@@ -1,29 +1,26 @@
 //! Brings the tables up to date: chunk by chunk, oldest first, each written before the next is asked for.
 
 use super::client::Client;
-use super::columns::{Asking, metrics_underneath, scrape_interval};
+use super::columns::Asking;
 use super::cover::{Cover, Journal, Lock};
-use super::identity::{Identity, MappingReport};
+use super::discover::{Scrapes, View, newest_view, view};
+use super::identity::Identity;
 use super::incidents::{self, Book};
-use super::pods::{self, PodBook, UsageBook};
+use super::mapping::MappingReport;
+use super::pods::{self, PodAsking, PodBook, UsageBook};
 use super::queries::{Fact, Group, Spans, fill};
 use super::reply::Series;
 use super::settings::{Source, iso};
 use super::summary::BackfillSummary;
 use super::{error::PrometheusError, parts};
 use crate::sources;
-use cluster::{DAY_MS, MINUTE_MS, grid_floor};
+use cluster::{DAY_MS, grid_floor};
 use runtime::WrongUse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Instant;
 use store::{DatasetInput, Store};
 use tokio::task::block_in_place;
-
-/// The span of raw samples from which the scrape interval is read.
-const INTERVAL_SPAN: &str = "[15m]";
-/// In how many places a history without nodes at its end is looked at for nodes.
-const PROBES: usize = 24;
 
 /// Fetches the history that the tables do not have yet.
 ///
@@ -31,14 +28,24 @@ const PROBES: usize = 24;
 /// When the server cannot be reached or answers nonsense, when too few nodes can be told apart, or when the disk is
 /// full. What was fetched until then stays, and the next run goes on from there.
 pub async fn backfill(source: &Source, store: &Store) -> anyhow::Result<BackfillSummary> {
-    let mut collector = Collector::open(source, store).await?;
-    let now = collector.client.now().await?;
-    let span = source.span(now)?;
-    collector.catch_up(&span, now, true).await?;
-    collector.pods(&span, now, true).await?;
-    let summary = collector.take_summary();
+    let now = Client::new(source)?.now().await?;
+    let summary = fetch(source, store, &source.span(now)?, now).await?;
     record(store, &summary)?;
     Ok(summary)
+}
+
+/// Fetches what the tables do not have yet of `span`, on the grid of steps; `now` is the moment up to which samples may
+/// have come.
+pub(crate) async fn fetch(
+    source: &Source,
+    store: &Store,
+    span: &Range<i64>,
+    now: i64,
+) -> anyhow::Result<BackfillSummary> {
+    let mut collector = Collector::open(source, store).await?;
+    collector.catch_up(span, now, true).await?;
+    collector.pods(span, now, true).await?;
+    Ok(collector.take_summary())
 }
 
 /// Which target is which node in the newest history of the wanted span, without fetching or writing anything.
@@ -49,7 +56,7 @@ pub async fn show_mapping(source: &Source) -> anyhow::Result<MappingReport> {
     let client = Client::new(source)?;
     let now = client.now().await?;
     let chunks = cut(&source.span(now)?, source.chunk());
-    Ok(newest_view(&client, source, &chunks).await?.map(|view| view.report).unwrap_or_default())
+    Ok(newest_view(&client, source, &chunks).await?.map(|(view, _)| view.report).unwrap_or_default())
 }
 
 /// Notes the server in the ledger of sources. What was left out adds up from run to run.
@@ -93,17 +100,8 @@ pub(super) struct Collector<'a> {
 
 /// What is detected once per run.
 struct Setting {
-    identity: Identity,
-    intervals: HashMap<String, i64>,
-    interval: i64,
-    window: i64,
-}
-
-/// The nodes of a span.
-struct View {
-    identity: Identity,
-    report: MappingReport,
-    at: i64,
+    view: View,
+    scrapes: Scrapes,
 }
 
 impl<'a> Collector<'a> {
@@ -112,9 +110,14 @@ impl<'a> Collector<'a> {
         refuse_synthetic(store)?;
         let lock = Lock::take(store.root())?;
         parts::finish_compactions(store)?;
-        let journal =
-            Journal::open(store.root(), client.server(), &source.queries.fingerprint(), source.args.step.millis())?;
-        let summary = BackfillSummary { server: client.server().to_owned(), ..BackfillSummary::default() };
+        let name = source.name(client.server());
+        let journal = Journal::open(
+            store.root(),
+            (client.server(), &source.selector.to_string()),
+            &source.fingerprint(),
+            source.args.step.millis(),
+        )?;
+        let summary = BackfillSummary { server: name, ..BackfillSummary::default() };
         Ok(Self {
             book: Book::read(store)?,
             _lock: lock,
@@ -173,25 +176,25 @@ impl<'a> Collector<'a> {
         if self.setting.is_some() {
             return Ok(());
         }
-        let Some(view) = newest_view(&self.client, self.source, chunks).await? else { return Ok(()) };
+        let Some((view, at)) = newest_view(&self.client, self.source, chunks).await? else { return Ok(()) };
         view.report.check(self.source.args.min_matched)?;
-        let (intervals, interval) = intervals(&self.client, self.source, view.at).await?;
-        let window = self.source.args.rate_window.map_or(4 * interval, |window| window.millis());
+        let scrapes = Scrapes::find(&self.client, self.source, at).await?;
         tracing::info!(
             nodes = view.report.nodes,
             matched = view.report.matched,
-            scrape_interval_ms = interval,
-            window_ms = window,
+            ignored = view.report.ignored.len(),
+            scrape_interval_ms = scrapes.interval,
+            window_ms = scrapes.window,
             "found the cluster"
         );
-        if interval > self.source.args.step.millis() {
-            let (interval, step) = (interval / 1_000, self.source.args.step);
+        if scrapes.interval > self.source.args.step.millis() {
+            let (interval, step) = (scrapes.interval / 1_000, self.source.args.step);
             self.summary.warnings.insert(format!("the server scrapes every {interval} s, so values at a step of {step} repeat: --step {interval}s holds the same with fewer rows"));
         }
-        self.summary.scrape_interval_seconds = interval as f64 / 1_000.0;
-        self.summary.rate_window_seconds = window as f64 / 1_000.0;
-        self.summary.mapping = Some(view.report);
-        self.setting = Some(Setting { identity: view.identity, intervals, interval, window });
+        self.summary.scrape_interval_seconds = scrapes.interval as f64 / 1_000.0;
+        self.summary.rate_window_seconds = scrapes.window as f64 / 1_000.0;
+        self.summary.mapping = Some(view.report.clone());
+        self.setting = Some(Setting { view, scrapes });
         Ok(())
     }
 
@@ -204,35 +207,35 @@ impl<'a> Collector<'a> {
     /// Fetches the pieces of one chunk that are not there, writes the part, then notes it.
     async fn chunk(&mut self, start: i64, times: &Range<i64>, limit: i64, newest: i64) -> anyhow::Result<()> {
         let cover = self.journal.chunks.get(&start).copied();
-        self.client.take_warnings();
-        let (identity, report) = view(&self.client, self.source, times).await?;
-        let nothing = report.nodes == 0 && report.targets.is_empty() && report.unmatched_targets.is_empty();
-        let Some(setting) = self.setting.as_ref().filter(|_| !nothing) else {
-            // Not noted in the journal: history may still be loaded into the server.
-            self.summary.chunks_empty += 1;
-            self.empty.insert(start);
-            return Ok(());
+        self.client.take_notes();
+        let View { identity, report, hosts } = {
+            let view = view(&self.client, self.source, times).await?;
+            if view.is_empty() || self.setting.is_none() {
+                // Not noted in the journal: history may still be loaded into the server.
+                self.summary.chunks_empty += 1;
+                self.empty.insert(start);
+                return Ok(());
+            }
+            view
         };
+        let Some(setting) = self.setting.as_ref() else { return Ok(()) };
         // A chunk without kube-state-metrics knows no nodes, though the cluster does.
-        let identity = if identity.known().is_empty() { &setting.identity } else { &identity };
-        let targets: Vec<(String, String)> =
-            report.targets.iter().map(|(target, mapped)| (target.clone(), mapped.node.clone())).collect();
+        let identity = if identity.known().is_empty() { &setting.view.identity } else { &identity };
         let asking = Asking {
             client: &self.client,
             queries: &self.source.queries,
             identity,
-            targets: &targets,
+            hosts: &hosts,
             step: self.source.args.step.millis(),
-            window: setting.window,
-            intervals: &setting.intervals,
-            interval: setting.interval,
+            scrapes: &setting.scrapes,
             reply_points: self.source.args.reply_points,
             concurrency: self.source.args.concurrency,
         };
         let mut rows = cover.map_or(0, |cover| cover.rows);
         for piece in Cover::pieces(cover.as_ref(), times, limit) {
             let fetched = asking.piece(&piece).await?;
-            let bad = bad_moments(&self.client, self.source, identity, &piece, asking.step, setting.interval).await?;
+            let interval = setting.scrapes.interval;
+            let bad = bad_moments(&self.client, self.source, identity, &piece, asking.step, interval).await?;
             self.summary.rows += fetched.nodes.iter().map(|(_, samples)| samples.len() as u64).sum::<u64>();
             block_in_place(|| {
                 rows = parts::write(self.store, start, &fetched.nodes)?;
@@ -250,21 +253,28 @@ impl<'a> Collector<'a> {
             ));
         }
         self.summary.chunks_fetched += 1;
-        let warnings = self.client.take_warnings();
-        if warnings.is_empty() {
+        // An answer that lacks series leaves the chunk as not fetched.
+        if self.is_complete(times) {
             let cover = Cover::after(cover.as_ref(), times, limit, rows);
             self.journal.chunks.insert(start, cover);
             self.journal.save(self.store.root())?;
-        } else {
-            // A reply with a warning may lack series, so the chunk does not count as fetched.
-            for warning in warnings {
-                tracing::warn!(%warning, chunk = %iso(start), "the server warns");
-                self.summary
-                    .warnings
-                    .insert(format!("the server says: {warning}. What it touches is fetched again by the next run"));
-            }
         }
         Ok(())
+    }
+
+    /// Whether the answers since the last look had all series. What the server says of them goes to the summary.
+    fn is_complete(&mut self, times: &Range<i64>) -> bool {
+        let notes = self.client.take_notes();
+        for remark in notes.remarks {
+            self.summary.warnings.insert(format!("the server says: {remark}"));
+        }
+        for missing in &notes.missing {
+            tracing::warn!(said = %missing, from = %iso(times.start), "the answer of the server is not complete");
+            self.summary
+                .warnings
+                .insert(format!("the server says: {missing}. What it touches is fetched again by the next run"));
+        }
+        notes.missing.is_empty()
     }
 
     /// Brings `raw/pods` up to date, day by day. What lies before the known history is fetched backwards, so that a kill
@@ -284,16 +294,29 @@ impl<'a> Collector<'a> {
             return Ok(());
         }
         self.prepare(&cut(span, self.source.chunk())).await?;
-        let Some(setting) = &self.setting else { return Ok(()) };
+        if self.setting.is_none() {
+            return Ok(());
+        }
         let mut usage = if known.is_some() { UsageBook::open(self.store.root())? } else { UsageBook::default() };
         let bar = bar.then(|| runtime::progress::bar(windows.len() as u64, "pods"));
         let mut without_creation = 0;
+        self.client.take_notes();
         for times in windows {
             let newer = known.is_none_or(|known| times.start >= known.from);
-            let (client, queries) = (&self.client, &self.source.queries);
-            let mut facts =
-                pods::fetch(client, queries, &setting.identity, &times, self.source.args.concurrency, setting.interval)
-                    .await?;
+            let Some(setting) = &self.setting else { return Ok(()) };
+            let asking = PodAsking {
+                client: &self.client,
+                queries: &self.source.queries,
+                identity: &setting.view.identity,
+                concurrency: self.source.args.concurrency,
+                interval: setting.scrapes.interval,
+            };
+            let mut facts = pods::fetch(asking, times.clone()).await?;
+            self.summary.warnings.append(&mut facts.warnings);
+            // A pod that an answer lacks would pass for one that has ended. Days are fetched in order, so the rest waits.
+            if !self.is_complete(&times) {
+                break;
+            }
             without_creation += facts.without_creation;
             let settled = limit.min(times.end);
             facts.count_usage(&mut usage, settled);
@@ -357,63 +380,6 @@ fn cut(span: &Range<i64>, chunk: i64) -> Vec<Range<i64>> {
         .step_by(chunk as usize)
         .map(|start| start.max(span.start)..(start + chunk).min(span.end))
         .collect()
-}
-
-/// The scrape interval by metric, and that of most metrics.
-pub(super) async fn intervals(
-    client: &Client,
-    source: &Source,
-    at: i64,
-) -> Result<(HashMap<String, i64>, i64), PrometheusError> {
-    let step = source.args.step.millis();
-    if let Some(given) = source.args.scrape_interval {
-        return Ok((HashMap::new(), given.millis()));
-    }
-    let mut intervals = HashMap::new();
-    let mut all = Vec::new();
-    for metric in metrics_underneath(&source.queries) {
-        let query = format!("{metric}{INTERVAL_SPAN}");
-        let spans = Spans { window: step, range: step, stale: step };
-        let raw = client.instant(&fill(&query, &Group::everything(), spans), at).await?;
-        if let Some(interval) = scrape_interval(&raw) {
-            intervals.insert(metric, interval);
-            all.push(interval);
-        }
-    }
-    all.sort_unstable();
-    Ok((intervals, all.get(all.len() / 2).copied().unwrap_or(step)))
-}
-
-/// The nodes of the newest chunk that has any, looking in at most [`PROBES`] places.
-async fn newest_view(client: &Client, source: &Source, chunks: &[Range<i64>]) -> Result<Option<View>, PrometheusError> {
-    let distance = chunks.len().div_ceil(PROBES).max(1);
-    for times in chunks.iter().rev().step_by(distance) {
-        let (identity, report) = view(client, source, times).await?;
-        if report.nodes > 0 || !report.unmatched_targets.is_empty() {
-            return Ok(Some(View { identity, report, at: times.end }));
-        }
-    }
-    Ok(None)
-}
-
-/// The nodes of a span, and which target is which of them.
-pub(super) async fn view(
-    client: &Client,
-    source: &Source,
-    times: &Range<i64>,
-) -> Result<(Identity, MappingReport), PrometheusError> {
-    // What a query at the first moment may still see was scraped before it.
-    let range = times.end - times.start + 5 * MINUTE_MS;
-    let spans = Spans { window: range, range, stale: range };
-    let ask = |fact: Fact| async move {
-        match source.queries.fact(fact) {
-            Some(query) => client.instant(&fill(query, &Group::everything(), spans), times.end).await,
-            None => Ok(Vec::<Series>::new()),
-        }
-    };
-    let identity = Identity::new(&ask(Fact::NodeInfo).await?, &ask(Fact::NodeNames).await?);
-    let report = identity.report(&ask(Fact::Targets).await?);
-    Ok((identity, report))
 }
 
 /// What was bad at the steps of `times`.

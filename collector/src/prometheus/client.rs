@@ -1,14 +1,15 @@
 //! The HTTP API: instant and range queries, retried where that helps, never more at once than asked.
 
 use super::error::PrometheusError;
-use super::reply::{Data, Reply, Series};
+use super::reply::{Data, Notes, Reply, Series};
+use super::selector::ClusterSelector;
 use super::settings::Source;
 use anyhow::Context;
 use backon::{ExponentialBuilder, Retryable};
 use futures::future::BoxFuture;
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use runtime::http::header_lines;
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,11 @@ use url::Url;
 pub const MAX_POINTS: i64 = 10_000;
 /// Some proxies refuse longer addresses; a longer query goes as a form.
 const LONGEST_ADDRESS: usize = 1_800;
+/// Most bytes of an answer that are read, after decompression: about twenty million points. A few megabytes on the wire
+/// can stand for gigabytes.
+const MOST_BYTES: usize = 512 << 20;
+/// Most bytes of an answer that says no.
+const MOST_BYTES_OF_REFUSAL: usize = 64 << 10;
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -32,7 +38,9 @@ pub struct Client {
     limit: Duration,
     backoff: ExponentialBuilder,
     slots: Semaphore,
-    warnings: Mutex<BTreeSet<String>>,
+    selector: ClusterSelector,
+    accept_partial: bool,
+    notes: Mutex<Notes>,
     requests: AtomicU64,
     retries: AtomicU64,
 }
@@ -48,8 +56,10 @@ impl Client {
             base.set_path(&format!("{}/", base.path()));
         }
         let limit = source.args.timeout.0;
+        let headers = source.args.header_file.as_deref().map_or_else(|| Ok(HeaderMap::new()), header_lines)?;
+        let http = source.http.compressed_client(limit, headers);
         Ok(Self {
-            http: source.http.client(limit).context("failed to prepare the connection to prometheus")?,
+            http: http.context("failed to prepare the connection to prometheus")?,
             server: base.as_str().trim_end_matches('/').to_owned(),
             base,
             limit,
@@ -59,7 +69,9 @@ impl Client {
                 .with_max_delay(LONGEST_PAUSE)
                 .with_max_times(source.args.retries),
             slots: Semaphore::new(source.args.concurrency),
-            warnings: Mutex::default(),
+            selector: source.selector.clone(),
+            accept_partial: source.args.accept_partial,
+            notes: Mutex::default(),
             requests: AtomicU64::new(0),
             retries: AtomicU64::new(0),
         })
@@ -75,9 +87,29 @@ impl Client {
         (self.requests.load(Ordering::Relaxed), self.retries.load(Ordering::Relaxed))
     }
 
-    /// The server's warnings since the last call; a reply with a warning may lack series.
-    pub fn take_warnings(&self) -> BTreeSet<String> {
-        self.warnings.lock().map(|mut warnings| std::mem::take(&mut *warnings)).unwrap_or_default()
+    /// What the server has said of its answers since the last call; with --accept-partial nothing counts as missing.
+    pub fn take_notes(&self) -> Notes {
+        let mut notes = self.notes.lock().map(|mut notes| std::mem::take(&mut *notes)).unwrap_or_default();
+        if self.accept_partial {
+            notes.remarks.append(&mut notes.missing);
+        }
+        notes
+    }
+
+    /// Fails when an answer since the last call lacks series: half of a node's CPUs would pass for an idle node.
+    ///
+    /// # Errors
+    /// [`PrometheusError::Partial`].
+    pub fn refuse_partial(&self) -> Result<(), PrometheusError> {
+        let notes = self.take_notes();
+        for text in &notes.remarks {
+            tracing::debug!(text, "the server remarks");
+        }
+        if notes.missing.is_empty() {
+            return Ok(());
+        }
+        let said = notes.missing.into_iter().collect::<Vec<_>>().join("; ");
+        Err(PrometheusError::Partial { server: self.server.clone(), said })
     }
 
     /// The server's own clock in UTC milliseconds, so that a wrong clock on this machine loses nothing.
@@ -86,8 +118,11 @@ impl Client {
     /// See [`PrometheusError`].
     pub async fn now(&self) -> Result<i64, PrometheusError> {
         let series = self.ask("api/v1/query", "time()", &[]).await?;
-        let seconds = series.first().and_then(Series::last).unwrap_or_default();
-        Ok((seconds * 1_000.0) as i64)
+        let server = || self.server.clone();
+        let seconds =
+            series.first().and_then(Series::last).ok_or_else(|| PrometheusError::NoTime { server: server() })?;
+        cluster::moment_from_seconds(seconds)
+            .ok_or_else(|| PrometheusError::ImpossibleTime { server: server(), seconds })
     }
 
     /// The query's answer at one moment. With a range selector (`metric[15m]`) the points are the raw samples.
@@ -99,7 +134,8 @@ impl Client {
     }
 
     /// The query's answers at `times.start`, every `step` and before `times.end`, in milliseconds. A span of more than
-    /// [`MAX_POINTS`] is asked in pieces, and a piece that the server finds too large in halves.
+    /// [`MAX_POINTS`] is asked in pieces, and a piece that the server finds too large in halves; but where it counts series,
+    /// of which half a span has as many.
     ///
     /// # Errors
     /// See [`PrometheusError`].
@@ -118,7 +154,7 @@ impl Client {
                 let last = times.start + (points - 1) * step;
                 let span = [("start", seconds(times.start)), ("end", seconds(last)), ("step", seconds(step))];
                 match self.ask("api/v1/query_range", query, &span).await {
-                    Err(error) if error.is_too_much() && points > 1 => {
+                    Err(error) if error.is_too_much() && !error.is_too_many_series() && points > 1 => {
                         tracing::debug!(points, "the server finds the span too large, asking for halves");
                     }
                     other => return other,
@@ -132,6 +168,7 @@ impl Client {
     }
 
     async fn ask(&self, path: &str, query: &str, more: &[(&str, String)]) -> Result<Vec<Series>, PrometheusError> {
+        let query = &self.selector.apply(query);
         let data = (|| self.once(path, query, more))
             .retry(self.backoff)
             .when(PrometheusError::is_transient)
@@ -145,11 +182,10 @@ impl Client {
             })
             .await?;
         let got = data.kind();
-        data.into_series().ok_or_else(|| PrometheusError::ResultKind {
-            query: query.to_owned(),
-            got,
-            wanted: "vector or matrix",
-        })
+        let series = data
+            .into_series()
+            .map_err(|time| PrometheusError::ImpossibleTime { server: self.server.clone(), seconds: time.0 })?;
+        series.ok_or_else(|| PrometheusError::ResultKind { query: query.to_owned(), got, wanted: "vector or matrix" })
     }
 
     async fn once(&self, path: &str, query: &str, more: &[(&str, String)]) -> Result<Data, PrometheusError> {
@@ -169,11 +205,28 @@ impl Client {
         let status = response.status().as_u16();
         let content_type = header(&response, CONTENT_TYPE);
         let retry_after = header(&response, RETRY_AFTER).parse().ok().map(Duration::from_secs);
-        let body = response.bytes().await.map_err(|error| self.connection(error))?;
         if status != 200 {
+            // However long it goes on, its beginning says why.
+            let body = self.read(response, MOST_BYTES_OF_REFUSAL).await?.0;
             return Err(self.refused(status, &body, retry_after));
         }
-        self.parse(&body, content_type)
+        match self.read(response, MOST_BYTES).await? {
+            (body, true) => self.parse(&body, content_type),
+            (_, false) => Err(PrometheusError::TooLarge { server: self.server.clone(), limit: MOST_BYTES }),
+        }
+    }
+
+    /// The body up to `limit` bytes, and whether that is all of it.
+    async fn read(&self, mut response: reqwest::Response, limit: usize) -> Result<(Vec<u8>, bool), PrometheusError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.connection(error))? {
+            let room = limit - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                return Ok((body, false));
+            }
+        }
+        Ok((body, true))
     }
 
     fn connection(&self, error: reqwest::Error) -> PrometheusError {
@@ -196,7 +249,7 @@ impl Client {
 
     fn parse(&self, body: &[u8], content_type: String) -> Result<Data, PrometheusError> {
         let server = self.server.clone();
-        let reply: Reply = match serde_json::from_slice(body) {
+        let mut reply: Reply = match serde_json::from_slice(body) {
             Ok(reply) => reply,
             Err(source) if source.is_eof() => {
                 return Err(PrometheusError::Truncated { server, bytes: body.len(), source });
@@ -206,10 +259,11 @@ impl Client {
             }
             Err(source) => return Err(PrometheusError::Unexpected { server, source }),
         };
-        if !reply.warnings.is_empty()
-            && let Ok(mut warnings) = self.warnings.lock()
+        let said = reply.notes();
+        if said != Notes::default()
+            && let Ok(mut notes) = self.notes.lock()
         {
-            warnings.extend(reply.warnings);
+            notes.merge(said);
         }
         match reply.data {
             Some(data) if reply.status == "success" => Ok(data),

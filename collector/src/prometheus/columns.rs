@@ -1,14 +1,18 @@
 //! One piece of history: every column asked for, its points put on the grid of steps, and what is no value left out.
 
 use super::client::{Client, MAX_POINTS};
+use super::discover::Scrapes;
 use super::error::PrometheusError;
-use super::identity::Identity;
+use super::identity::{Identity, Owner};
+use super::mapping::Host;
 use super::queries::{Group, Queries, Query, Spans, can_be_cut, fill};
-use super::reply::Series;
+use super::reply::{Labels, Series};
 use crate::raw::{DropCounts, DropReason, implausible};
 use cluster::{NodeMetric, NodeName, NodeSample};
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::Serialize;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
@@ -50,16 +54,12 @@ pub struct Asking<'a> {
     pub queries: &'a Queries,
     /// Which node a series speaks of.
     pub identity: &'a Identity,
-    /// The nodes' own targets, for queries that are cut by node: `instance` and node.
-    pub targets: &'a [(String, String)],
+    /// What can be asked for at once, for queries that are cut by node.
+    pub hosts: &'a [Host],
     /// Distance of samples in milliseconds.
     pub step: i64,
-    /// The span of rates in milliseconds.
-    pub window: i64,
-    /// Distance of the server's samples by the metric underneath, in milliseconds, as [`Query::metric`] has it.
-    pub intervals: &'a HashMap<String, i64>,
-    /// The distance for the rest.
-    pub interval: i64,
+    /// How often the server scrapes.
+    pub scrapes: &'a Scrapes,
     /// See `PrometheusArgs::reply_points`.
     pub reply_points: i64,
     /// Queries under way.
@@ -124,7 +124,7 @@ impl Asking<'_> {
             .buffer_unordered(self.concurrency);
         while let Some((column, query, series)) = columns.try_next().await? {
             let mut count = ColumnCounts::default();
-            let mut lines = self.lines(series, times, column, &mut count);
+            let mut lines = self.lines(series, times, (column, query), &mut count);
             for (metric, edge) in Edge::of(query) {
                 if sampled[&(metric, Edge::End)].is_empty() {
                     count.unchecked_chunks += u64::from(edge == Edge::End && count.values > 0);
@@ -165,46 +165,70 @@ impl Asking<'_> {
             0 => String::new(),
             before => format!(" offset {before}ms"),
         };
-        let query = format!("max by (instance, job, node, kubernetes_node, nodename) (timestamp({metric}{offset}))");
+        let query = format!("max by ({}) (timestamp({metric}{offset}))", self.queries.target());
         let series = self.series(&query, times).await?;
         let mut newest: Lines = BTreeMap::new();
         for one in series {
-            let Some((node, _)) = self.identity.node_of(&one.labels) else { continue };
-            let line = newest.entry(node).or_insert_with(|| vec![f64::NAN; self.steps(times)]);
+            let Some(owner) = self.identity.owner(&one.labels) else { continue };
             for (ts, value) in one.points {
-                if let Some(slot) = self.slot(times, ts).and_then(|at| line.get_mut(at)) {
-                    *slot = slot.max(value); // `max` prefers a number to NaN
-                }
+                let Some(at) = self.slot(times, ts) else { continue };
+                let Some(node) = self.node_during(&owner, &one.labels, ts, 0) else { continue };
+                let line = newest.entry(node).or_insert_with(|| vec![f64::NAN; self.steps(times)]);
+                line[at] = line[at].max(value); // `max` prefers a number to NaN
             }
         }
         Ok(newest)
     }
 
+    /// The node that a series speaks of at `ts`, and spoke of `before` milliseconds earlier as well.
+    fn node_during(&self, owner: &Owner, labels: &Labels, ts: i64, before: i64) -> Option<String> {
+        match owner {
+            Owner::Always(node) => Some(node.clone()),
+            Owner::Varies => {
+                let (node, _) = self.identity.node_at(labels, ts)?;
+                let same = before == 0 || self.identity.node_at(labels, ts - before).is_some_and(|then| then.0 == node);
+                same.then_some(node)
+            }
+        }
+    }
+
     /// The answer to a query, by groups of nodes where the whole would be too large.
     async fn series(&self, query: &str, times: &Range<i64>) -> Result<Vec<Series>, PrometheusError> {
-        let spans = Spans { window: self.window, range: times.end - times.start, stale: 2 * self.interval };
+        let points = (self.steps(times) as i64).min(MAX_POINTS);
+        let at_once = (self.reply_points / points.max(1)).max(1) as usize;
+        if !can_be_cut(query) || self.hosts.len() <= at_once {
+            return self.series_of(query, times, None).await;
+        }
         let mut all = Vec::new();
-        for group in self.groups(query, times) {
-            all.extend(self.client.range(&fill(query, &group, spans), times.clone(), self.step).await?);
+        for hosts in self.hosts.chunks(at_once) {
+            all.extend(self.series_of(query, times, Some(hosts)).await?);
         }
         Ok(all)
     }
 
-    fn groups(&self, query: &str, times: &Range<i64>) -> Vec<Group> {
-        let points = (self.steps(times) as i64).min(MAX_POINTS);
-        let nodes_at_once = (self.reply_points / points.max(1)).max(1) as usize;
-        if !can_be_cut(query) || self.targets.len() <= nodes_at_once {
-            return vec![Group::everything()];
-        }
-        self.targets
-            .chunks(nodes_at_once)
-            .map(|some| {
-                Group::of(
-                    some.iter().map(|(instance, _)| instance.as_str()),
-                    some.iter().map(|(_, node)| node.as_str()),
-                )
-            })
-            .collect()
+    /// The answer for some hosts, or for all there are; where the server finds that too much, for half of them at a time.
+    fn series_of<'b>(
+        &'b self,
+        query: &'b str,
+        times: &'b Range<i64>,
+        hosts: Option<&'b [Host]>,
+    ) -> BoxFuture<'b, Result<Vec<Series>, PrometheusError>> {
+        Box::pin(async move {
+            let scrapes = self.scrapes;
+            let spans = Spans { window: scrapes.window, range: times.end - times.start, stale: 2 * scrapes.interval };
+            let group = hosts.map_or_else(Group::everything, group);
+            let hosts = hosts.unwrap_or(self.hosts);
+            match self.client.range(&fill(query, &group, spans), times.clone(), self.step).await {
+                Err(error) if error.is_too_much() && can_be_cut(query) && hosts.len() > 1 => {
+                    tracing::debug!(hosts = hosts.len(), "the server finds it too much, asking for half of the nodes");
+                    let (first, second) = hosts.split_at(hosts.len() / 2);
+                    let mut all = self.series_of(query, times, Some(first)).await?;
+                    all.extend(self.series_of(query, times, Some(second)).await?);
+                    Ok(all)
+                }
+                answer => answer,
+            }
+        })
     }
 
     fn steps(&self, times: &Range<i64>) -> usize {
@@ -217,23 +241,29 @@ impl Asking<'_> {
     }
 
     /// Puts the points of a column on the grid, node by node. The order of series does not matter: of several for one
-    /// node the first by its labels wins.
+    /// node the first by its labels wins, and of several mount points of one host the first by name is the one that is meant.
     fn lines(
         &self,
         mut series: Vec<Series>,
         times: &Range<i64>,
-        column: NodeMetric,
+        (column, query): (NodeMetric, &Query),
         count: &mut ColumnCounts,
     ) -> Lines {
-        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        series.sort_by(|a, b| by_host_and_mount(&a.labels, &b.labels));
+        series.dedup_by(|next, kept| is_other_mount(&next.labels, &kept.labels));
+        // A value rests on samples from before it: where an address has passed on since then, it belongs to nobody.
+        let looks_back = if query.is_rate() { self.scrapes.window } else { 2 * self.scrapes.interval };
         let mut lines: Lines = BTreeMap::new();
         for one in series {
-            let Some((node, _)) = self.identity.node_of(&one.labels) else {
+            let Some(owner) = self.identity.owner(&one.labels) else {
                 count.drops.add(DropReason::UnknownNode);
                 count.example.get_or_insert_with(|| format!("{:?} leads to no node", one.labels));
                 continue;
             };
-            let line = lines.entry(node.clone()).or_insert_with(|| vec![f64::NAN; self.steps(times)]);
+            if matches!(&owner, Owner::Always(node) if self.identity.is_ignored(node)) {
+                count.drops.add(DropReason::IgnoredNode);
+                continue;
+            }
             let mut before = i64::MIN;
             let mut own = BTreeSet::new();
             for (ts, value) in one.points {
@@ -249,10 +279,28 @@ impl Asking<'_> {
                     count.drops.add(DropReason::Duplicate);
                     continue;
                 }
+                let varying;
+                let node = match &owner {
+                    Owner::Always(node) => node,
+                    Owner::Varies => {
+                        varying = self.node_during(&owner, &one.labels, ts, looks_back);
+                        let Some(node) = varying.as_ref().filter(|node| !self.identity.is_ignored(node)) else {
+                            count.drops.add(DropReason::AddressPassedOn);
+                            continue;
+                        };
+                        node
+                    }
+                };
                 let refused = if value.is_nan() { Some(DropReason::NotFinite) } else { implausible(column, value) };
                 if let Some(reason) = refused {
                     count.drops.add(reason);
-                } else if line[at].is_nan() {
+                    continue;
+                }
+                if !lines.contains_key(node) {
+                    lines.insert(node.clone(), vec![f64::NAN; self.steps(times)]);
+                }
+                let Some(line) = lines.get_mut(node) else { continue };
+                if line[at].is_nan() {
                     line[at] = value;
                 } else {
                     count.drops.add(DropReason::SeveralSeries);
@@ -275,7 +323,7 @@ impl Asking<'_> {
     /// How far from an edge the nearest sample may be, in milliseconds. Prometheus repeats a sample for up to five minutes. A rate lives on
     /// for its whole window, and what lies further from its edges than 1.1 usual distances of samples counts as idle, but for half of one.
     fn limit(&self, metric: &str, is_rate: bool) -> i64 {
-        let interval = self.intervals.get(metric).copied().unwrap_or(self.interval);
+        let interval = self.scrapes.intervals.get(metric).copied().unwrap_or(self.scrapes.interval);
         if is_rate { interval + interval / 2 } else { 2 * interval }
     }
 
@@ -284,7 +332,7 @@ impl Asking<'_> {
     fn before(&self, metric: &str, edge: Edge) -> i64 {
         match edge {
             Edge::End => 0,
-            Edge::Begin => (self.window - self.limit(metric, true)).max(0),
+            Edge::Begin => (self.scrapes.window - self.limit(metric, true)).max(0),
         }
     }
 
@@ -321,35 +369,55 @@ impl Asking<'_> {
     }
 }
 
-/// The usual distance of a series' raw samples in milliseconds, in whole seconds: the median over all series.
-pub fn scrape_interval(raw: &[Series]) -> Option<i64> {
-    let mut distances: Vec<i64> = raw
-        .iter()
-        .flat_map(|series| series.points.windows(2).map(|pair| pair[1].0 - pair[0].0))
-        .filter(|distance| *distance > 0)
-        .collect();
-    distances.sort_unstable();
-    let median = distances.get(distances.len() / 2)?;
-    Some((median + 500) / 1_000 * 1_000).map(|rounded| rounded.max(1_000))
+/// The matchers of some hosts.
+fn group(hosts: &[Host]) -> Group {
+    Group::of(
+        hosts.iter().filter_map(|host| host.instance.as_deref()),
+        hosts.iter().flat_map(|host| host.nodes.iter().map(String::as_str)),
+    )
+}
+
+/// The label of a filesystem's place.
+const MOUNT: &str = "mountpoint";
+
+/// All labels but the place of a filesystem.
+fn host_labels(labels: &Labels) -> impl Iterator<Item = (&String, &String)> {
+    labels.iter().filter(|(name, _)| *name != MOUNT)
+}
+
+fn by_host_and_mount(one: &Labels, other: &Labels) -> Ordering {
+    host_labels(one).cmp(host_labels(other)).then_with(|| one.get(MOUNT).cmp(&other.get(MOUNT)))
+}
+
+/// Whether two series differ in the label `mountpoint` alone.
+fn is_other_mount(one: &Labels, other: &Labels) -> bool {
+    one.contains_key(MOUNT) && other.contains_key(MOUNT) && host_labels(one).eq(host_labels(other))
 }
 
 /// The metrics underneath the columns, without repetition.
-pub fn metrics_underneath(queries: &Queries) -> BTreeSet<String> {
+pub fn source_metrics(queries: &Queries) -> BTreeSet<String> {
     queries.columns().filter_map(|(_, Query { metric, .. })| metric.clone()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prometheus::reply::Labels;
 
     #[test]
-    fn the_scrape_interval_is_the_usual_distance_whatever_the_gaps() {
-        let points = [0, 30_010, 59_990, 90_000, 400_000, 430_000].map(|ts| (ts, 1.0)).to_vec();
-        let series = Series { labels: Labels::new(), points };
-        assert_eq!(scrape_interval(&[series]), Some(30_000));
-        assert_eq!(scrape_interval(&[]), None);
-        let one = Series { labels: Labels::new(), points: vec![(0, 1.0)] };
-        assert_eq!(scrape_interval(&[one]), None);
+    fn of_several_mount_points_of_a_host_the_first_by_name_stays() {
+        let labels = |all: &[(&str, &str)]| -> Labels {
+            all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let mut all = vec![
+            labels(&[("instance", "a"), ("mountpoint", "/var"), ("node", "x")]),
+            labels(&[("instance", "a"), ("mountpoint", "/local"), ("node", "y")]),
+            labels(&[("instance", "a"), ("mountpoint", "/"), ("node", "x")]),
+            labels(&[("instance", "a"), ("mountpoint", "/var"), ("node", "y")]),
+            labels(&[("instance", "c")]),
+        ];
+        all.sort_by(by_host_and_mount);
+        all.dedup_by(|next, kept| is_other_mount(next, kept));
+        let mounts: Vec<_> = all.iter().map(|labels| labels.get("mountpoint").map(String::as_str)).collect();
+        assert_eq!(mounts, [Some("/"), Some("/local"), None]);
     }
 }

@@ -51,6 +51,9 @@ impl Cover {
 pub struct Journal {
     /// Where the history came from.
     pub server: String,
+    /// Which cluster of the server, as matchers.
+    #[serde(default = "no_matchers")]
+    pub selector: String,
     /// Fingerprint of the queries.
     pub queries: String,
     /// Distance of samples in milliseconds.
@@ -59,6 +62,11 @@ pub struct Journal {
     pub chunks: BTreeMap<i64, Cover>,
     /// How far pods have been fetched.
     pub pods: Option<Cover>,
+}
+
+/// What an older journal means by no selector.
+fn no_matchers() -> String {
+    "{}".to_owned()
 }
 
 /// The folder below the data root that holds the collector's own files.
@@ -73,11 +81,17 @@ impl Journal {
     /// as fetched.
     ///
     /// # Errors
-    /// When the file is damaged, or when the tables hold another step.
-    pub fn open(root: &Path, server: &str, queries: &str, step: i64) -> anyhow::Result<Self> {
+    /// When the file is damaged, or when the tables hold another step or the rows of another selector.
+    pub fn open(root: &Path, (server, selector): (&str, &str), queries: &str, step: i64) -> anyhow::Result<Self> {
         let path = Self::path(root);
-        let fresh =
-            Self { server: server.to_owned(), queries: queries.to_owned(), step, chunks: BTreeMap::new(), pods: None };
+        let fresh = Self {
+            server: server.to_owned(),
+            selector: selector.to_owned(),
+            queries: queries.to_owned(),
+            step,
+            chunks: BTreeMap::new(),
+            pods: None,
+        };
         if !path.exists() {
             return Ok(fresh);
         }
@@ -86,6 +100,10 @@ impl Journal {
         if journal.step != step {
             let (old, new) = (journal.step / 1_000, step / 1_000);
             return Err(WrongUse(format!("the tables below `{}` have a step of {old}s, this run has {new}s: give --step {old}s or another --data", root.display())).into());
+        }
+        if journal.selector != selector && journal.chunks.values().any(|cover| cover.rows > 0) {
+            let (old, root) = (&journal.selector, root.display());
+            return Err(WrongUse(format!("the tables below `{root}` hold the history of `{old}`, this run asks for `{selector}`: rows of other clusters would stay among them. Choose another --data, or the selector of before")).into());
         }
         if journal.server != server || journal.queries != queries {
             let what = if journal.server == server { "queries" } else { "server" };
@@ -185,13 +203,28 @@ mod tests {
     #[test]
     fn another_step_is_refused_and_another_server_fetched_again() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let mut journal = Journal::open(folder.path(), "http://a", "q", 30_000).expect("fresh");
+        let (a, b) = (("http://a", "{}"), ("http://b", "{}"));
+        let mut journal = Journal::open(folder.path(), a, "q", 30_000).expect("fresh");
         journal.chunks.insert(0, Cover { from: 0, until: 1, settled: 1, rows: 1 });
         journal.save(folder.path()).expect("saved");
-        assert_eq!(Journal::open(folder.path(), "http://a", "q", 30_000).expect("same"), journal);
-        assert!(Journal::open(folder.path(), "http://b", "q", 30_000).expect("other server").chunks.is_empty());
-        let error = Journal::open(folder.path(), "http://a", "q", 60_000).expect_err("other step").to_string();
+        assert_eq!(Journal::open(folder.path(), a, "q", 30_000).expect("same"), journal);
+        assert!(Journal::open(folder.path(), b, "q", 30_000).expect("other server").chunks.is_empty());
+        let error = Journal::open(folder.path(), a, "q", 60_000).expect_err("other step").to_string();
         assert!(error.contains("--step 30s"), "{error}");
+    }
+
+    #[test]
+    fn rows_of_another_cluster_are_not_joined() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let open = |selector| Journal::open(folder.path(), ("http://a", selector), "q", 30_000);
+        let mut journal = open("{}").expect("fresh");
+        journal.save(folder.path()).expect("saved");
+        open(r#"{cluster="prod"}"#).expect("nothing was fetched yet");
+        journal.chunks.insert(0, Cover { from: 0, until: 1, settled: 1, rows: 1 });
+        journal.save(folder.path()).expect("saved");
+        let error = open(r#"{cluster="prod"}"#).expect_err("other rows").to_string();
+        assert!(error.contains(r#"`{cluster="prod"}`"#) && error.contains("another --data"), "{error}");
+        open("{}").expect("the same");
     }
 
     #[test]

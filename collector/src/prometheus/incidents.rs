@@ -1,7 +1,7 @@
 //! `raw/incidents`: node conditions and alerts, as spans from the first bad moment to the last.
 
 use super::frames::{integers, text, texts, time};
-use super::identity::Identity;
+use super::identity::{Identity, Owner};
 use super::reply::Series;
 use anyhow::Context;
 use chrono::NaiveDate;
@@ -79,15 +79,23 @@ fn gather<'a>(
 ) -> Vec<BadMoments> {
     let mut all: BTreeMap<(String, String), BadMoments> = BTreeMap::new();
     for (series, kind, severity) in named {
-        let Some((node, _)) = identity.node_of(&series.labels) else { continue };
-        let bad = all.entry((node.clone(), kind.clone())).or_insert_with(|| BadMoments {
-            node,
-            kind,
-            severity,
-            source: source.to_owned(),
-            moments: BTreeSet::new(),
-        });
-        bad.moments.extend(series.points.iter().filter(|(_, value)| !value.is_nan()).map(|(ts, _)| *ts));
+        let Some(owner) = identity.owner(&series.labels) else { continue };
+        for (ts, _) in series.points.iter().filter(|(_, value)| !value.is_nan()) {
+            // An address that passed on speaks of whom it belonged to at the moment.
+            let node = match &owner {
+                Owner::Always(node) => Some(node.clone()),
+                Owner::Varies => identity.node_at(&series.labels, *ts).map(|found| found.0),
+            };
+            let Some(node) = node.filter(|node| !identity.is_ignored(node)) else { continue };
+            let bad = all.entry((node.clone(), kind.clone())).or_insert_with(|| BadMoments {
+                node,
+                kind: kind.clone(),
+                severity: severity.clone(),
+                source: source.to_owned(),
+                moments: BTreeSet::new(),
+            });
+            bad.moments.insert(*ts);
+        }
     }
     all.into_values().collect()
 }

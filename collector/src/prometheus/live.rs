@@ -1,15 +1,14 @@
 //! Samples of all nodes as they are now, without a store: for whoever watches a cluster rather than its history.
 
-use super::backfill::{bad_moments, intervals, view};
+use super::backfill::bad_moments;
 use super::client::Client;
 use super::columns::Asking;
-use super::identity::Identity;
+use super::discover::{Scrapes, View, view};
 use super::incidents::BadMoments;
-use super::pods::{self, PodFacts};
+use super::pods::{self, PodAsking, PodFacts};
 use super::settings::Source;
 use crate::raw::DropCounts;
 use cluster::{HOUR_MS, NodeName, NodeSample};
-use std::collections::HashMap;
 use std::ops::Range;
 
 /// A server, and who its nodes are.
@@ -18,16 +17,17 @@ pub struct Live<'a> {
     client: Client,
     source: &'a Source,
     cluster: Option<Cluster>,
+    /// Who the nodes were in a span of the past that was asked for last.
+    past: Option<(Range<i64>, View)>,
     drops: DropCounts,
 }
 
 #[derive(Debug)]
 struct Cluster {
-    identity: Identity,
-    targets: Vec<(String, String)>,
-    intervals: HashMap<String, i64>,
-    interval: i64,
-    window: i64,
+    /// From the hour before this moment.
+    at: i64,
+    view: View,
+    scrapes: Scrapes,
 }
 
 impl<'a> Live<'a> {
@@ -36,7 +36,7 @@ impl<'a> Live<'a> {
     /// # Errors
     /// When no address was given or a credential cannot be read.
     pub fn new(source: &'a Source) -> anyhow::Result<Self> {
-        Ok(Self { client: Client::new(source)?, source, cluster: None, drops: DropCounts::default() })
+        Ok(Self { client: Client::new(source)?, source, cluster: None, past: None, drops: DropCounts::default() })
     }
 
     /// The server's address.
@@ -65,39 +65,65 @@ impl<'a> Live<'a> {
     /// Looks again who the nodes are and how often they are scraped, in the hour before `at`. Returns how many there are.
     ///
     /// # Errors
-    /// When the server cannot be asked, or too few nodes can be told apart.
+    /// When the server cannot be asked, holds several clusters, or too few nodes can be told apart.
     pub async fn look_around(&mut self, at: i64) -> anyhow::Result<usize> {
-        let (identity, report) = view(&self.client, self.source, &(at - HOUR_MS..at)).await?;
-        report.check(self.source.args.min_matched)?;
-        let (intervals, interval) = intervals(&self.client, self.source, at).await?;
-        let window = self.source.args.rate_window.map_or(4 * interval, |window| window.millis());
-        let targets = report.targets.iter().map(|(target, mapped)| (target.clone(), mapped.node.clone())).collect();
-        self.cluster = Some(Cluster { identity, targets, intervals, interval, window });
-        Ok(report.matched.max(report.targets.len()))
+        self.client.take_notes();
+        let view = view(&self.client, self.source, &(at - HOUR_MS..at)).await?;
+        view.report.check(self.source.args.min_matched)?;
+        let scrapes = Scrapes::find(&self.client, self.source, at).await?;
+        self.client.refuse_partial()?;
+        let found = view.report.matched.max(view.report.targets.len());
+        (self.cluster, self.past) = (Some(Cluster { at, view, scrapes }), None);
+        Ok(found)
     }
 
-    /// The samples of `times`, every `step` milliseconds, by node; both ends lie on the grid of steps.
+    /// Makes sure that it is known who the nodes are now, and who they were in `times`: an address may have belonged to
+    /// another node then.
+    async fn look_at(&mut self, times: &Range<i64>) -> anyhow::Result<()> {
+        let at = match &self.cluster {
+            Some(cluster) => cluster.at,
+            None => {
+                self.look_around(times.end).await?;
+                times.end
+            }
+        };
+        if times.end <= at - HOUR_MS && self.past.as_ref().is_none_or(|(span, _)| span != times) {
+            let view = view(&self.client, self.source, times).await?;
+            self.past = Some((times.clone(), view));
+        }
+        Ok(())
+    }
+
+    /// The nodes of `times`, as far as the server knows any; and how they are scraped.
+    fn known(&self, times: &Range<i64>) -> Option<(&View, &Cluster)> {
+        let cluster = self.cluster.as_ref()?;
+        let past = self.past.as_ref().filter(|(span, view)| span == times && !view.identity.known().is_empty());
+        Some((past.map_or(&cluster.view, |(_, view)| view), cluster))
+    }
+
+    /// The samples of `times`, every `step` milliseconds, by node; both ends lie on the grid of steps. Nodes that are gone
+    /// by now are left out.
     ///
     /// # Errors
-    /// When the server cannot be asked.
+    /// When the server cannot be asked, or says that its answer lacks series.
     pub async fn samples(&mut self, times: &Range<i64>, step: i64) -> anyhow::Result<Vec<(NodeName, Vec<NodeSample>)>> {
-        if self.cluster.is_none() {
-            self.look_around(times.end).await?;
-        }
-        let Some(cluster) = &self.cluster else { return Ok(Vec::new()) };
+        self.client.take_notes();
+        self.look_at(times).await?;
+        let Some((view, cluster)) = self.known(times) else { return Ok(Vec::new()) };
         let asking = Asking {
             client: &self.client,
             queries: &self.source.queries,
-            identity: &cluster.identity,
-            targets: &cluster.targets,
+            identity: &view.identity,
+            hosts: &view.hosts,
             step,
-            window: cluster.window,
-            intervals: &cluster.intervals,
-            interval: cluster.interval,
+            scrapes: &cluster.scrapes,
             reply_points: self.source.args.reply_points,
             concurrency: self.source.args.concurrency,
         };
-        let piece = asking.piece(times).await?;
+        let mut piece = asking.piece(times).await?;
+        self.client.refuse_partial()?;
+        let there = cluster.view.identity.known();
+        piece.nodes.retain(|(node, _)| there.is_empty() || there.contains(node.as_str()));
         for count in piece.columns.values() {
             self.drops.merge(&count.drops);
         }
@@ -107,25 +133,39 @@ impl<'a> Live<'a> {
     /// What was bad about nodes at the steps of `times`: conditions and alerts.
     ///
     /// # Errors
-    /// When the server cannot be asked.
+    /// See [`Live::samples`].
     pub async fn bad_moments(&mut self, times: &Range<i64>, step: i64) -> anyhow::Result<Vec<BadMoments>> {
-        if self.cluster.is_none() {
-            self.look_around(times.end).await?;
-        }
-        let Some(Cluster { identity, interval, .. }) = &self.cluster else { return Ok(Vec::new()) };
-        Ok(bad_moments(&self.client, self.source, identity, times, step, *interval).await?)
+        self.client.take_notes();
+        self.look_at(times).await?;
+        let Some((view, cluster)) = self.known(times) else { return Ok(Vec::new()) };
+        let interval = cluster.scrapes.interval;
+        let bad = bad_moments(&self.client, self.source, &view.identity, times, step, interval).await?;
+        self.client.refuse_partial()?;
+        Ok(bad)
     }
 
     /// The pods that were seen in `times`, with what they used.
     ///
     /// # Errors
-    /// When the server cannot be asked.
+    /// See [`Live::samples`].
     pub async fn pods(&mut self, times: &Range<i64>) -> anyhow::Result<PodFacts> {
+        self.client.take_notes();
         if self.cluster.is_none() {
             self.look_around(times.end).await?;
         }
         let Some(cluster) = &self.cluster else { return Ok(PodFacts::default()) };
-        let (queries, concurrency) = (&self.source.queries, self.source.args.concurrency);
-        Ok(pods::fetch(&self.client, queries, &cluster.identity, times, concurrency, cluster.interval).await?)
+        let asking = PodAsking {
+            client: &self.client,
+            queries: &self.source.queries,
+            identity: &cluster.view.identity,
+            concurrency: self.source.args.concurrency,
+            interval: cluster.scrapes.interval,
+        };
+        let facts = pods::fetch(asking, times.clone()).await?;
+        self.client.refuse_partial()?;
+        for warning in &facts.warnings {
+            tracing::warn!(warning, "pods are not read in full");
+        }
+        Ok(facts)
     }
 }

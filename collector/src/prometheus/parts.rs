@@ -1,10 +1,10 @@
 //! Rows of a chunk into the raw part of that chunk.
 
-use crate::raw::node_frame;
+use crate::raw::{node_frame, overlay};
 use anyhow::Context;
 use chrono::NaiveDate;
 use cluster::{DAY_MS, HOUR_MS, MINUTE_MS, NODE_METRICS, NodeName, NodeSample};
-use polars::prelude::{DataFrame, ParquetReader, PolarsResult, SerReader, UniqueKeepStrategy};
+use polars::prelude::{DataFrame, ParquetReader, SerReader};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use store::{Store, date_of};
@@ -53,7 +53,7 @@ pub fn write(store: &Store, start: i64, nodes: &[(NodeName, Vec<NodeSample>)]) -
         return Ok(old.map_or(0, |old| old.height() as u64));
     }
     let frame = match old {
-        Some(old) => overlay(&new, &old).with_context(doing)?,
+        Some(old) => overlay(&NODE_METRICS, &new, &old).with_context(doing)?,
         None => new,
     };
     if compacted {
@@ -62,11 +62,6 @@ pub fn write(store: &Store, start: i64, nodes: &[(NodeName, Vec<NodeSample>)]) -
         store.write_part(&NODE_METRICS, date, &name, &frame).with_context(doing)?;
     }
     Ok(frame.height() as u64)
-}
-
-fn overlay(new: &DataFrame, old: &DataFrame) -> PolarsResult<DataFrame> {
-    let key: Vec<String> = NODE_METRICS.key.iter().map(|name| (*name).to_owned()).collect();
-    new.vstack(old)?.unique_stable(Some(&key), UniqueKeepStrategy::First, None)
 }
 
 fn read(path: &Path) -> anyhow::Result<DataFrame> {

@@ -1,14 +1,15 @@
-//! The PromQL behind every column. Defaults for node_exporter, kube-state-metrics and cAdvisor as the Helm chart
-//! kube-prometheus-stack labels them; each can be replaced in `[collector.queries]`.
-//!
-//! Placeholders: `$window` is the span of rates, `$range` the span that is being fetched, `$stale` the age in seconds at
-//! which a sample is no value any more, `$instances` and `$nodes` the matchers `instance=~"…"` and `node=~"…"` of the
-//! nodes that are being fetched.
+//! The PromQL behind every column and fact. The defaults stand in `queries.toml`, which says what the placeholders mean;
+//! each can be replaced in `[collector.queries]`.
 
+use super::labels::{CLUSTER_LABELS, NodeLabels};
+use anyhow::Context;
 use cluster::NodeMetric;
 use runtime::WrongUse;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// The defaults, as a file of the form of `berth.toml`.
+const DEFAULTS: &str = include_str!("queries.toml");
 
 /// A query and what it rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,256 +43,159 @@ pub enum QueryEntry {
     },
 }
 
+impl QueryEntry {
+    fn text(self) -> String {
+        match self {
+            Self::Plain(query) | Self::Checked { query, .. } => query,
+        }
+    }
+}
+
 /// Section `[collector.queries]`: replacements by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct QuerySettings(pub BTreeMap<String, QueryEntry>);
 
-/// Network devices that are not hardware of the node, or that pass on what another device counts already.
-macro_rules! virtual_interfaces {
-    () => {
-        r#"device!~"lo|veth.*|cali.*|cilium.*|lxc.*|cni.*|docker.*|flannel.*|br-.*|virbr.*|ovs.*|tunl.*|vxlan.*|geneve.*|wg.*|dummy.*|kube-ipvs.*|nodelocaldns|bond.*|team.*|ifb.*|tap.*""#
-    };
-}
-
-/// Block devices that stand for others.
-macro_rules! virtual_disks {
-    () => {
-        r#"device!~"dm-.*|loop.*|ram.*|zram.*|md.*|sr.*|fd.*|nbd.*|drbd.*""#
-    };
-}
-
-macro_rules! root_filesystem {
-    () => {
-        r#"mountpoint="/",fstype!~"rootfs|tmpfs|overlay""#
-    };
-}
-
-/// Column, query, metric underneath.
-const COLUMNS: [(NodeMetric, &str, &str); NodeMetric::COUNT] = [
-    (
-        NodeMetric::CpuUsed,
-        r#"sum by (instance, job) (rate(node_cpu_seconds_total{mode!~"idle|iowait|steal",$instances}[$window]))"#,
-        r#"node_cpu_seconds_total{mode="idle",cpu="0",$instances}"#,
-    ),
-    (
-        NodeMetric::CpuAllocatable,
-        r#"max by (node) (kube_node_status_allocatable{resource="cpu",$nodes})"#,
-        r#"kube_node_status_allocatable{resource="cpu",$nodes}"#,
-    ),
-    (
-        NodeMetric::MemoryUsed,
-        "node_memory_MemTotal_bytes{$instances} - node_memory_MemAvailable_bytes{$instances}",
-        "node_memory_MemAvailable_bytes{$instances}",
-    ),
-    (
-        NodeMetric::MemoryAllocatable,
-        r#"max by (node) (kube_node_status_allocatable{resource="memory",$nodes})"#,
-        r#"kube_node_status_allocatable{resource="memory",$nodes}"#,
-    ),
-    (
-        NodeMetric::NetworkReceive,
-        concat!(
-            "sum by (instance, job) (rate(node_network_receive_bytes_total{",
-            virtual_interfaces!(),
-            ",$instances}[$window]))"
-        ),
-        concat!("node_network_receive_bytes_total{", virtual_interfaces!(), ",$instances}"),
-    ),
-    (
-        NodeMetric::NetworkTransmit,
-        concat!(
-            "sum by (instance, job) (rate(node_network_transmit_bytes_total{",
-            virtual_interfaces!(),
-            ",$instances}[$window]))"
-        ),
-        concat!("node_network_transmit_bytes_total{", virtual_interfaces!(), ",$instances}"),
-    ),
-    (
-        NodeMetric::DiskRead,
-        concat!(
-            "sum by (instance, job) (rate(node_disk_read_bytes_total{",
-            virtual_disks!(),
-            ",$instances}[$window]))"
-        ),
-        concat!("node_disk_read_bytes_total{", virtual_disks!(), ",$instances}"),
-    ),
-    (
-        NodeMetric::DiskWrite,
-        concat!(
-            "sum by (instance, job) (rate(node_disk_written_bytes_total{",
-            virtual_disks!(),
-            ",$instances}[$window]))"
-        ),
-        concat!("node_disk_written_bytes_total{", virtual_disks!(), ",$instances}"),
-    ),
-    (
-        NodeMetric::DiskIoTime,
-        concat!(
-            "max by (instance, job) (rate(node_disk_io_time_seconds_total{",
-            virtual_disks!(),
-            ",$instances}[$window]))"
-        ),
-        concat!("node_disk_io_time_seconds_total{", virtual_disks!(), ",$instances}"),
-    ),
-    (
-        NodeMetric::FilesystemUsed,
-        concat!(
-            "1 - max by (instance, job) (node_filesystem_avail_bytes{",
-            root_filesystem!(),
-            ",$instances} / node_filesystem_size_bytes{",
-            root_filesystem!(),
-            ",$instances})"
-        ),
-        concat!("node_filesystem_avail_bytes{", root_filesystem!(), ",$instances}"),
-    ),
-    (NodeMetric::Load1, "node_load1{$instances}", "node_load1{$instances}"),
-    (
-        NodeMetric::CpuPressure,
-        "rate(node_pressure_cpu_waiting_seconds_total{$instances}[$window])",
-        "node_pressure_cpu_waiting_seconds_total{$instances}",
-    ),
-    (
-        NodeMetric::MemoryPressure,
-        "rate(node_pressure_memory_waiting_seconds_total{$instances}[$window])",
-        "node_pressure_memory_waiting_seconds_total{$instances}",
-    ),
-    (
-        NodeMetric::PodsRunning,
-        r#"sum by (node) (max by (node, namespace, pod, uid) (kube_pod_info{$nodes} and timestamp(kube_pod_info{$nodes}) > time() - $stale) * on (namespace, pod, uid) group_left () max by (namespace, pod, uid) (kube_pod_status_phase{phase="Running"} == 1))"#,
-        "kube_pod_info{$nodes}",
-    ),
-    (
-        NodeMetric::CpuRequested,
-        r#"sum by (node) (max by (node, namespace, pod, uid, container) (kube_pod_container_resource_requests{resource="cpu",$nodes} and timestamp(kube_pod_container_resource_requests{resource="cpu",$nodes}) > time() - $stale) * on (namespace, pod, uid) group_left () max by (namespace, pod, uid) (kube_pod_status_phase{phase=~"Pending|Running"} == 1))"#,
-        r#"kube_pod_container_resource_requests{resource="cpu",$nodes}"#,
-    ),
-    (
-        NodeMetric::MemoryRequested,
-        r#"sum by (node) (max by (node, namespace, pod, uid, container) (kube_pod_container_resource_requests{resource="memory",$nodes} and timestamp(kube_pod_container_resource_requests{resource="memory",$nodes}) > time() - $stale) * on (namespace, pod, uid) group_left () max by (namespace, pod, uid) (kube_pod_status_phase{phase=~"Pending|Running"} == 1))"#,
-        r#"kube_pod_container_resource_requests{resource="memory",$nodes}"#,
-    ),
-    (
-        NodeMetric::Uptime,
-        "node_time_seconds{$instances} - node_boot_time_seconds{$instances}",
-        "node_time_seconds{$instances}",
-    ),
-    (
-        NodeMetric::Ready,
-        r#"max by (node) (kube_node_status_condition{condition="Ready",status="true",$nodes})"#,
-        r#"kube_node_status_condition{condition="Ready",status="true",$nodes}"#,
-    ),
-];
+/// The matchers that several queries share, by name; `$name` stands for them.
+const FILTERS: [&str; 5] = ["interfaces", "disks", "filesystems", "accelerators", "own_labels"];
 
 macro_rules! facts {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $query:expr;)*) => {
-        /// What is asked beside the columns: who the nodes are, what the pods are, what went wrong.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {
+        /// What is asked beside the columns: who the nodes are, what the pods are, what went wrong. `queries.toml` says
+        /// which labels each has.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Fact { $($(#[$doc])* $variant,)* }
         impl Fact {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
             /// The name in `[collector.queries]`.
             pub const fn name(self) -> &'static str { match self { $(Self::$variant => $name,)* } }
-            const fn default_query(self) -> &'static str { match self { $(Self::$variant => $query,)* } }
         }
     };
 }
 
 facts! {
-    /// The cluster's nodes: labels `node`, `internal_ip`.
-    NodeInfo = "node_info", "last_over_time(kube_node_info[$range])";
-    /// Host names: labels `instance`, `nodename`.
-    NodeNames = "node_names", "last_over_time(node_uname_info[$range])";
-    /// The series whose `instance` or `node` must lead to a node of the cluster.
-    Targets = "targets", r#"count by (instance, node, kubernetes_node, nodename) (last_over_time(node_cpu_seconds_total{mode="idle",cpu="0"}[$range]))"#;
-    /// One point for each step at which a node's condition was bad: labels `node`, `condition`.
-    NodeConditions = "node_conditions", r#"((kube_node_status_condition{condition="Ready",status="true"} == 0) or (kube_node_status_condition{condition!="Ready",status="true"} == 1)) and (timestamp(kube_node_status_condition{status="true"}) > time() - $stale)"#;
-    /// One point for each step at which an alert fired: labels `alertname`, `severity`, and `node` or `instance`.
-    Alerts = "alerts", r#"ALERTS{alertstate="firing"} and (timestamp(ALERTS{alertstate="firing"}) > time() - 2 * $stale)"#;
-    /// The pods: labels `namespace`, `pod`, `uid`, `node`, `priority_class`.
-    PodInfo = "pod_info", "last_over_time(kube_pod_info[$range])";
+    /// The cluster's nodes.
+    NodeInfo = "node_info";
+    /// Host names.
+    NodeNames = "node_names";
+    /// The series that must lead to a node of the cluster.
+    Targets = "targets";
+    /// Hosts of windows_exporter.
+    WindowsTargets = "windows_targets";
+    /// Labels of nodes.
+    NodeLabels = "node_labels";
+    /// Taints of nodes.
+    NodeTaints = "node_taints";
+    /// Bad conditions, step by step.
+    NodeConditions = "node_conditions";
+    /// Alerts that fired, step by step.
+    Alerts = "alerts";
+    /// The pods.
+    PodInfo = "pod_info";
     /// When each pod was last seen, in seconds.
-    PodLastSeen = "pod_last_seen", "max by (namespace, pod, uid) (last_over_time(timestamp(kube_pod_info)[$range:1m]))";
-    /// Owners of pods: labels `owner_kind`, `owner_name`.
-    PodOwner = "pod_owner", "last_over_time(kube_pod_owner[$range])";
-    /// Owners of ReplicaSets: labels `namespace`, `replicaset`, `owner_kind`, `owner_name`.
-    ReplicaSetOwner = "replicaset_owner", "last_over_time(kube_replicaset_owner[$range])";
-    /// Owners of Jobs: labels `namespace`, `job_name`, `owner_kind`, `owner_name`.
-    JobOwner = "job_owner", "last_over_time(kube_job_owner[$range])";
+    PodLastSeen = "pod_last_seen";
+    /// Owners of pods.
+    PodOwner = "pod_owner";
+    /// Owners of ReplicaSets.
+    ReplicaSetOwner = "replicaset_owner";
+    /// Owners of Jobs.
+    JobOwner = "job_owner";
     /// Creation in seconds.
-    PodCreated = "pod_created", "last_over_time(kube_pod_created[$range])";
+    PodCreated = "pod_created";
     /// Binding to a node in seconds.
-    PodScheduled = "pod_scheduled", "last_over_time(kube_pod_status_scheduled_time[$range])";
+    PodScheduled = "pod_scheduled";
     /// Start in seconds.
-    PodStarted = "pod_started", "last_over_time(kube_pod_start_time[$range])";
+    PodStarted = "pod_started";
     /// End in seconds.
-    PodCompleted = "pod_completed", "last_over_time(kube_pod_completion_time[$range])";
-    /// The phase, 1 for the one that holds: label `phase`.
-    PodPhase = "pod_phase", "last_over_time(kube_pod_status_phase[$range]) == 1";
-    /// The QoS class, 1 for the one that holds: label `qos_class`.
-    PodQosClass = "pod_qos_class", "last_over_time(kube_pod_status_qos_class[$range]) == 1";
+    PodCompleted = "pod_completed";
+    /// The phase.
+    PodPhase = "pod_phase";
+    /// The QoS class.
+    PodQosClass = "pod_qos_class";
     /// Requested cores.
-    PodCpuRequest = "pod_cpu_request", r#"sum by (namespace, pod, uid) (last_over_time(kube_pod_container_resource_requests{resource="cpu"}[$range]))"#;
+    PodCpuRequest = "pod_cpu_request";
     /// Requested bytes.
-    PodMemoryRequest = "pod_memory_request", r#"sum by (namespace, pod, uid) (last_over_time(kube_pod_container_resource_requests{resource="memory"}[$range]))"#;
-    /// Requested GPUs of any vendor.
-    PodGpuRequest = "pod_gpu_request", r#"sum by (namespace, pod, uid) (last_over_time(kube_pod_container_resource_requests{resource=~".*_gpu"}[$range]))"#;
-    /// Labels of pods, as `label_…`.
-    PodLabels = "pod_labels", "last_over_time(kube_pod_labels[$range])";
-    /// Cores in use by a pod, every five minutes: labels `namespace`, `pod`.
-    PodCpuUsage = "pod_cpu_usage", r#"sum by (namespace, pod) (rate(container_cpu_usage_seconds_total{container!="",container!="POD"}[5m]))"#;
-    /// Working set of a pod, every five minutes: labels `namespace`, `pod`.
-    PodMemoryUsage = "pod_memory_usage", r#"sum by (namespace, pod) (container_memory_working_set_bytes{container!="",container!="POD"})"#;
+    PodMemoryRequest = "pod_memory_request";
+    /// Requested cores of init containers.
+    PodInitCpuRequest = "pod_init_cpu_request";
+    /// Requested bytes of init containers.
+    PodInitMemoryRequest = "pod_init_memory_request";
+    /// Init containers that run on beside the containers.
+    PodSidecars = "pod_sidecars";
+    /// Cores that the runtime class takes on top.
+    PodCpuOverhead = "pod_cpu_overhead";
+    /// Bytes that the runtime class takes on top.
+    PodMemoryOverhead = "pod_memory_overhead";
+    /// Requested accelerators.
+    PodGpuRequest = "pod_gpu_request";
+    /// Labels of pods.
+    PodLabels = "pod_labels";
+    /// Cores in use by a pod, every five minutes.
+    PodCpuUsage = "pod_cpu_usage";
+    /// Working set of a pod, every five minutes.
+    PodMemoryUsage = "pod_memory_usage";
 }
 
-/// All queries, defaults and replacements together.
+/// All queries, defaults and replacements together, filters and labels filled in.
 #[derive(Debug, Clone)]
 pub struct Queries {
     columns: Vec<(NodeMetric, Query)>,
     facts: Vec<String>,
+    target: String,
 }
 
 impl Queries {
-    /// Lays replacements over the defaults.
+    /// Lays replacements over the defaults. `labels`: how hosts and nodes are told apart.
     ///
     /// # Errors
     /// When a name is not known.
-    pub fn new(settings: QuerySettings) -> anyhow::Result<Self> {
-        let mut queries = Self {
-            columns: COLUMNS
-                .iter()
-                .map(|(column, query, metric)| {
-                    (*column, Query { query: (*query).to_owned(), metric: Some((*metric).to_owned()) })
-                })
-                .collect(),
-            facts: Fact::ALL.iter().map(|fact| fact.default_query().to_owned()).collect(),
-        };
+    pub fn new(settings: QuerySettings, labels: &NodeLabels) -> anyhow::Result<Self> {
+        let mut entries = defaults()?;
         for (name, entry) in settings.0 {
-            queries.replace(&name, entry)?;
+            if !entries.contains_key(&name) {
+                let known = entries.keys().map(String::as_str).collect::<Vec<_>>().join("`, `");
+                return Err(WrongUse(format!(
+                    "unknown query `{name}` in `[collector.queries]`. Queries are `{known}`"
+                ))
+                .into());
+            }
+            entries.insert(name, entry);
         }
-        Ok(queries)
-    }
-
-    fn replace(&mut self, name: &str, entry: QueryEntry) -> anyhow::Result<()> {
-        let new = match entry {
-            QueryEntry::Plain(query) => Query { query, metric: None },
-            QueryEntry::Checked { query, metric } => Query { query, metric: Some(metric) },
+        let mut take = |name: &str| entries.remove(name);
+        let filters = FILTERS.map(|name| (format!("${name}"), take(name).map(QueryEntry::text).unwrap_or_default()));
+        let target = labels.target();
+        let clusters = CLUSTER_LABELS.join(", ");
+        let settle = |text: String| {
+            let mut text = filters.iter().fold(text, |text, (name, filter)| text.replace(name, filter));
+            for (name, with) in [
+                ("$target", &target),
+                ("$clusters", &clusters),
+                ("$ignored_labels", &labels.ignored_labels()),
+                ("$ignored_taints", &labels.ignored_taints()),
+            ] {
+                text = text.replace(name, with);
+            }
+            text
         };
-        if let Some((_, query)) = self.columns.iter_mut().find(|(column, _)| column.column() == name) {
-            *query = new;
-        } else if let Some(at) = Fact::ALL.iter().position(|fact| fact.name() == name) {
-            self.facts[at] = new.query;
-        } else {
-            let columns = NodeMetric::ALL.iter().map(|column| column.column());
-            let known: Vec<&str> = columns.chain(Fact::ALL.iter().map(|fact| fact.name())).collect();
-            return Err(WrongUse(format!(
-                "unknown query `{name}` in `[collector.queries]`. Queries are `{}`",
-                known.join("`, `")
-            ))
-            .into());
-        }
-        Ok(())
+        let column = |metric: &NodeMetric| {
+            let query = match take(metric.column()) {
+                Some(QueryEntry::Checked { query, metric }) => {
+                    Query { query: settle(query), metric: Some(settle(metric)) }
+                }
+                Some(QueryEntry::Plain(query)) => Query { query: settle(query), metric: None },
+                None => Query { query: String::new(), metric: None },
+            };
+            (*metric, query)
+        };
+        Ok(Self {
+            columns: NodeMetric::ALL.iter().map(column).collect(),
+            facts: Fact::ALL
+                .iter()
+                .map(|fact| take(fact.name()).map(QueryEntry::text).map(settle).unwrap_or_default())
+                .collect(),
+            target,
+        })
     }
 
     /// The columns that have a query.
@@ -309,10 +213,46 @@ impl Queries {
             .filter(|query| !query.trim().is_empty())
     }
 
+    /// The labels that tell one scraped host from another, as `by (…)` has them.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Whether a column or a fact reads the metric of this name.
+    pub fn reads(&self, metric: &str) -> bool {
+        let texts = self.columns.iter().map(|(_, query)| &query.query).chain(&self.facts);
+        let is_word =
+            |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'));
+        texts.into_iter().any(|text| {
+            text.match_indices(metric).any(|(at, _)| {
+                let (before, after) =
+                    (at.checked_sub(1).and_then(|at| text.as_bytes().get(at)), text.as_bytes().get(at + metric.len()));
+                !is_word(before) && !is_word(after)
+            })
+        })
+    }
+
     /// A fingerprint: history fetched with other queries is other history.
     pub fn fingerprint(&self) -> String {
-        runtime::files::sha256(format!("{:?}{:?}", self.columns, self.facts).as_bytes())
+        let columns = self.columns.iter().map(|(column, query)| {
+            format!("{}={}\n{}\n", column.column(), query.query, query.metric.as_deref().unwrap_or_default())
+        });
+        let facts = Fact::ALL.iter().zip(&self.facts).map(|(fact, query)| format!("{}={query}\n", fact.name()));
+        runtime::files::sha256(columns.chain(facts).collect::<String>().as_bytes())
     }
+}
+
+fn defaults() -> anyhow::Result<BTreeMap<String, QueryEntry>> {
+    #[derive(Deserialize)]
+    struct File {
+        collector: Section,
+    }
+    #[derive(Deserialize)]
+    struct Section {
+        queries: QuerySettings,
+    }
+    let file: File = toml::from_str(DEFAULTS).context("the built-in queries are damaged")?;
+    Ok(file.collector.queries.0)
 }
 
 /// A group of nodes that is asked for at once.
@@ -323,9 +263,9 @@ pub struct Group {
 }
 
 impl Group {
-    /// All nodes, known or not.
+    /// All nodes, known or not, and hosts without an `instance` as well.
     pub fn everything() -> Self {
-        Self { instances: r#"instance=~".+""#.into(), nodes: r#"node=~".+""#.into() }
+        Self { instances: r#"instance=~".*""#.into(), nodes: r#"node=~".+""#.into() }
     }
 
     /// Some nodes, by their `instance` labels and their names.
@@ -334,7 +274,8 @@ impl Group {
     }
 }
 
-fn matcher<'a>(label: &str, values: impl Iterator<Item = &'a str>) -> String {
+/// A matcher for any of some values, each meant as it is.
+pub(super) fn matcher<'a>(label: &str, values: impl Iterator<Item = &'a str>) -> String {
     let alternatives: Vec<String> = values.map(escape).collect();
     format!("{label}=~\"{}\"", alternatives.join("|"))
 }
@@ -387,25 +328,76 @@ pub fn can_be_cut(query: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn queries(settings: &[(&str, &str)]) -> anyhow::Result<Queries> {
+        let entries = settings.iter().map(|(name, text)| ((*name).to_owned(), QueryEntry::Plain((*text).to_owned())));
+        Queries::new(QuerySettings(entries.collect()), &NodeLabels::default())
+    }
+
     #[test]
-    fn every_column_has_a_default_in_the_order_of_the_table() {
-        for (at, (column, query, metric)) in COLUMNS.iter().enumerate() {
-            assert_eq!(*column as usize, at);
-            assert!(can_be_cut(query) && can_be_cut(metric), "{query}");
+    fn every_column_fact_and_filter_has_a_default_and_nothing_else_has() {
+        let entries = defaults().expect("defaults");
+        let columns = NodeMetric::ALL.iter().map(|column| column.column());
+        let facts = Fact::ALL.iter().map(|fact| fact.name());
+        let mut wanted: Vec<&str> = columns.chain(facts).chain(FILTERS).collect();
+        wanted.sort_unstable();
+        assert_eq!(entries.keys().collect::<Vec<_>>(), wanted);
+        let queries = queries(&[]).expect("queries");
+        assert_eq!(queries.columns().count(), NodeMetric::COUNT);
+        for (column, query) in queries.columns() {
+            let metric = query.metric.as_deref().expect("a metric underneath");
+            assert!(can_be_cut(&query.query) && can_be_cut(metric), "{column:?}");
+        }
+    }
+
+    #[test]
+    fn every_placeholder_is_filled() {
+        let queries = queries(&[]).expect("queries");
+        let spans = Spans { window: 120_000, range: 60_000, stale: 60_000 };
+        let texts = queries.columns().flat_map(|(_, query)| [Some(query.query.as_str()), query.metric.as_deref()]);
+        for text in texts.flatten().chain(Fact::ALL.iter().filter_map(|fact| queries.fact(*fact))) {
+            assert!(!fill(text, &Group::everything(), spans).contains('$'), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_there_twice_counts_once_in_every_sum() {
+        // Each sum is taken over a `max by`, and each rate stands within one: that is the rule of `queries.toml`.
+        let queries = queries(&[]).expect("queries");
+        let columns = queries.columns().map(|(column, query)| (column.column(), query.query.as_str()));
+        let facts = Fact::ALL.iter().filter_map(|fact| Some((fact.name(), queries.fact(*fact)?)));
+        for (name, text) in columns.chain(facts) {
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            for (at, _) in text.match_indices("sum by (") {
+                let inner = &text[at..][text[at..].find(") (").expect("what is summed") + 3..];
+                assert!(inner.trim_start_matches([' ', '(']).starts_with("max by ("), "{name}: {text}");
+            }
+            if text.contains("rate(") {
+                assert!(text.contains("max by ("), "{name}: {text}");
+            }
         }
     }
 
     #[test]
     fn replacements_are_taken_and_misspelt_names_refused() {
-        let plain = |text: &str| QueryEntry::Plain(text.to_owned());
-        let settings = QuerySettings([("load1".to_owned(), plain("my_load")), ("alerts".to_owned(), plain(""))].into());
-        let queries = Queries::new(settings).expect("queries");
-        let load = queries.columns().find(|(column, _)| *column == NodeMetric::Load1).expect("load");
-        assert_eq!(load.1, &Query { query: "my_load".into(), metric: None });
-        assert_eq!(queries.fact(Fact::Alerts), None);
-        let unknown = QuerySettings([("laod1".to_owned(), plain("x"))].into());
-        let error = Queries::new(unknown).expect_err("misspelt").to_string();
+        let replaced = queries(&[("load1", "my_load"), ("alerts", ""), ("disks", r#"device="sda""#)]).expect("queries");
+        let of = |metric| replaced.columns().find(|(column, _)| *column == metric).expect("column").1.clone();
+        assert_eq!(of(NodeMetric::Load1), Query { query: "my_load".into(), metric: None });
+        assert!(of(NodeMetric::DiskRead).query.contains(r#"node_disk_read_bytes_total{device="sda",$instances}"#));
+        assert_eq!(replaced.fact(Fact::Alerts), None);
+        assert_ne!(replaced.fingerprint(), queries(&[]).expect("queries").fingerprint());
+        let error = queries(&[("laod1", "x")]).expect_err("misspelt").to_string();
         assert!(error.contains("`laod1`") && error.contains("`load1`"), "{error}");
+    }
+
+    #[test]
+    fn which_metrics_are_read_is_known() {
+        let queries = queries(&[]).expect("queries");
+        for metric in ["node_load1", "kube_pod_info", "ALERTS", "node_filesystem_readonly"] {
+            assert!(queries.reads(metric), "{metric}");
+        }
+        for metric in ["node_load", "node_load15", "pod_info", "up"] {
+            assert!(!queries.reads(metric), "{metric}");
+        }
     }
 
     #[test]

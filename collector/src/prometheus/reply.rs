@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// A series' labels.
@@ -45,7 +45,57 @@ pub struct Reply {
     /// What went only half well, such as a store that did not answer.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// VictoriaMetrics' word that some of its storage nodes did not answer,
+    /// <https://docs.victoriametrics.com/victoriametrics/cluster-victoriametrics/#cluster-availability>.
+    #[serde(rename = "isPartial", default)]
+    pub is_partial: bool,
 }
+
+impl Reply {
+    /// What the server says of its own answer.
+    pub fn notes(&mut self) -> Notes {
+        let mut notes = Notes::default();
+        for text in std::mem::take(&mut self.warnings) {
+            // Annotations of PromQL speak of the query, not of data that is missing. Prometheus before 3 sends those of
+            // level `info` among the warnings; later versions keep them in `infos`, which nobody has to read.
+            if text.starts_with("PromQL info:") {
+                tracing::debug!(text, "the server remarks");
+            } else if text.starts_with("PromQL warning:") {
+                notes.remarks.insert(text);
+            } else {
+                notes.missing.insert(text);
+            }
+        }
+        if self.is_partial {
+            notes.missing.insert("the answer is partial (`isPartial`): a storage node did not answer".to_owned());
+        }
+        notes
+    }
+}
+
+/// What servers say of their answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Why series may be missing.
+    pub missing: BTreeSet<String>,
+    /// The rest.
+    pub remarks: BTreeSet<String>,
+}
+
+impl Notes {
+    /// Adds what another answer came with.
+    pub fn merge(&mut self, other: Self) {
+        self.missing.extend(other.missing);
+        self.remarks.extend(other.remarks);
+    }
+}
+
+/// A time that no cluster's history can have.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ImpossibleTime(
+    /// Seconds since the epoch, as they came.
+    pub f64,
+);
 
 /// The result by its kind.
 #[derive(Debug, Deserialize)]
@@ -85,10 +135,12 @@ pub struct VectorSeries {
 pub struct Point(pub f64, pub Number);
 
 impl Point {
-    /// Milliseconds and value.
-    pub fn plain(self) -> (i64, f64) {
-        // The API writes at most three decimals, so rounding gives back the exact millisecond.
-        ((self.0 * 1_000.0).round() as i64, self.1.0)
+    /// Milliseconds and value. The API writes at most three decimals, so rounding gives back the exact millisecond.
+    ///
+    /// # Errors
+    /// A time outside of the years 2000 to 2199: nobody may compute with it.
+    pub fn plain(self) -> Result<(i64, f64), ImpossibleTime> {
+        Ok((cluster::moment_from_seconds(self.0).ok_or(ImpossibleTime(self.0))?, self.1.0))
     }
 }
 
@@ -123,25 +175,23 @@ impl Data {
         }
     }
 
-    /// The series of a matrix or vector; a scalar is a series without labels.
-    pub fn into_series(self) -> Option<Vec<Series>> {
-        match self {
-            Self::Matrix(all) => Some(
-                all.into_iter()
-                    .map(|one| Series {
-                        labels: one.metric,
-                        points: one.values.into_iter().map(Point::plain).collect(),
-                    })
-                    .collect(),
-            ),
-            Self::Vector(all) => Some(
-                all.into_iter()
-                    .map(|one| Series { labels: one.metric, points: one.value.into_iter().map(Point::plain).collect() })
-                    .collect(),
-            ),
-            Self::Scalar(point) => Some(vec![Series { labels: Labels::new(), points: vec![point.plain()] }]),
-            Self::String(_) => None,
-        }
+    /// The series of a matrix or vector; a scalar is a series without labels, and a text is none.
+    ///
+    /// # Errors
+    /// [`ImpossibleTime`].
+    pub fn into_series(self) -> Result<Option<Vec<Series>>, ImpossibleTime> {
+        let series = |labels, points: Vec<Point>| {
+            Ok(Series { labels, points: points.into_iter().map(Point::plain).collect::<Result<_, _>>()? })
+        };
+        let all: Result<Vec<Series>, ImpossibleTime> = match self {
+            Self::Matrix(all) => all.into_iter().map(|one| series(one.metric, one.values)).collect(),
+            Self::Vector(all) => {
+                all.into_iter().map(|one| series(one.metric, one.value.into_iter().collect())).collect()
+            }
+            Self::Scalar(point) => series(Labels::new(), vec![point]).map(|one| vec![one]),
+            Self::String(_) => return Ok(None),
+        };
+        all.map(Some)
     }
 }
 
@@ -149,21 +199,53 @@ impl Data {
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Reply {
+        serde_json::from_str(text).expect("reply")
+    }
+
     #[test]
     fn special_numbers_come_through_as_they_are() {
         let text = r#"{"status":"success","data":{"resultType":"matrix","result":[
-            {"metric":{"instance":"a:9100"},"values":[[1.5,"NaN"],[2,"+Inf"],[3,"-Inf"],[4,"1e3"]]}]}}"#;
-        let reply: Reply = serde_json::from_str(text).expect("reply");
-        let series = reply.data.and_then(Data::into_series).expect("series");
+            {"metric":{"instance":"a:9100"},"values":[[1767225601.5,"NaN"],[1767225602,"+Inf"],[1767225603,"-Inf"],[1767225604,"1e3"]]}]}}"#;
+        let series = read(text).data.expect("data").into_series().expect("times").expect("series");
         let points = &series[0].points;
-        assert!(points[0].0 == 1_500 && points[0].1.is_nan());
-        assert_eq!(&points[1..], [(2_000, f64::INFINITY), (3_000, f64::NEG_INFINITY), (4_000, 1_000.0)]);
+        assert!(points[0].0 == 1_767_225_601_500 && points[0].1.is_nan());
+        let seconds = |second: i64| 1_767_225_600_000 + second * 1_000;
+        assert_eq!(&points[1..], [(seconds(2), f64::INFINITY), (seconds(3), f64::NEG_INFINITY), (seconds(4), 1_000.0)]);
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_is_refused_in_every_kind_of_result() {
+        for data in [
+            r#"{"resultType":"matrix","result":[{"metric":{},"values":[[-1e300,"1"]]}]}"#,
+            r#"{"resultType":"vector","result":[{"metric":{},"value":[1e300,"1"]}]}"#,
+            r#"{"resultType":"scalar","result":[0,"1"]}"#,
+            r#"{"resultType":"matrix","result":[{"metric":{},"values":[[1767225600000,"1"]]}]}"#,
+        ] {
+            let data: Data = serde_json::from_str(data).expect("data");
+            assert!(data.into_series().is_err());
+        }
+    }
+
+    #[test]
+    fn what_the_server_says_of_its_answer_is_told_apart() {
+        let mut reply = read(
+            r#"{"status":"success","data":{"resultType":"vector","result":[]},"isPartial":true,"infos":["PromQL info: a"],
+            "warnings":["PromQL info: metric might not be a counter","PromQL warning: a mix of histograms and floats","No StoreAPIs matched for this query"]}"#,
+        );
+        let notes = reply.notes();
+        assert_eq!(notes.missing.len(), 2, "{notes:?}");
+        assert!(
+            notes.missing.iter().any(|text| text.contains("isPartial"))
+                && notes.missing.contains("No StoreAPIs matched for this query")
+        );
+        assert_eq!(notes.remarks.into_iter().collect::<Vec<_>>(), ["PromQL warning: a mix of histograms and floats"]);
     }
 
     #[test]
     fn an_error_keeps_its_kind_and_its_warnings() {
         let text = r#"{"status":"error","errorType":"bad_data","error":"parse error","warnings":["store is away"]}"#;
-        let reply: Reply = serde_json::from_str(text).expect("reply");
+        let reply = read(text);
         assert_eq!((reply.error_type.as_str(), reply.error.as_str()), ("bad_data", "parse error"));
         assert_eq!(reply.warnings, ["store is away"]);
     }

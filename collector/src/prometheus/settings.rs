@@ -1,14 +1,17 @@
 //! Sections `[collector.prometheus]`, `[collector.http]` and `[collector.queries]`: read, laid over one another, checked.
 
+use super::labels::NodeLabels;
 use super::queries::{Queries, QuerySettings};
+use super::selector::ClusterSelector;
 use chrono::{DateTime, NaiveDate};
-use clap::{ArgMatches, Args};
-use cluster::{DAY_MS, HOUR_MS, MINUTE_MS, grid_floor};
+use clap::{ArgMatches, Args, FromArgMatches};
+use cluster::{DAY_MS, HOUR_MS, IGNORED_NODES, IgnoredNodes, MINUTE_MS, grid_floor};
 use runtime::http::HttpArgs;
 use runtime::settings::Span;
 use runtime::{ConfigFile, WrongUse};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
+use std::path::PathBuf;
 use url::Url;
 
 use super::client::MAX_POINTS;
@@ -20,6 +23,36 @@ pub struct PrometheusArgs {
     /// Address of the Prometheus server, such as http://prometheus:9090
     #[arg(long = "prometheus", id = "prometheus", env = "BERTH_PROMETHEUS_URL", value_name = "URL")]
     pub prometheus: Option<String>,
+    /// Which cluster, where the store holds several: a label and its value there, such as cluster=prod
+    #[arg(long, env = "BERTH_PROMETHEUS_CLUSTER_LABEL", value_name = "NAME=VALUE")]
+    pub cluster_label: Option<String>,
+    /// Matchers for every selector of every query, such as {cluster="prod",region=~"eu-.*"}
+    #[arg(long, env = "BERTH_PROMETHEUS_SELECTOR", value_name = "MATCHERS")]
+    pub selector: Option<String>,
+    /// Labels that name a series' node, beside node, kubernetes_node, node_name and the like
+    #[arg(
+        long = "node-label",
+        id = "node_labels",
+        env = "BERTH_PROMETHEUS_NODE_LABELS",
+        value_delimiter = ',',
+        value_name = "NAME"
+    )]
+    #[serde(default)]
+    pub node_labels: Vec<String>,
+    /// Nodes that are left out, since node_exporter cannot run there: labels or taints (key or key=value), or names
+    /// (name=edge-*); an empty text leaves out none
+    #[arg(long, env = "BERTH_IGNORE_NODES", value_delimiter = ',', default_values_t = IGNORED_NODES.map(str::to_owned), value_name = "RULE")]
+    #[serde(default)]
+    pub ignore_nodes: Vec<String>,
+    /// File with headers to send, a line `Name: value` for each, such as `X-Scope-OrgID: team-a`; lines that begin with
+    /// # are remarks
+    #[arg(long, env = "BERTH_PROMETHEUS_HEADER_FILE", value_name = "FILE")]
+    pub header_file: Option<PathBuf>,
+    /// Take answers that lack series by the server's own word (Thanos' warnings, VictoriaMetrics' isPartial) as they are;
+    /// for stores whose replicas each hold everything
+    #[arg(long, env = "BERTH_PROMETHEUS_ACCEPT_PARTIAL")]
+    #[serde(default)]
+    pub accept_partial: bool,
     /// How far back history is wanted
     #[arg(long, env = "BERTH_PROMETHEUS_SINCE", default_value = "35d")]
     pub since: Span,
@@ -61,6 +94,16 @@ pub struct PrometheusArgs {
     pub retry_delay: Span,
 }
 
+impl Default for PrometheusArgs {
+    /// The defaults of the flags, whatever the environment holds.
+    fn default() -> Self {
+        let command = Self::augment_args(clap::Command::new("defaults")).mut_args(|arg| arg.env(None::<&str>));
+        let parsed = command.try_get_matches_from(["defaults"]).and_then(|matches| Self::from_arg_matches(&matches));
+        // No flag is required, and a test parses all defaults.
+        parsed.unwrap_or_else(|error| unreachable!("the defaults of the flags are valid: {error}"))
+    }
+}
+
 /// A server with its settings resolved and checked.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -70,6 +113,10 @@ pub struct Source {
     pub http: HttpArgs,
     /// What to ask it.
     pub queries: Queries,
+    /// Of which cluster.
+    pub selector: ClusterSelector,
+    /// How its nodes are told apart.
+    pub labels: NodeLabels,
 }
 
 impl Source {
@@ -90,8 +137,38 @@ impl Source {
         }
         let http = config.resolve("collector.http", http, given)?;
         let queries: QuerySettings = config.resolve("collector.queries", &QuerySettings::default(), given)?;
+        Self::new(args, http, queries)
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// When a setting is not valid.
+    pub fn new(args: PrometheusArgs, http: HttpArgs, queries: QuerySettings) -> anyhow::Result<Self> {
         args.check()?;
-        Ok(Self { args, http, queries: Queries::new(queries)? })
+        let mut selector = match &args.selector {
+            Some(text) => ClusterSelector::parse(text).map_err(|error| wrong(&format!("selector: {error}")))?,
+            None => ClusterSelector::default(),
+        };
+        if let Some(label) = args.cluster_label.as_deref().filter(|label| !label.is_empty()) {
+            selector = selector.with_label(label).map_err(|error| wrong(&format!("cluster_label: {error}")))?;
+        }
+        let ignored =
+            IgnoredNodes::parse(&args.ignore_nodes).map_err(|error| wrong(&format!("ignore_nodes: {error}")))?;
+        let labels = NodeLabels::new(&args.node_labels, ignored);
+        let queries = Queries::new(queries, &labels)?;
+        Ok(Self { args, http, queries, selector, labels })
+    }
+
+    /// A name for what is read: the server, and which cluster of it.
+    pub fn name(&self, server: &str) -> String {
+        if self.selector.is_empty() { server.to_owned() } else { format!("{server} {}", self.selector) }
+    }
+
+    /// A fingerprint of what is asked: history that was fetched otherwise is other history.
+    pub fn fingerprint(&self) -> String {
+        let rules = self.labels.ignored().rules().iter().map(|rule| format!("{rule}\n")).collect::<String>();
+        runtime::files::sha256(format!("{}{}{rules}", self.queries.fingerprint(), self.selector).as_bytes())
     }
 
     /// Where the server is.
@@ -166,6 +243,13 @@ impl PrometheusArgs {
         }
         if self.concurrency == 0 || self.reply_points < 1_000 {
             return Err(wrong("concurrency must be at least 1, and reply_points at least 1000"));
+        }
+        let is_label = |name: &&String| {
+            name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_')
+                && name.chars().next().is_some_and(|first| !first.is_ascii_digit())
+        };
+        if let Some(name) = self.node_labels.iter().find(|name| !is_label(name)) {
+            return Err(wrong(&format!("node_labels: `{name}` is not a valid label name")));
         }
         if self.timeout.millis() == 0 {
             return Err(wrong("timeout must be longer than `0s`"));
@@ -254,6 +338,10 @@ mod tests {
             (&["--min-matched", "1.5"], "1.5"),
             (&["--concurrency", "0"], "concurrency"),
             (&["--scrape-interval", "1ms"], "scrape_interval"),
+            (&["--cluster-label", "prod"], "cluster_label: `prod`"),
+            (&["--selector", "{cluster=prod}"], "selector: `{cluster=prod}`"),
+            (&["--node-label", "a-b"], "node_labels: `a-b`"),
+            (&["--ignore-nodes", "a=b=c"], "ignore_nodes: `a=b=c`"),
         ] {
             let error = format!("{:#}", source(flags).expect_err("wrong"));
             assert!(error.contains(named), "{error}");
@@ -272,6 +360,25 @@ mod tests {
                 format!("{:#}", source(&["--prometheus", address]).expect("source").address().expect_err("wrong"));
             assert!(error.contains(named) && !error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_cluster_is_named_by_label_by_selector_or_by_both() {
+        let both = source(&["--cluster-label", "cluster=prod", "--selector", "region=\"eu\""]).expect("source");
+        assert_eq!(both.selector.to_string(), r#"{region="eu",cluster="prod"}"#);
+        assert_eq!(both.name("http://p"), r#"http://p {region="eu",cluster="prod"}"#);
+        let one = source(&[]).expect("source");
+        assert_eq!(one.name("http://p"), "http://p");
+        assert_ne!(one.fingerprint(), both.fingerprint());
+        assert_ne!(one.fingerprint(), source(&["--ignore-nodes", ""]).expect("source").fingerprint());
+    }
+
+    #[test]
+    fn defaults_without_a_command_line_are_those_of_the_flags() {
+        let typed = source(&[]).expect("source").args;
+        assert_eq!(format!("{:?}", PrometheusArgs::default()), format!("{typed:?}"));
+        assert_eq!(typed.ignore_nodes, IGNORED_NODES);
+        assert!(source(&["--ignore-nodes", ""]).expect("none").labels.ignored().rules().is_empty());
     }
 
     #[test]

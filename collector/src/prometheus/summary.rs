@@ -1,7 +1,7 @@
 //! What a backfill did, for people and for `--json`.
 
 use super::columns::ColumnCounts;
-use super::identity::MappingReport;
+use super::mapping::MappingReport;
 use crate::raw::DropCounts;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,11 +110,11 @@ impl fmt::Display for BackfillSummary {
             self.scrape_interval_seconds, self.rate_window_seconds, self.requests, self.retries, self.seconds
         )?;
         if let Some(mapping) = &self.mapping {
-            writeln!(
-                f,
-                "nodes with metrics of their own: {} of {} (see --show-mapping)",
-                mapping.matched, mapping.nodes
-            )?;
+            write!(f, "nodes with metrics of their own: {} of {}", mapping.matched, mapping.nodes)?;
+            if !mapping.ignored.is_empty() {
+                write!(f, "; {} are left out, since they cannot be observed", mapping.ignored.len())?;
+            }
+            writeln!(f, " (see --show-mapping)")?;
         }
         write!(f, "left out: {}", self.drops)?;
         for warning in &self.warnings {

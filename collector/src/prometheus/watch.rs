@@ -3,7 +3,7 @@
 
 use super::backfill::Collector;
 use super::error::PrometheusError;
-use super::identity::TooFewMatched;
+use super::mapping::TooFewMatched;
 use super::settings::{Source, iso};
 use std::ops::Range;
 use std::time::{Duration, Instant};

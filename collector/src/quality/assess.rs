@@ -4,31 +4,48 @@ use super::day::Day;
 use super::metric::{MetricScan, ScanRules};
 use super::node::{NodeScan, share};
 use super::outage::outages;
-use super::step::{StepCounts, dataset_step};
 use super::summary::{
     DataSpan, Distribution, MetricQuality, NodeMetricQuality, NodeQuality, NodeState, OutageQuality, QualityReport,
     Stretch, rfc3339, seconds,
 };
 use super::{Limits, REQUIRED, events, gate, problems};
+use crate::prometheus::labels_of;
 use anyhow::Context;
 use chrono::NaiveDate;
-use cluster::{DAY_MS, GRID_STEP_MS, NODE_METRICS, NodeMetric};
+use cluster::{DAY_MS, GRID_STEP_MS, IgnoredNodes, NODE_METRICS, NodeMetric, SampleIntervals, is_plausible_moment};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use store::{Store, StoreError, date_of};
+use store::{Store, StoreError, date_of, day_start};
+
+/// What is judged, beside the tables themselves.
+#[derive(Debug, Clone, Default)]
+pub struct Subject {
+    /// Id of the dataset version; `None` for live tables.
+    pub dataset: Option<String>,
+    /// What the tables were made from, such as `prometheus` or `csv`; empty where nobody knows.
+    pub sources: Vec<String>,
+    /// Nodes that are left out. Tables have no labels of nodes: what counts are names, and what names give away.
+    pub ignored: IgnoredNodes,
+}
 
 /// Judges the raw tables of a dataset version, or the live ones.
 ///
 /// # Errors
-/// When there are no node metrics, when a file is damaged or does not fit its table (the message names it), or when no
-/// node has two samples and the settings do not give the step.
-pub fn assess(tables: &Store, dataset: Option<&str>, limits: &Limits) -> anyhow::Result<QualityReport> {
+/// When there are no node metrics, when a file is damaged or does not fit its table (the message names it), when a day is
+/// none that samples can have, or when no node has two samples and the settings do not give the step.
+pub fn assess(tables: &Store, subject: &Subject, limits: &Limits) -> anyhow::Result<QualityReport> {
     let days = tables.days(&NODE_METRICS)?;
     if days.is_empty() {
         return Err(StoreError::Empty { table: NODE_METRICS.name.to_owned(), root: tables.root().to_owned() }.into());
     }
-    let (steps, rows_per_day) = sample_steps(tables, &days)?;
-    let step_ms = limits.step_ms.or_else(|| dataset_step(&steps)).with_context(|| {
+    if let Some(day) = days.iter().find(|day| !is_plausible_moment(day_start(**day))) {
+        anyhow::bail!(
+            "`{}` has samples of `{day}`, which is not in the years 2000 to 2199: their time was read in a wrong unit. Remove the folder `date={day}` and import the file again in the right one",
+            NODE_METRICS.name
+        );
+    }
+    let (steps, rows_per_day) = sample_intervals(tables, &days)?;
+    let step_ms = limits.step_ms.or_else(|| sample_interval(&steps)).with_context(|| {
         format!(
             "no node below `{}` has two samples, so their distance cannot be told. Give it with --step",
             tables.root().display()
@@ -36,7 +53,12 @@ pub fn assess(tables: &Store, dataset: Option<&str>, limits: &Limits) -> anyhow:
     })?;
     let sample_every = (rows_per_day * days.len() as u64 / MetricQuality::SAMPLE) | 1; // odd, so that it meets all times of day
     let rules = ScanRules { step_ms, limits: *limits, sample_every };
-    let (scans, keyless) = scan_days(tables, &days, &rules)?;
+    let (mut scans, keyless) = scan_days(tables, &days, &rules)?;
+    let ignored: BTreeMap<String, String> = scans
+        .keys()
+        .filter_map(|node| Some((node.clone(), subject.ignored.why(node, &labels_of(node))?.to_string())))
+        .collect();
+    scans.retain(|node, _| !ignored.contains_key(node));
     let lives = || scans.values().filter_map(|scan| scan.life);
     let (Some(start), Some(end)) = (lives().map(|life| life.0).min(), lives().map(|life| life.1).max()) else {
         anyhow::bail!("no row below `{}` has a node and a time within its day", tables.root().display());
@@ -59,7 +81,9 @@ pub fn assess(tables: &Store, dataset: Option<&str>, limits: &Limits) -> anyhow:
     let tolerance = step_ms.max(1_000);
     let mut report = QualityReport {
         schema: QualityReport::SCHEMA,
-        dataset: dataset.map(str::to_owned),
+        dataset: subject.dataset.clone(),
+        sources: subject.sources.clone(),
+        ignored,
         gate: super::summary::Gate { passed: true, rules: Vec::new(), verdict: String::new() },
         problems: Vec::new(),
         span: DataSpan { start: rfc3339(start), end: rfc3339(end), days: days.len(), step_seconds: seconds(step_ms) },
@@ -80,21 +104,29 @@ pub fn assess(tables: &Store, dataset: Option<&str>, limits: &Limits) -> anyhow:
 
 /// The distances of samples on the first, the middle and the last day (on all days when these have none), and rows per
 /// day.
-fn sample_steps(tables: &Store, days: &[NaiveDate]) -> anyhow::Result<(BTreeMap<String, StepCounts>, u64)> {
+fn sample_intervals(tables: &Store, days: &[NaiveDate]) -> anyhow::Result<(BTreeMap<String, SampleIntervals>, u64)> {
     let some: BTreeSet<NaiveDate> = [0, days.len() / 2, days.len() - 1].into_iter().map(|at| days[at]).collect();
     let mut counts = BTreeMap::new();
     let mut rows = 0;
     for day in &some {
         let day = Day::read_times(tables, *day)?;
         rows += day.ts.len() as u64;
-        day.count_steps(&mut counts);
+        day.count_intervals(&mut counts);
     }
-    if dataset_step(&counts).is_none() && some.len() < days.len() {
+    if sample_interval(&counts).is_none() && some.len() < days.len() {
         for day in days.iter().filter(|day| !some.contains(day)) {
-            Day::read_times(tables, *day)?.count_steps(&mut counts);
+            Day::read_times(tables, *day)?.count_intervals(&mut counts);
         }
     }
     Ok((counts, rows / some.len() as u64))
+}
+
+/// The dataset's sample interval: one for all nodes, since one grid of scrapes is what the features expect. A node that
+/// is sampled half as often as the others has half of the coverage.
+fn sample_interval(by_node: &BTreeMap<String, SampleIntervals>) -> Option<i64> {
+    let mut all = SampleIntervals::default();
+    by_node.values().for_each(|node| all.merge(node));
+    all.usual()
 }
 
 /// All nodes, and how many rows have no node or time.
@@ -131,7 +163,13 @@ struct Span {
 }
 
 impl Span {
-    fn node(&self, node: &str, scan: &NodeScan, steps: Option<&StepCounts>, rules: &ScanRules) -> Option<NodeQuality> {
+    fn node(
+        &self,
+        node: &str,
+        scan: &NodeScan,
+        intervals: Option<&SampleIntervals>,
+        rules: &ScanRules,
+    ) -> Option<NodeQuality> {
         let (first, last) = scan.life?;
         let expected = scan.expected_ms(rules);
         let covered = &scan.covered_by_day;
@@ -166,7 +204,7 @@ impl Span {
             coverage: share(scan.covered_ms, expected),
             coverage_by_day,
             coverage_of_span: share(scan.covered_ms, self.end - self.start + rules.step_ms),
-            step_seconds: steps.and_then(StepCounts::most_frequent).map(seconds),
+            step_seconds: intervals.and_then(SampleIntervals::usual).map(seconds),
             gaps: scan.gaps.count,
             gap_seconds: seconds(scan.gaps.total_ms),
             longest_gaps: scan.gaps.longest().iter().take(10).map(|gap| Stretch::new(*gap)).collect(),

@@ -1,9 +1,8 @@
 //! One day of `raw/node_metrics` as it lies in the files: nothing sorted, nothing dropped.
 
-use super::step::StepCounts;
 use anyhow::Context;
 use chrono::NaiveDate;
-use cluster::{DAY_MS, NODE_METRICS, NodeMetric};
+use cluster::{DAY_MS, NODE_METRICS, NodeMetric, SampleIntervals};
 use polars::prelude::{Column, DataFrame, DataType};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -120,7 +119,7 @@ impl Day {
     }
 
     /// Adds the distances of neighbouring samples of each node.
-    pub fn count_steps(&self, counts: &mut BTreeMap<String, StepCounts>) {
+    pub fn count_intervals(&self, counts: &mut BTreeMap<String, SampleIntervals>) {
         for (node, runs) in &self.nodes {
             let counts = counts.entry(node.clone()).or_default();
             match self.ordered(runs).rows {

@@ -1,5 +1,6 @@
 //! The figures, and the rules that they must keep.
 
+use super::advice;
 use super::assess::ratio;
 use super::node::NodeScan;
 use super::problems::{list, percent};
@@ -108,23 +109,20 @@ pub(super) fn apply(report: &QualityReport) -> Gate {
 fn refusal(rule: &GateRule, report: &QualityReport) -> String {
     let said = format!("{} is {}, limit is {} (`{}`)", rule.what, percent(rule.value), percent(rule.limit), rule.name);
     let (worst, action) = match rule.name {
-        "min_coverage" => (
-            worst_coverage(report),
-            "Fill the gaps with `collector backfill --from … --to …`, or leave out the time before them",
-        ),
+        "min_coverage" => (worst_coverage(report), advice::for_coverage(report)),
         "max_out_of_range" => (
             worst_range(report),
-            "Look for a wrong unit or query in `[collector.queries]`, correct it and collect again",
+            "Look for a wrong unit or query in `[collector.queries]`, correct it and collect again".to_owned(),
         ),
         "max_duplicates" => (
             worst_nodes(report, |node| node.duplicates as f64 / node.rows.max(1) as f64),
-            "Two sources write the same nodes, or a day was written twice: keep one, delete the other part files and collect again",
+            "Two sources write the same nodes, or a day was written twice: keep one, delete the other part files and collect again".to_owned(),
         ),
         _ => (
             list(
                 report.nodes.iter().filter(|node| node.state == NodeState::Late).map(|node| format!("`{}`", node.node)),
             ),
-            "Their exporters, the network or Prometheus fell out: see whether their targets are up, then collect again",
+            "Their exporters, the network or Prometheus fell out: see whether their targets are up, then collect again".to_owned(),
         ),
     };
     format!("{said}: {worst}. {action}")

@@ -1,7 +1,7 @@
 //! Judges a dataset version: is it fit to be trained on, what is wrong with it, what is to be done.
 //!
 //! # What is expected
-//! The step is the most frequent distance of samples (or `--step`), one for the whole dataset. A node is expected to
+//! The step is the sample interval that the dataset's manifest names (or `--step`), one for the whole dataset. A node is expected to
 //! have a sample every step from its first to its last one. So a node that joins late or leaves early is not blamed
 //! for the time before and after: it is said in a line of its own ([`NodeQuality::joined_after_seconds`],
 //! [`NodeQuality::silent_seconds`]). Three things keep that from hiding losses:
@@ -26,6 +26,7 @@
 //! - `max_duplicates`: rows that repeat another row's node and time, of all rows, 0.01;
 //! - `max_silent`: see above, 0.5.
 
+mod advice;
 mod assess;
 mod day;
 mod events;
@@ -36,12 +37,11 @@ mod outage;
 mod page;
 mod problems;
 mod settings;
-mod step;
 mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use assess::assess;
+pub use assess::{Subject, assess};
 pub use page::page;
 pub use settings::{Limits, QualityArgs};
 pub use summary::{
@@ -51,6 +51,7 @@ pub use summary::{
 
 use cluster::{NODE_METRICS, NodeMetric};
 use runtime::GateRefused;
+use std::collections::BTreeSet;
 use store::Store;
 
 /// The metrics without which no load can be predicted; the gate counts their coverage.
@@ -63,12 +64,15 @@ pub const REQUIRED: [NodeMetric; 4] =
 /// [`GateRefused`] when the gate says no, after the reports are written; else when the dataset cannot be read or a
 /// report cannot be written.
 pub fn run(args: &QualityArgs, store: &Store) -> anyhow::Result<()> {
-    let limits = args.limits()?;
-    let version = match &args.dataset {
-        Some(dataset) => crate::datasets::find(dataset, store)?,
-        None => store.newest_version(&NODE_METRICS)?,
+    let mut limits = args.limits()?;
+    let version = store.find_version(args.dataset.as_deref().unwrap_or("latest"), &NODE_METRICS)?;
+    limits.step_ms = limits.step_ms.or(version.sample_interval_ms);
+    let subject = Subject {
+        dataset: Some(version.id.clone()),
+        sources: version.inputs.iter().map(|input| input.kind.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
+        ignored: args.ignored()?,
     };
-    let report = assess(&store.open_version(&version.id)?, Some(&version.id), &limits)?;
+    let report = assess(&store.open_version(&version.id)?, &subject, &limits)?;
     if let Some(path) = &args.json_out {
         runtime::files::write_json(path, &report)?;
     }
@@ -96,6 +100,9 @@ fn print_summary(report: &QualityReport) {
         span.end,
         problems::span(span.step_seconds)
     );
+    for (node, rule) in &report.ignored {
+        println!("left  {node}: left out by --ignore-nodes ({rule})");
+    }
     for problem in &report.problems {
         let mark = match problem.severity {
             Severity::Bad => "bad ",

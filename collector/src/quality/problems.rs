@@ -1,5 +1,6 @@
 //! What is wrong, said once per kind and place, and what to do about it.
 
+use super::advice::can_be_fetched;
 use super::outage::Outage;
 use super::summary::{MetricQuality, NodeMetricQuality, NodeQuality, NodeState, Problem, QualityReport, Severity};
 
@@ -12,7 +13,11 @@ pub(super) fn find(report: &QualityReport, outages: &[Outage], keyless: u64, ste
             kind: "outage",
             place: format!("{} of {} nodes", outage.nodes, report.nodes.len()),
             found: format!("no samples for {} from {} to {}", span(outage.stretch.seconds), outage.stretch.start, outage.stretch.end),
-            action: "The server or the collector was away, not the nodes. Fetch the time again with `collector backfill --from … --to …`",
+            action: if can_be_fetched(report) {
+                "The server or the collector was away, not the nodes. Fetch the time again with `collector backfill --from … --to …`"
+            } else {
+                "The source was away, not the nodes. Import the time again if it has it by now"
+            },
         });
     }
     coverage_problems(report, outages, step_ms, &mut problems);
@@ -51,7 +56,11 @@ fn coverage_problems(report: &QualityReport, outages: &[Outage], step_ms: i64, p
     let (low, fine): (Vec<_>, Vec<_>) =
         below.into_iter().partition(|(node, _)| own_loss(node) > 1.0 - report.limits.min_coverage);
     let long: Vec<_> = fine.into_iter().filter(|(_, gap)| gap.1 - gap.0 > report.limits.late_after_ms).collect();
-    let action = "See whether the node was down (then nothing is lost) or its exporter was; what Prometheus still has comes with `collector backfill --from … --to …`";
+    let action = if can_be_fetched(report) {
+        "See whether the node was down (then nothing is lost) or its exporter was; what Prometheus still has comes with `collector backfill --from … --to …`"
+    } else {
+        "See whether the node was down (then nothing is lost) or what measured it was; what the source has comes with `collector import`"
+    };
     for (nodes, severity) in [(low, Severity::Bad), (long, Severity::Warn)] {
         if !nodes.is_empty() {
             let found = list(nodes.iter().map(|(node, gap)| describe(node, *gap)));
@@ -190,7 +199,11 @@ fn life_problems(report: &QualityReport, problems: &mut Vec<Problem>) {
         "history_missing",
         missing,
         "up and running before the first sample for",
-        "Older history of these nodes may still be in Prometheus: `collector backfill --since …`",
+        if can_be_fetched(report) {
+            "Older history of these nodes may still be in Prometheus: `collector backfill --since …`"
+        } else {
+            "Older history of these nodes may still be where the tables come from"
+        },
     );
     say(
         Severity::Info,

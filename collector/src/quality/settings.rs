@@ -1,6 +1,7 @@
 //! The settings of the quality report, as typed and as checked.
 
 use clap::Args;
+use cluster::{IGNORED_NODES, IgnoredNodes};
 use runtime::WrongUse;
 use runtime::settings::Span;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,10 @@ pub struct QualityArgs {
     #[arg(long)]
     #[serde(default)]
     pub json: bool,
+    /// Nodes that are left out: names (name=edge-*), and labels that a name gives away (that of Fargate's nodes)
+    /// [default: as in `[collector.prometheus]`]
+    #[arg(long, env = "BERTH_IGNORE_NODES", value_delimiter = ',', value_name = "RULE")]
+    pub ignore_nodes: Option<Vec<String>>,
     /// Gate: share of expected samples of CPU and memory that must be there
     #[arg(long, env = "BERTH_QUALITY_MIN_COVERAGE", default_value_t = Limits::DEFAULT.min_coverage, value_name = "RATIO")]
     pub min_coverage: f64,
@@ -118,6 +123,20 @@ impl QualityArgs {
             flat_after_ms: positive("flat_after", self.flat_after)?,
             allocatable_margin: not_negative("allocatable_margin", self.allocatable_margin)?,
         })
+    }
+}
+
+impl QualityArgs {
+    /// The nodes that are left out.
+    ///
+    /// # Errors
+    /// [`WrongUse`] that names the rule that cannot be read.
+    pub fn ignored(&self) -> Result<IgnoredNodes, WrongUse> {
+        let rules = match &self.ignore_nodes {
+            Some(rules) => IgnoredNodes::parse(rules),
+            None => IgnoredNodes::parse(&IGNORED_NODES),
+        };
+        rules.map_err(|error| WrongUse(format!("ignore_nodes: {error}")))
     }
 }
 

@@ -13,6 +13,10 @@ pub struct QualityReport {
     pub schema: u32,
     /// Id of the dataset version; absent for live tables.
     pub dataset: Option<String>,
+    /// What the tables were made from, such as `prometheus`; empty where nobody knows.
+    pub sources: Vec<String>,
+    /// Nodes that are left out, with the rule that they meet.
+    pub ignored: BTreeMap<String, String>,
     /// What the gate said.
     pub gate: Gate,
     /// What is wrong and what to do, the worst first.

@@ -70,7 +70,7 @@ impl History {
     fn judge(&self) -> QualityReport {
         let folder = tempfile::tempdir().expect("temporary folder");
         self.write(folder.path());
-        assess(&Store::new(folder.path()), None, &Limits::default()).expect("report")
+        assess(&Store::new(folder.path()), &Subject::default(), &Limits::default()).expect("report")
     }
 
     fn write(&self, root: &std::path::Path) {
@@ -333,7 +333,7 @@ fn lives_and_incidents_that_cannot_have_been_are_counted() {
     )
     .expect("frame");
     write_raw(folder.path(), INCIDENTS.name, date(2), &mut incidents);
-    let report = assess(&Store::new(folder.path()), None, &Limits::default()).expect("report");
+    let report = assess(&Store::new(folder.path()), &Subject::default(), &Limits::default()).expect("report");
     let pods = report.pods.as_ref().expect("pods");
     let wanted = PodsQuality {
         rows: 6,
@@ -361,7 +361,7 @@ fn a_corrupt_file_is_named() {
     let bytes = std::fs::read(&file).expect("bytes");
     for damaged in [&bytes[..bytes.len() / 2], b"PAR1 and nothing else".as_slice(), &[]] {
         std::fs::write(&file, damaged).expect("damage");
-        let error = assess(&Store::new(folder.path()), None, &Limits::default()).expect_err("damaged");
+        let error = assess(&Store::new(folder.path()), &Subject::default(), &Limits::default()).expect_err("damaged");
         assert!(format!("{error:#}").contains("date=2026-11-03/day.parquet"), "{error:#}");
     }
 }
@@ -379,14 +379,85 @@ fn a_file_with_other_columns_is_named() {
     )
     .expect("frame");
     write_raw(folder.path(), NODE_METRICS.name, date(2), &mut frame);
-    let error = format!("{:#}", assess(&Store::new(folder.path()), None, &Limits::default()).expect_err("text"));
+    let error =
+        format!("{:#}", assess(&Store::new(folder.path()), &Subject::default(), &Limits::default()).expect_err("text"));
     assert!(error.contains("`cpu_used_cores`") && error.contains("day.parquet"), "{error}");
+}
+
+/// The control plane's columns alone: node_exporter has never run there.
+fn unobserved(history: History, node: usize) -> History {
+    history.with(node, |samples| {
+        for sample in samples {
+            for metric in [NodeMetric::CpuUsed, NodeMetric::MemoryUsed] {
+                sample.set(metric, f64::NAN);
+            }
+        }
+    })
+}
+
+#[test]
+fn a_node_that_was_never_observed_is_not_helped_by_a_backfill_and_can_be_left_out() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let mut history = unobserved(unobserved(cluster_of(4), 2), 3);
+    history.nodes[3].0 = "fargate-ip-10-0-0-3.ec2.internal".into();
+    history.write(folder.path());
+    let judge = |rules: &[&str]| {
+        let subject = Subject { ignored: cluster::IgnoredNodes::parse(rules).expect("rules"), ..Subject::default() };
+        assess(&Store::new(folder.path()), &subject, &Limits::default()).expect("report")
+    };
+    let all = judge(&[]);
+    assert!(!all.gate.passed);
+    for named in ["No usage of `fargate-ip-10-0-0-3.ec2.internal`, `node-2` was ever measured", "--ignore-nodes"] {
+        assert!(all.gate.verdict.contains(named), "{}", all.gate.verdict);
+    }
+    assert!(!all.gate.verdict.contains("backfill"), "{}", all.gate.verdict);
+    let rest = judge(&["eks.amazonaws.com/compute-type=fargate", "name=node-2"]);
+    assert!(rest.gate.passed && rest.nodes.len() == 2, "{}", rest.gate.verdict);
+    assert_eq!(rest.ignored["node-2"], "name=node-2");
+    // Gaps of the others are told beside them.
+    let mut gaps = unobserved(cluster_of(4), 2).silent(0, 2..20);
+    gaps = gaps.silent(1, 2..20);
+    let verdict = gaps.judge().gate.verdict;
+    assert!(
+        verdict.contains("No usage of `node-2`") && verdict.contains("Fill the gaps with `collector backfill"),
+        "{verdict}"
+    );
+}
+
+#[test]
+fn gaps_of_a_file_are_not_to_be_filled_from_a_server() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    cluster_of(2).silent(0, 2..10).silent(1, 12..20).write(folder.path());
+    let judge = |sources: &[&str]| {
+        let sources = sources.iter().map(|source| (*source).to_owned()).collect();
+        assess(&Store::new(folder.path()), &Subject { sources, ..Subject::default() }, &Limits::default())
+            .expect("report")
+    };
+    let said = |report: &QualityReport| {
+        let actions: Vec<&str> = report.problems.iter().map(|problem| problem.action).collect();
+        format!("{} {}", report.gate.verdict, actions.join(" "))
+    };
+    let from_file = said(&judge(&["csv"]));
+    assert!(from_file.contains("come from `csv`") && !from_file.contains("collector backfill"), "{from_file}");
+    assert!(said(&judge(&["csv", "prometheus"])).contains("Fill the gaps with `collector backfill"));
+}
+
+#[test]
+fn a_day_that_cannot_be_is_named_with_its_folder() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    cluster_of(1).write(folder.path());
+    let odd = NaiveDate::from_ymd_opt(58_880, 2, 19).expect("date");
+    let sample = healthy(day_start(odd), 0);
+    write_raw(folder.path(), NODE_METRICS.name, odd, &mut frame(&[("node-0", &sample)]));
+    let error =
+        assess(&Store::new(folder.path()), &Subject::default(), &Limits::default()).expect_err("odd").to_string();
+    assert!(error.contains("+58880-02-19") && error.contains("wrong unit"), "{error}");
 }
 
 #[test]
 fn an_empty_root_says_so() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    let error = assess(&Store::new(folder.path()), None, &Limits::default()).expect_err("empty");
+    let error = assess(&Store::new(folder.path()), &Subject::default(), &Limits::default()).expect_err("empty");
     assert!(error.to_string().contains("raw/node_metrics"), "{error}");
 }
 
@@ -426,7 +497,7 @@ proptest! {
         let rows: Vec<(&str, &NodeSample)> = samples.iter().map(|(node, sample)| (*node, sample)).collect();
         write_raw(folder.path(), NODE_METRICS.name, date(2), &mut frame(&rows));
         let limits = Limits { step_ms: Some(30_000), ..Limits::default() };
-        let Ok(report) = assess(&Store::new(folder.path()), None, &limits) else { return Ok(()) };
+        let Ok(report) = assess(&Store::new(folder.path()), &Subject::default(), &limits) else { return Ok(()) };
         let mut shares = vec![figure(&report, "coverage"), figure(&report, "null_share"), figure(&report, "duplicate_share")];
         for node in &report.nodes {
             shares.extend([node.coverage, node.coverage_of_span]);

@@ -28,6 +28,7 @@ pub struct Asked {
     pub is_range: bool,
     pub number: u64,
     pub authorization: Option<String>,
+    pub tenant: Option<String>,
 }
 
 /// The server.
@@ -54,6 +55,8 @@ pub struct World {
     pub points: Arc<dyn Fn(&str, usize, Vec<Value>) -> Vec<Value> + Send + Sync>,
     /// Put into each reply.
     pub warnings: Vec<String>,
+    /// Whether each reply says that a storage node is missing.
+    pub partial: bool,
     /// Before each answer.
     pub delay: Duration,
     /// Labels that tell a second series of the same node.
@@ -72,6 +75,7 @@ impl World {
             twist: Arc::new(|_| None),
             points: Arc::new(|_, _, points| points),
             warnings: Vec::new(),
+            partial: false,
             delay: Duration::ZERO,
             twins: false,
         }
@@ -126,6 +130,7 @@ fn read(request: &Request, number: u64) -> Asked {
         is_range,
         number,
         authorization: request.headers.get("authorization").and_then(|value| value.to_str().ok()).map(str::to_owned),
+        tenant: request.headers.get("x-scope-orgid").and_then(|value| value.to_str().ok()).map(str::to_owned),
     }
 }
 
@@ -138,7 +143,7 @@ impl World {
         } else if query.starts_with("last_over_time(kube_node_info") {
             let labels = |node| json!({ "node": format!("node-{node}"), "internal_ip": format!("10.0.0.{node}") });
             vector(asked.end, (0..self.nodes).filter(|_| seen).map(labels))
-        } else if query.starts_with("count by (instance") {
+        } else if query.starts_with("count by (instance") && query.contains("node_cpu_seconds_total") {
             let labels = |node| json!({ "instance": format!("10.0.0.{node}:9100") });
             vector(asked.end, (0..self.targets).filter(|_| seen).map(labels))
         } else if asked.is_range || query.ends_with("[15m]") {
@@ -150,13 +155,17 @@ impl World {
         if !self.warnings.is_empty() {
             reply["warnings"] = json!(self.warnings);
         }
+        if self.partial {
+            reply["isPartial"] = json!(true);
+        }
         ResponseTemplate::new(200).set_body_json(reply)
     }
 
     fn matrix(&self, asked: &Asked) -> Value {
-        let is_age = asked.query.starts_with("max by (instance, job, node");
+        let is_age = asked.query.contains("(timestamp(node_");
         let of = |name: &str| {
-            asked.query.starts_with(name) || (is_age && asked.query.contains(&format!("timestamp({name}")))
+            let read = if is_age { format!("(timestamp({name}{{") } else { format!("{name}{{") };
+            asked.query.contains(&read)
         };
         let is_memory_age = asked.query.contains("timestamp(node_memory_MemAvailable_bytes");
         let metric =
@@ -167,7 +176,7 @@ impl World {
         for node in 0..self.targets {
             let instance = format!("10.0.0.{node}:9100");
             let escaped = instance.replace('.', "\\\\.");
-            if !asked.query.contains(".+")
+            if !asked.query.contains("=~\".*\"")
                 && !asked.query.contains(&format!("{escaped}|"))
                 && !asked.query.contains(&format!("{escaped}\""))
             {
@@ -188,7 +197,8 @@ impl World {
             }
             result.push(json!({ "metric": { "instance": instance, "job": "node-exporter" }, "values": points }));
             if self.twins && !is_age {
-                result.push(json!({ "metric": { "instance": instance, "job": "second" }, "values": points }));
+                let second = format!("10.0.0.{node}:9796");
+                result.push(json!({ "metric": { "instance": second, "job": "second" }, "values": points }));
             }
         }
         json!({ "resultType": "matrix", "result": result })

@@ -45,6 +45,11 @@ impl History {
 
     /// Writes the text.
     pub fn write(&self, path: &Path) {
+        std::fs::write(path, self.text()).expect("OpenMetrics file");
+    }
+
+    /// The text.
+    pub fn text(&self) -> String {
         let mut families = Families::new();
         for ts in (self.from..self.to).step_by(STEP as usize) {
             for node in 0..self.nodes {
@@ -62,7 +67,7 @@ impl History {
             writeln!(text, "# TYPE {family} {kind}\n{}", lines.trim_end()).expect("text");
         }
         text.push_str("# EOF\n");
-        std::fs::write(path, text).expect("OpenMetrics file");
+        text
     }
 
     fn node_exporter(&self, families: &mut Families, node: usize, ts: i64) {

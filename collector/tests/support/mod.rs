@@ -4,14 +4,39 @@
 
 pub mod fake;
 pub mod history;
+pub mod text;
 
 use clap::{Args, FromArgMatches};
 use cluster::NODE_METRICS;
 use collector::prometheus::{PrometheusArgs, Source};
+use collector::testing::{PrometheusServer, load_openmetrics, program};
 use runtime::ConfigFile;
 use runtime::http::HttpArgs;
 use std::collections::BTreeMap;
 use store::Store;
+
+/// A history that is served by a real Prometheus for as long as it lives.
+pub struct Served {
+    pub server: PrometheusServer,
+    _folder: tempfile::TempDir,
+}
+
+/// Serves a text; `None` when servers may be skipped.
+pub fn serve(text: &str) -> Option<Served> {
+    program("prometheus").expect("prometheus")?;
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let file = folder.path().join("history.om");
+    std::fs::write(&file, text).expect("text");
+    load_openmetrics(&file, folder.path()).expect("loaded");
+    Some(Served { server: PrometheusServer::start(folder.path(), &[]).expect("started"), _folder: folder })
+}
+
+/// A store of its own.
+pub fn new_store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let store = Store::new(folder.path());
+    (folder, store)
+}
 
 /// A source as the command line would make it.
 pub fn source(flags: &[&str]) -> Source {

@@ -40,6 +40,10 @@ pub struct WatchArgs {
     /// How often standing alerts are sent again; they end by themselves after four times as long
     #[arg(long, env = "BERTH_ANOMALY_RESEND", default_value = "1m", value_name = "SPAN")]
     pub resend: Span,
+    /// Hours and holidays as the detector was trained on: section `[features.build]`.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub features: FeatureSettings,
 }
 
 /// What a watch came to.
@@ -132,7 +136,7 @@ pub async fn watch(
     };
     let every = args.every.millis();
     let coarsest = args.warm_step.millis().max(every);
-    let rules = FeatureSettings::default().rules(coarsest)?;
+    let rules = args.features.rules(coarsest)?;
     let notifier = match &args.alertmanager {
         Some(url) => Some(Notifier::new(url, http, args.resend.0, Arc::clone(&metrics))?),
         None => None,

@@ -9,7 +9,6 @@ mod day;
 pub(crate) mod incidents;
 mod plan;
 mod replay;
-mod step;
 
 pub use replay::{Replay, ReplayedRows, replay};
 
@@ -25,6 +24,9 @@ use runtime::WrongUse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::{DatasetInput, DatasetVersion, Store, VersionDraft};
+
+/// A sample interval that many clusters use, for a dataset too short to tell.
+const DEFAULT_STEP_MS: i64 = 30_000;
 
 /// What a build did.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -59,7 +61,9 @@ pub fn build(store: &Store, dataset: &str, settings: &FeatureSettings, rebuild: 
         ))
         .into());
     }
-    let step_ms = step::sample_step(&raw, &days)?;
+    let known =
+        version.sample_interval_ms.map_or_else(|| raw.sample_interval(&NODE_METRICS), |known| Ok(Some(known)))?;
+    let step_ms = known.unwrap_or(DEFAULT_STEP_MS);
     let rules = Arc::new(settings.rules(step_ms)?);
     let plan = Plan::new(&version, &days, &rules)?;
     let state_path = BuildState::path(store);

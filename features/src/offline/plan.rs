@@ -187,6 +187,7 @@ mod tests {
             days: None,
             schema: BTreeMap::new(),
             quality: BTreeMap::new(),
+            sample_interval_ms: None,
             files,
         };
         Plan::new(&version, days, &WindowRules::default()).expect("plan")

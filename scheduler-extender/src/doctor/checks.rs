@@ -1,9 +1,10 @@
 //! The single checks.
 
 use super::{Finding, Patient, rights};
-use crate::kubernetes::{Api, ApiPath, Metadata};
+use crate::kubernetes::{Api, ApiPath, Metadata, Node};
 use crate::rules::{Mode, Rules};
 use crate::settings::{Follow, ScoringFrom};
+use crate::unobserved::is_left_out;
 use cluster::MINUTE_MS;
 use serde::Deserialize;
 use serving::http::tls::Tls;
@@ -193,12 +194,7 @@ pub(super) async fn prometheus(patient: &Patient, findings: &mut Vec<Finding>) -
 
 #[derive(Deserialize)]
 struct NodeList {
-    items: Vec<Item>,
-}
-
-#[derive(Deserialize)]
-struct Item {
-    metadata: Metadata,
+    items: Vec<Node>,
 }
 
 pub(super) async fn cluster(patient: &Patient, named: Option<&BTreeSet<String>>, findings: &mut Vec<Finding>) {
@@ -237,14 +233,18 @@ pub(super) async fn cluster(patient: &Patient, named: Option<&BTreeSet<String>>,
     };
     findings.push(Finding::ok(check, format!("{} nodes at {}", nodes.len(), api.server())));
     findings.push(access(patient, &api).await);
+    let ignored = patient.of.source.labels.ignored();
+    let nodes: Vec<Node> = nodes.into_iter().filter(|node| !is_left_out(ignored, node)).collect();
     let Some(named) = named.filter(|named| !named.is_empty() && !nodes.is_empty()) else { return };
     let strangers: Vec<&str> =
         nodes.iter().map(|node| node.metadata.name.as_str()).filter(|name| !named.contains(*name)).collect();
     let share = 1.0 - strangers.len() as f64 / nodes.len() as f64;
     let said = format!("metrics name {:.0} % of the cluster's nodes", 100.0 * share);
     let few: Vec<&str> = strangers.iter().copied().take(5).collect();
-    let advice =
-        format!("without metrics, among others: {}. `collector backfill --show-mapping` tells why", few.join(", "));
+    let advice = format!(
+        "without metrics, among others: {}. `collector backfill --show-mapping` tells why; where node_exporter cannot run, leave them out with --ignore-nodes",
+        few.join(", ")
+    );
     findings.push(match (strangers.is_empty(), share >= Rules::default().guard.matched_nodes) {
         (true, _) => Finding::ok("node mapping", said),
         (false, true) => Finding::warning("node mapping", said, advice),

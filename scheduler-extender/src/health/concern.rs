@@ -150,7 +150,7 @@ pub(super) fn found(signs: &Signs, guard: &Guard, inner: &Inner, second: u64) ->
         let unmatched = limit(Concern::NodesUnmatched, 1.0 - guard.matched_nodes);
         if 1.0 - matched > unmatched + 1e-9 {
             let said = format!(
-                "metrics name {:.0} % of the cluster's nodes, want {:.0} %",
+                "metrics name {:.0} % of the cluster's nodes, want {:.0} %. Where node_exporter cannot run, leave nodes out with --ignore-nodes",
                 100.0 * matched,
                 100.0 * guard.matched_nodes
             );

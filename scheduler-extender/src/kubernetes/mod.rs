@@ -10,6 +10,8 @@ mod watch;
 pub use connect::{Api, KubeError};
 pub use event::Event;
 pub use names::{MOST_LABEL, MOST_NAME, MOST_UID, is_dns_label, is_dns_subdomain, is_uid};
-pub use objects::{Condition, Container, Metadata, Node, Owner, Pod, PodSpec, PodStatus, Quantity, Resources};
+pub use objects::{
+    Condition, Container, Metadata, Node, NodeSpec, Owner, Pod, PodSpec, PodStatus, Quantity, Resources, Taint,
+};
 pub use path::{ApiPath, InvalidName};
 pub use watch::{Happened, Resource, watch};

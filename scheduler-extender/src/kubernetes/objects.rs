@@ -146,13 +146,37 @@ pub struct Condition {
     pub last_transition_time: Option<chrono::DateTime<chrono::Utc>>,
 }
 
-/// A node. Only its name is of interest: what is known of it comes from its metrics.
+/// A node. What is known of it comes from its metrics; its labels and taints tell whether it can have any.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Node {
     /// Who it is.
     #[serde(deserialize_with = "or_default")]
     pub metadata: Metadata,
+    /// What keeps pods away from it.
+    #[serde(deserialize_with = "or_default")]
+    pub spec: NodeSpec,
+}
+
+/// What keeps pods away from a node.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct NodeSpec {
+    /// Each of them.
+    #[serde(deserialize_with = "or_default")]
+    pub taints: Vec<Taint>,
+}
+
+/// A taint, without its effect.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Taint {
+    /// Such as `node.kubernetes.io/unreachable`.
+    #[serde(deserialize_with = "or_default")]
+    pub key: String,
+    /// May be empty.
+    #[serde(deserialize_with = "or_default")]
+    pub value: String,
 }
 
 /// From here on a priority is that of a system class; see `SystemCriticalPriority` of Kubernetes.

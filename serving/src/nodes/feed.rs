@@ -227,8 +227,7 @@ fn end_of(store: &Store) -> anyhow::Result<(i64, i64)> {
         )
     })?;
     let samples = features::raw::samples(store, day)?;
-    let gaps = samples.iter().flat_map(|(_, samples)| samples.windows(2).map(|pair| pair[1].ts - pair[0].ts));
-    let step = gaps.filter(|gap| *gap > 0).min();
+    let step = store.sample_interval(&NODE_METRICS)?;
     let last = samples.iter().filter_map(|(_, samples)| samples.last()).map(|sample| sample.ts).max();
     let (last, step) =
         last.zip(step).with_context(|| format!("the samples of {day} are too few to tell their distance"))?;

@@ -41,6 +41,10 @@ pub struct KeepArgs {
     /// How often the windows are written to disk, so that a restart is warm; they are written at the end as well
     #[arg(long, env = "BERTH_SERVING_SNAPSHOT_EVERY", default_value = "5m", value_name = "SPAN")]
     pub snapshot_every: Span,
+    /// Hours and holidays as the models were trained on: section `[features.build]`.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub features: FeatureSettings,
 }
 
 impl KeepArgs {
@@ -217,7 +221,7 @@ impl Keeper {
         let step = feed.step(args.every.millis())?;
         // A slot has to have a share of the samples that come in it, at the coarsest distance that they come in.
         let coarsest = if matches!(feed, Feed::Tables(_)) { step } else { step.max(args.warm_step.millis()) };
-        let rules = FeatureSettings::default().rules(coarsest)?;
+        let rules = args.features.rules(coarsest)?;
         let end = if feed.is_fixed() { now } else { grid_floor(now, args.every.millis()) };
         let from = grid_floor(end - args.warm.millis().max(HOUR_MS), GRID_STEP_MS);
         let mut kept = Self {

@@ -1,10 +1,12 @@
 //! `raw/pods`: one row per pod life, put together from what kube-state-metrics and cAdvisor say of it.
 
+mod answers;
 mod fetch;
+mod requests;
 mod rows;
 mod usage;
 
-pub use fetch::{PodFacts, PodName, PodPoints, fetch};
+pub use fetch::{PodAsking, PodFacts, PodName, PodPoints, fetch};
 pub use rows::{PodBook, PodRow, read_pods};
 pub use usage::{PodUsage, UsageBook};
 

@@ -39,7 +39,7 @@ pub struct PodRow {
 impl PodRow {
     /// What is known from `self`, the rest from `older`. The end of the life is the newer row's word alone: a pod that is
     /// seen again lives.
-    fn over(self, older: &Self) -> Self {
+    pub(super) fn over(self, older: &Self) -> Self {
         let text = |new: Option<String>, old: &Option<String>| new.or_else(|| old.clone());
         Self {
             workload_kind: text(self.workload_kind, &older.workload_kind),

@@ -46,7 +46,8 @@ pub(in crate::cli) struct WatchCommand {
 }
 
 pub(super) fn run(context: &Context, args: &WatchCommand, matches: &ArgMatches) -> anyhow::Result<()> {
-    let settings: WatchArgs = context.config.resolve("trainer.anomaly_watch", &args.watch, matches)?;
+    let mut settings: WatchArgs = context.config.resolve("trainer.anomaly_watch", &args.watch, matches)?;
+    settings.features = features::FeatureSettings::as_built(&context.config)?;
     settings.validate()?;
     let source = Source::resolve(&context.config, &args.prometheus, &args.http, matches)?;
     source.address()?;
