@@ -1,7 +1,7 @@
 //! The single checks.
 
 use super::{Finding, Patient, rights};
-use crate::kubernetes::{Api, ApiPath, Metadata, Node};
+use crate::kubernetes::{Api, ApiPath, Node};
 use crate::rules::{Mode, Rules};
 use crate::settings::{Follow, ScoringFrom};
 use crate::unobserved::is_left_out;
