@@ -16,6 +16,7 @@ use runtime::telemetry::TelemetryArgs;
 use runtime::{ConfigFile, WrongUse};
 use serde::Deserialize;
 use serving::http::tls::TlsArgs;
+use serving::journal::JournalArgs;
 use serving::nodes::{KeepArgs, RedisArgs};
 use serving::registry::ModelName;
 use serving::settings::model_folder;
@@ -90,6 +91,8 @@ struct RunArgs {
     nodes: KeepArgs,
     #[command(flatten)]
     redis: RedisArgs,
+    #[command(flatten)]
+    journal: JournalArgs,
     #[command(flatten)]
     prometheus: PrometheusArgs,
     #[command(flatten)]
@@ -231,6 +234,7 @@ fn settled(
         cluster,
         nodes,
         redis: config.resolve("serving.redis", &args.redis, inner)?,
+        journal: config.resolve("scheduler_extender.journal", &args.journal, inner)?,
         http: source.http.clone(),
         source,
         store: Store::new(store.data),
