@@ -4,8 +4,10 @@
 //! the next.
 
 use crate::raw::DropCounts;
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
 use store::{DatasetInput, Store, VersionDraft};
 
@@ -21,6 +23,18 @@ pub struct SourceEntry {
 
 fn ledger_path(store: &Store) -> PathBuf {
     store.root().join("raw").join("sources.json")
+}
+
+/// Waits until no other process changes the ledger. The lock goes with the file, by a kill as well.
+fn lock(store: &Store) -> anyhow::Result<File> {
+    let path = ledger_path(store).with_extension("lock");
+    let failed = || format!("failed to lock `{}`", path.display());
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(failed)?;
+    }
+    let file = File::create(&path).with_context(failed)?;
+    file.lock().with_context(failed)?;
+    Ok(file)
 }
 
 /// The sources of the raw tables, in the order in which they were first used.
@@ -40,6 +54,8 @@ pub fn sources(store: &Store) -> anyhow::Result<Vec<SourceEntry>> {
 /// # Errors
 /// When the ledger is damaged or cannot be written.
 pub fn record(store: &Store, input: DatasetInput, drops: &DropCounts) -> anyhow::Result<()> {
+    // Until it is written: two commands that read at once would each lose the other's entry.
+    let _lock = lock(store)?;
     let mut entries = sources(store)?;
     let entry = SourceEntry { input, drops: drops.clone() };
     match entries.iter_mut().find(|known| known.input.kind == entry.input.kind && known.input.name == entry.input.name)
@@ -55,6 +71,7 @@ pub fn record(store: &Store, input: DatasetInput, drops: &DropCounts) -> anyhow:
 /// # Errors
 /// When the ledger cannot be written.
 pub fn forget(store: &Store) -> anyhow::Result<()> {
+    let _lock = lock(store)?;
     Ok(runtime::files::write_json(&ledger_path(store), &Vec::<SourceEntry>::new())?)
 }
 
@@ -94,6 +111,23 @@ mod tests {
         let draft = draft(&store).expect("draft");
         assert_eq!(draft.inputs, [input("a.csv"), input("b.csv")]);
         assert_eq!(draft.quality["dropped_duplicate"], 6.0);
+    }
+
+    #[test]
+    fn sources_that_are_recorded_at_once_are_all_kept() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let store = Store::new(folder.path());
+                scope.spawn(move || {
+                    for file in 0..10 {
+                        record(&store, input(&format!("{writer}-{file}.csv")), &DropCounts::default())
+                            .expect("recorded");
+                    }
+                });
+            }
+        });
+        assert_eq!(sources(&Store::new(folder.path())).expect("sources").len(), 40);
     }
 
     #[test]

@@ -12,9 +12,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use server::listen::{ConnectionCounters, ConnectionLimits, Listening};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// Every name begins with it.
@@ -27,6 +29,7 @@ type Label = [(&'static str, &'static str); 1];
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    connections: ConnectionCounters,
     messages: Counter,
     anomalies: Family<Label, Counter>,
     errors: Family<Label, Counter>,
@@ -49,6 +52,7 @@ impl Default for Metrics {
         let delay = Histogram::new([1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0]);
         let mut metrics = Self {
             registry: Registry::with_prefix(PREFIX),
+            connections: ConnectionCounters::default(),
             messages: Counter::default(),
             anomalies: Family::default(),
             errors: Family::default(),
@@ -72,6 +76,7 @@ impl Default for Metrics {
 impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
+        self.connections.register(registry);
         registry.register("messages_processed", "Readings that were scored or refused", self.messages.clone());
         registry.register("anomalies_detected", "Odd readings by severity", self.anomalies.clone());
         registry.register("errors", "Readings that could not be scored, by reason", self.errors.clone());
@@ -181,6 +186,9 @@ impl Metrics {
     }
 }
 
+/// Connections at once: scrapers and probes are few.
+const CONNECTIONS: usize = 64;
+
 /// Serves `/metrics` and `/healthz` until the process ends. It is plain HTTP and tells figures alone: bind it to an address
 /// that only the scraper reaches.
 ///
@@ -190,12 +198,12 @@ pub async fn serve(address: SocketAddr, metrics: Arc<Metrics>) -> anyhow::Result
     let listener =
         TcpListener::bind(address).await.with_context(|| format!("failed to listen on `{address}` for /metrics"))?;
     let bound = listener.local_addr()?;
+    let counters = metrics.connections.clone();
     let router = Router::new().route("/metrics", get(scrape)).route("/healthz", get(async || "ok")).with_state(metrics);
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "metrics are served no more");
-        }
-    });
+    let limits = ConnectionLimits { most: CONNECTIONS, ..ConnectionLimits::default() };
+    let listening = Listening { listener, tls: None, limits, counters };
+    // A connection, or an answer, that fails ends by itself; the listener goes on until the process ends.
+    tokio::spawn(listening.serve(router, Duration::ZERO, std::future::pending()));
     tracing::info!(%bound, "serving /metrics");
     Ok(bound)
 }

@@ -110,6 +110,35 @@ async fn every_reading_is_answered_once_and_the_group_goes_on_where_it_stood() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_kafka_does_not_take_for_its_size_stops_nothing() {
+    let Some(jars) = kafka_jars().expect("jars") else { return };
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let broker = KafkaBroker::start(folder.path(), &jars).expect("broker");
+    topics(&broker, &["readings", "verdicts"]).await;
+    let producer: FutureProducer =
+        ClientConfig::new().set("bootstrap.servers", broker.address()).create().expect("producer");
+    let reading = r#"{"node":"a","cpu":0.4,"disk":0.4}"#;
+    // The second one's key alone is larger than what the reader's producer may send.
+    for key in ["a".to_owned(), "b".repeat(20_000), "c".to_owned()] {
+        let record = FutureRecord::to("readings").key(&key).payload(reading).partition(0);
+        producer.send(record, Duration::from_secs(30)).await.expect("produced");
+    }
+    let args = detection::stream::kafka::KafkaArgs {
+        kafka_settings: vec!["message.max.bytes=10000".to_owned()],
+        ..kafka_args(&broker.address(), "readings", "verdicts")
+    };
+    let (engine, metrics) = engine(detector(&["cpu", "disk"]));
+    let summary =
+        detection::stream::kafka::run(&args, engine, metrics.clone(), std::future::pending()).await.expect("a stream");
+    assert_eq!((summary.stream.messages_processed, summary.acknowledged), (3, 3));
+    let found = answers(&broker, "verdicts", 3);
+    let kinds: Vec<Option<&str>> = found.values().map(|(_, answer)| answer["error"]["kind"].as_str()).collect();
+    assert_eq!(kinds, [None, Some("answer_too_large"), None]);
+    let line = "berth_trainer_anomaly_errors_total{reason=\"answer_too_large\"} 1";
+    assert!(metrics.text().contains(line), "{}", metrics.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_dies_is_waited_for_and_nothing_is_lost() {
     let Some(jars) = kafka_jars().expect("jars") else { return };
     let folder = tempfile::tempdir().expect("temporary folder");

@@ -45,6 +45,20 @@ fn odd_readings_in_a_row_raise_an_alarm_with_reasons() {
 }
 
 #[test]
+fn a_key_that_is_too_long_is_not_echoed() {
+    let long = "x".repeat(900_000);
+    let lines = [
+        format!(r#"{{"node":"{long}","cpu":0.4,"disk":0.4}}"#),
+        format!(r#"{{"node":"{}","cpu":0.4,"disk":0.4}}"#, "x".repeat(1_000)),
+    ];
+    let (answers, summary, metrics) = answers(lines.join("\n").as_bytes());
+    assert_eq!(answers[0]["error"]["kind"], "key_too_long");
+    assert!(answers[0].to_string().len() < 300, "{}", answers[0]);
+    assert_eq!((answers[1]["error"].is_null(), summary.entities), (true, 1), "a thousand letters are");
+    assert!(metrics.contains("berth_trainer_anomaly_errors_total{reason=\"key_too_long\"} 1"), "{metrics}");
+}
+
+#[test]
 fn bad_lines_are_answered_and_counted() {
     let long = format!(r#"{{"cpu":0.4,"pad":"{}"}}"#, "x".repeat(2 * LONGEST_LINE));
     let lines = [

@@ -89,11 +89,13 @@ pub fn read_text(path: &Path) -> Result<String, FileError> {
     std::fs::read_to_string(path).map_err(|source| FileError::new("read", path, source))
 }
 
-/// The bytes of every file in a folder and below it, by its path from there, with `/`.
+/// The bytes of every file in a folder and below it, by its path from there, with `/`. Links to folders are passed over, which may lead
+/// in a circle; links to files count where they stay inside, as those of a mounted ConfigMap do.
 ///
 /// # Errors
-/// When a file or folder cannot be read.
+/// When a file or folder cannot be read, or a link leads out of the folder.
 pub fn read_folder(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, FileError> {
+    let root = folder.canonicalize().map_err(|source| FileError::new("read", folder, source))?;
     let mut files = BTreeMap::new();
     let mut folders = vec![(folder.to_owned(), String::new())];
     while let Some((path, prefix)) = folders.pop() {
@@ -101,12 +103,22 @@ pub fn read_folder(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, FileError
         for entry in std::fs::read_dir(&path).map_err(fail)? {
             let entry = entry.map_err(fail)?;
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            if entry.path().is_dir() {
+            let fail = |source| FileError::new("read", &entry.path(), source);
+            let kind = entry.file_type().map_err(fail)?;
+            if kind.is_dir() {
                 folders.push((entry.path(), format!("{name}/")));
-            } else {
-                let fail = |source| FileError::new("read", &entry.path(), source);
-                files.insert(name, std::fs::read(entry.path()).map_err(fail)?);
+                continue;
             }
+            if kind.is_symlink() {
+                let target = entry.path().canonicalize().map_err(fail)?;
+                if !target.starts_with(&root) {
+                    return Err(fail(io::Error::other("it is a link that leads out of the folder")));
+                }
+                if target.is_dir() {
+                    continue;
+                }
+            }
+            files.insert(name, std::fs::read(entry.path()).map_err(fail)?);
         }
     }
     Ok(files)
@@ -224,6 +236,15 @@ mod tests {
         let names: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
         assert_eq!(names, [("a", b"1".as_slice()), ("deep/er/b", b"2")]);
         assert!(read_folder(&folder.path().join("absent")).expect_err("absent").to_string().contains("absent"));
+        // A circle, a file of the folder by another name, and one that is none of it.
+        let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, folder.path().join(name)).expect("linked");
+        link(folder.path(), "deep/circle");
+        link(Path::new("a"), "same");
+        let names: Vec<String> = read_folder(folder.path()).expect("read").into_keys().collect();
+        assert_eq!(names, ["a", "deep/er/b", "same"]);
+        link(Path::new("/etc/hostname"), "outside");
+        let error = anyhow::Error::new(read_folder(folder.path()).expect_err("it leads out"));
+        assert!(format!("{error:#}").contains("outside") && format!("{error:#}").contains("leads out"), "{error:#}");
     }
 
     #[test]

@@ -41,11 +41,13 @@ pub const SECTIONS: &[&str] = &[
     "serving.server",
     "serving.nodes",
     "serving.redis",
+    "serving.journal",
     "serving.rollout",
     "serving.tls",
     "scheduler_extender.server",
     "scheduler_extender.client",
     "scheduler_extender.cluster",
+    "scheduler_extender.journal",
     "scheduler_extender.limits",
     "scheduler_extender.tls",
 ];

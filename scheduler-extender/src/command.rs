@@ -19,6 +19,7 @@ use runtime::{ConfigFile, WrongUse};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serving::http::tls::TlsArgs;
+use serving::journal::JournalArgs;
 use serving::nodes::{KeepArgs, RedisArgs};
 use serving::registry::ModelName;
 use serving::settings::model_folder;
@@ -96,6 +97,8 @@ struct RunArgs {
     nodes: KeepArgs,
     #[command(flatten)]
     redis: RedisArgs,
+    #[command(flatten)]
+    journal: JournalArgs,
     #[command(flatten)]
     prometheus: PrometheusArgs,
     #[command(flatten)]
@@ -238,6 +241,7 @@ fn settled(
         cluster,
         nodes,
         redis: config.resolve("serving.redis", &args.redis, inner)?,
+        journal: config.resolve("scheduler_extender.journal", &args.journal, inner)?,
         http: source.http.clone(),
         source,
         store: Store::new(store.data),

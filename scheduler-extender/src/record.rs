@@ -154,6 +154,11 @@ impl Kept for Record {
         self.ts
     }
 
+    fn bytes(&self) -> usize {
+        // Names have their limits, and scores are the ten best: what is left over is some hundred bytes.
+        size_of::<Self>() + 2_048 + 1_024 * self.scores.as_array().map_or(0, Vec::len)
+    }
+
     fn frame(records: &[Self]) -> PolarsResult<DataFrame> {
         let text = |name: &str, value: fn(&Self) -> &str| {
             Column::new(name.into(), records.iter().map(value).collect::<Vec<&str>>())

@@ -23,7 +23,7 @@ use runtime::WrongUse;
 use runtime::http::HttpArgs;
 use serving::http::listen::{ConnectionLimits, Listening};
 use serving::http::tls::{Tls, TlsArgs};
-use serving::journal::Journal;
+use serving::journal::{Journal, JournalArgs, Keeping};
 use serving::nodes::{KeepArgs, RedisArgs};
 use serving::registry::ModelName;
 use serving::settings::read_token;
@@ -64,6 +64,8 @@ pub struct Setup {
     pub nodes: KeepArgs,
     /// What replicas share what one of them fetched by.
     pub redis: RedisArgs,
+    /// How long decisions are kept.
+    pub journal: JournalArgs,
     /// Where samples come from.
     pub source: Source,
     /// How to reach a `serving` elsewhere.
@@ -95,7 +97,10 @@ impl Setup {
             None => None,
         };
         let journal = match self.server.log_decisions {
-            true => Some(Journal::open(&self.store, metrics.clone())?),
+            true => {
+                let keeping = Keeping { retention: self.journal.retention(), ..Keeping::default() };
+                Some(Journal::keeping(&self.store, keeping, metrics.clone())?)
+            }
             false => None,
         };
         let memory = Arc::new(Memory::new(journal, self.cluster.outcome_wait.0, Arc::clone(&metrics)));

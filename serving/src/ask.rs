@@ -2,12 +2,16 @@
 
 use crate::http::App;
 use crate::predictions::Record;
-use crate::protocol::{InferRequest, InferResponse, Refusal};
+use crate::protocol::{InferRequest, InferResponse, Refusal, Tensor};
 use crate::registry::{ModelName, ServedModel};
 use crate::{combined, infer};
 use axum::http::StatusCode;
 use serde_json::Value;
+use server::gate::Work;
 use std::sync::Arc;
+
+/// An element of an answer as a number, and about twice as much as text.
+const OUTPUT_BYTES: usize = 24;
 
 /// What a request is for.
 #[derive(Debug, Clone)]
@@ -73,17 +77,30 @@ impl Target {
     ///
     /// # Errors
     /// What is wrong with the request.
-    pub fn answer(&self, app: &App, request: &InferRequest) -> Result<InferResponse, Refusal> {
+    pub fn answer(&self, app: &App, request: &InferRequest, work: &Work) -> Result<InferResponse, Refusal> {
         match self {
-            Self::Combined => combined::infer(app, request),
+            Self::Combined => combined::infer(app, request, work),
             Self::Trained(model) => {
-                let answer = infer::infer(model, request, app.limits.rows)?;
+                let answer = infer::infer(model, request, app.limits.rows, work)?;
                 if let Some(log) = &app.log {
-                    log.put(Record::of_inference(model, request, &answer));
+                    let tensors = request.inputs.iter().chain(&answer.outputs);
+                    let bytes = tensors.map(Tensor::bytes).sum();
+                    log.put_with(bytes, || Record::of_inference(model, request, &answer));
                 }
                 Ok(answer)
             }
         }
+    }
+
+    /// About how much memory the answer to a request takes, in bytes.
+    pub fn memory(&self, request: &InferRequest) -> usize {
+        let rows = request.inputs.first().and_then(|input| input.shape.first()).copied().unwrap_or_default();
+        let outputs = match self {
+            // With what each score is made of.
+            Self::Combined => 24,
+            Self::Trained(model) => infer::outputs(model).len(),
+        };
+        rows.saturating_mul(outputs * OUTPUT_BYTES)
     }
 }
 

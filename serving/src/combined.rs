@@ -5,6 +5,7 @@ use crate::protocol::{Datatype, InferRequest, InferResponse, Refusal, Tensor};
 use crate::registry::ModelName;
 use score_api::{NodeScore, PodRequest, ScoreRequest};
 use serde_json::{Map, Value, json};
+use server::gate::Work;
 
 /// It has no file and so no version of its own; which versions it was made of is in the answer's parameters.
 pub const VERSION: &str = "1";
@@ -36,7 +37,7 @@ pub fn describe() -> Value {
 ///
 /// # Errors
 /// 400 when inputs do not fit; 413 for too many nodes.
-pub fn infer(app: &App, request: &InferRequest) -> Result<InferResponse, Refusal> {
+pub fn infer(app: &App, request: &InferRequest, work: &Work) -> Result<InferResponse, Refusal> {
     request.expect_only(&[NODE, CPU, MEMORY, WORKLOAD])?;
     let nodes = request.input(NODE)?.as_texts()?.to_vec();
     if nodes.is_empty() {
@@ -62,8 +63,8 @@ pub fn infer(app: &App, request: &InferRequest) -> Result<InferResponse, Refusal
     };
     let ask = ScoreRequest { pods: vec![pod], nodes, explain: Some(false), ..ScoreRequest::default() };
     ask.check().map_err(|error| Refusal::bad(error.to_string()))?;
-    limit(app, &ask)?;
-    let answer = app.score(&ask);
+    limit(app, ask.pods.len(), ask.nodes.len())?;
+    let answer = app.score(&ask, work)?;
     let of = |value: fn(&NodeScore) -> f64| -> Vec<f64> {
         answer.pods.iter().flat_map(|pod| pod.nodes.iter().map(value)).collect()
     };
@@ -81,19 +82,19 @@ pub fn infer(app: &App, request: &InferRequest) -> Result<InferResponse, Refusal
     Ok(InferResponse { model: ModelName::Combined.as_str().into(), version: VERSION.into(), outputs, parameters })
 }
 
-/// Refuses more scores than the server works out at once.
+/// How many scores so many pods on so many nodes are; no node means all that are known. Refuses more than the server works out at once.
 ///
 /// # Errors
 /// 413 with both numbers.
-pub fn limit(app: &App, ask: &ScoreRequest) -> Result<(), Refusal> {
-    let nodes = if ask.nodes.is_empty() { app.fresh.view().nodes.len() } else { ask.nodes.len() };
-    let scores = ask.pods.len().saturating_mul(nodes);
+pub fn limit(app: &App, pods: usize, nodes: usize) -> Result<usize, Refusal> {
+    let nodes = if nodes == 0 { app.fresh.view().nodes.len() } else { nodes };
+    // Pods cost something where there is no node as well.
+    let scores = pods.saturating_mul(nodes.max(1));
     if scores > app.limits.rows {
         return Err(Refusal::too_large(format!(
-            "{} pods on {nodes} nodes are {scores} scores, at most {} are worked out at once: send several requests",
-            ask.pods.len(),
+            "{pods} pods on {nodes} nodes are {scores} scores, at most {} are worked out at once: send several requests",
             app.limits.rows
         )));
     }
-    Ok(())
+    Ok(scores)
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::http::tls::TlsArgs;
+use crate::journal::JournalArgs;
 use crate::nodes::{KeepArgs, RedisArgs};
 use crate::registry::{ModelName, Origin};
 use crate::rollout::RolloutArgs;
@@ -14,7 +15,7 @@ use runtime::http::HttpArgs;
 use runtime::settings::{ConfigArgs, innermost};
 use runtime::telemetry::TelemetryArgs;
 use runtime::{ConfigFile, WrongUse};
-use server::token::read_token;
+use server::token::{Token, read_token};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -72,6 +73,8 @@ struct RunArgs {
     #[command(flatten)]
     redis: RedisArgs,
     #[command(flatten)]
+    journal: JournalArgs,
+    #[command(flatten)]
     nodes: KeepArgs,
     #[command(flatten)]
     prometheus: PrometheusArgs,
@@ -124,6 +127,7 @@ fn answer(
     let tls: TlsArgs = config.resolve("serving.tls", &args.tls, matches)?;
     let limits: RolloutArgs = config.resolve("serving.rollout", &args.rollout, matches)?;
     let redis: RedisArgs = config.resolve("serving.redis", &args.redis, matches)?;
+    let journal: JournalArgs = config.resolve("serving.journal", &args.journal, matches)?;
     let mut nodes: KeepArgs = config.resolve("serving.nodes", &args.nodes, matches)?;
     nodes.features = FeatureSettings::as_built(config)?;
     server.validate()?;
@@ -134,14 +138,25 @@ fn answer(
         source.address()?;
     }
     let (tls, redis) = (tls.load()?, redis.client()?);
-    let token = server.token_file.as_deref().map(read_token).transpose()?;
+    let token = server.token_file.as_deref().map(read_token).transpose()?.map(Token::new);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let tracker: Arc<dyn Tracker> = Arc::from(tracking::open(tracking, &store.data).await?);
         let origins = origins(&server, &args.folders, &tracker)?;
         let shadow = (!server.shadow.is_empty()).then(|| aliased(&server, &server.shadow, &tracker));
-        let setup =
-            Setup { shadow, limits, server, tls, nodes, redis, source, store: Store::new(store.data), origins, token };
+        let setup = Setup {
+            shadow,
+            limits,
+            server,
+            tls,
+            nodes,
+            redis,
+            source,
+            store: Store::new(store.data),
+            origins,
+            journal,
+            token,
+        };
         setup.serve(async { runtime::shutdown::requested().await.unwrap_or(()) }).await
     })
 }

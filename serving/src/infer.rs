@@ -3,10 +3,12 @@
 use crate::protocol::{Datatype, InferRequest, InferResponse, Refusal, Tensor};
 use crate::registry::{Algorithm, ServedModel};
 use models::FeatureMatrix;
-use models::anomaly::Detector;
+use models::anomaly::{Detector, Finding};
 use models::load::{HeadKey, LoadPredictor, Quantile};
 use models::placement::{PlacementNetwork, Scratch};
 use serde_json::{Map, Value, json};
+use server::gate::Work;
+use std::sync::Arc;
 
 /// The one input of the trained models: rows of their features.
 pub const INPUT: &str = "features";
@@ -17,11 +19,19 @@ pub const MOST_EXPLAINED: usize = 100;
 /// Features that are named per finding.
 const MOST_BLAMED: usize = 5;
 
+/// Rows that are worked on before it is looked again whether somebody waits for them: some tens of milliseconds.
+const AT_ONCE: usize = 4_096;
+
 /// Answers.
 ///
 /// # Errors
-/// 400 when inputs do not fit the model; 413 for more than `most_rows` rows.
-pub fn infer(model: &ServedModel, request: &InferRequest, most_rows: usize) -> Result<InferResponse, Refusal> {
+/// 400 when inputs do not fit the model; 413 for more than `most_rows` rows; 408 where nobody waits for the answer any more.
+pub fn infer(
+    model: &ServedModel,
+    request: &InferRequest,
+    most_rows: usize,
+    work: &Work,
+) -> Result<InferResponse, Refusal> {
     request.expect_only(&[INPUT])?;
     let (rows, values) = request.input(INPUT)?.rows(model.features().len())?;
     if rows > most_rows {
@@ -36,9 +46,9 @@ pub fn infer(model: &ServedModel, request: &InferRequest, most_rows: usize) -> R
         )));
     }
     let (outputs, explanations) = match &model.algorithm {
-        Algorithm::Load { predictor, .. } => forecast(predictor, rows, values, explain)?,
-        Algorithm::Placement(network) => value(network, &values, explain)?,
-        Algorithm::Anomaly { detector, .. } => judge(detector, rows, &values, explain)?,
+        Algorithm::Load { predictor, .. } => forecast(predictor, rows, values, explain, work)?,
+        Algorithm::Placement(network) => value(network, &values, explain, work)?,
+        Algorithm::Anomaly { detector, .. } => judge(detector, &values, explain, work)?,
     };
     let parameters = explanations.map_or_else(Map::new, |list| Map::from_iter([("explanations".to_owned(), list)]));
     Ok(InferResponse { model: model.name.as_str().to_owned(), version: model.version.clone(), outputs, parameters })
@@ -46,7 +56,13 @@ pub fn infer(model: &ServedModel, request: &InferRequest, most_rows: usize) -> R
 
 type Answer = (Vec<Tensor>, Option<Value>);
 
-fn forecast(predictor: &LoadPredictor, rows: usize, values: Vec<f32>, explain: bool) -> Result<Answer, Refusal> {
+fn forecast(
+    predictor: &LoadPredictor,
+    rows: usize,
+    values: Vec<f32>,
+    explain: bool,
+    work: &Work,
+) -> Result<Answer, Refusal> {
     let mut outputs = Vec::new();
     let mut tell = |key: HeadKey, p50: Vec<f64>, p90: Vec<f64>| {
         for (quantile, line) in [(Quantile::P50, p50), (Quantile::P90, p90)] {
@@ -62,12 +78,21 @@ fn forecast(predictor: &LoadPredictor, rows: usize, values: Vec<f32>, explain: b
         }
         return Ok((outputs, None));
     }
-    let x = FeatureMatrix::new(predictor.features().clone(), rows, values).map_err(unfit)?;
-    for head in predictor.predict(&x).map_err(unfit)? {
-        let line = |line: Vec<f32>| line.into_iter().map(f64::from).collect();
-        tell(head.key, line(head.p50), line(head.p90));
+    let mut lines: Vec<(HeadKey, Vec<f64>, Vec<f64>)> =
+        predictor.heads().iter().map(|head| (head.key(), Vec::with_capacity(rows), Vec::with_capacity(rows))).collect();
+    for part in values.chunks(AT_ONCE * predictor.features().len().max(1)) {
+        work.check()?;
+        let x = matrix(predictor.features(), part)?;
+        for ((_, p50, p90), head) in lines.iter_mut().zip(predictor.predict(&x).map_err(unfit)?) {
+            p50.extend(head.p50.into_iter().map(f64::from));
+            p90.extend(head.p90.into_iter().map(f64::from));
+        }
+    }
+    for (key, p50, p90) in lines {
+        tell(key, p50, p90);
     }
     let explanations = if explain {
+        let x = matrix(predictor.features(), &values)?;
         let all = predictor.heads().iter().map(|head| head.explain(Quantile::P90, &x));
         let by_head = all.collect::<Result<Vec<_>, _>>().map_err(unfit)?;
         Some(json!((0..rows).map(|row| by_head.iter().map(|rows| &rows[row]).collect::<Vec<_>>()).collect::<Vec<_>>()))
@@ -77,11 +102,17 @@ fn forecast(predictor: &LoadPredictor, rows: usize, values: Vec<f32>, explain: b
     Ok((outputs, explanations))
 }
 
+/// Whole rows of `features`.
+fn matrix(features: &Arc<[String]>, values: &[f32]) -> Result<FeatureMatrix, Refusal> {
+    let rows = values.len() / features.len().max(1);
+    FeatureMatrix::new(Arc::clone(features), rows, values.to_vec()).map_err(unfit)
+}
+
 fn output_name(key: HeadKey, quantile: Quantile) -> String {
     format!("{}-{}", key.slug(), quantile.as_str())
 }
 
-fn value(network: &PlacementNetwork, values: &[f32], explain: bool) -> Result<Answer, Refusal> {
+fn value(network: &PlacementNetwork, values: &[f32], explain: bool, work: &Work) -> Result<Answer, Refusal> {
     if let Some(at) = values.iter().position(|value| !value.is_finite()) {
         let name = &network.features()[at % network.features().len()];
         return Err(Refusal::bad(format!(
@@ -89,8 +120,13 @@ fn value(network: &PlacementNetwork, values: &[f32], explain: bool) -> Result<An
             at / network.features().len()
         )));
     }
-    let (mut scratch, mut scores) = (Scratch::default(), Vec::new());
-    network.score(values, &mut scratch, &mut scores).map_err(unfit)?;
+    let (mut scratch, mut scores, mut part_scores) = (Scratch::default(), Vec::new(), Vec::new());
+    for part in values.chunks(AT_ONCE * network.features().len().max(1)) {
+        work.check()?;
+        part_scores.clear();
+        network.score(part, &mut scratch, &mut part_scores).map_err(unfit)?;
+        scores.append(&mut part_scores);
+    }
     let explanations =
         if explain && !scores.is_empty() { Some(json!(network.importance(values).map_err(unfit)?)) } else { None };
     let output = Tensor::numbers("value", Datatype::Fp32, scores.into_iter().map(f64::from).collect());
@@ -100,12 +136,33 @@ fn value(network: &PlacementNetwork, values: &[f32], explain: bool) -> Result<An
 /// From so many rows on it pays to take them through the forests together.
 const TOGETHER: usize = 8;
 
-fn judge(detector: &Detector, rows: usize, values: &[f32], explain: bool) -> Result<Answer, Refusal> {
-    let (mut scores, mut severities, mut kinds, mut findings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+fn judge(detector: &Detector, values: &[f32], explain: bool, work: &Work) -> Result<Answer, Refusal> {
+    let mut told = Told::default();
+    for part in values.chunks(AT_ONCE * detector.features().len().max(1)) {
+        work.check()?;
+        judge_part(detector, part, explain, &mut told)?;
+    }
+    let outputs = vec![
+        Tensor::numbers("score", Datatype::Fp32, told.scores),
+        Tensor::texts("severity", told.severities),
+        Tensor::texts("kind", told.kinds),
+    ];
+    Ok((outputs, explain.then(|| json!(told.findings))))
+}
+
+/// What a detector says of rows.
+#[derive(Default)]
+struct Told {
+    scores: Vec<f64>,
+    severities: Vec<String>,
+    kinds: Vec<String>,
+    findings: Vec<Finding>,
+}
+
+fn judge_part(detector: &Detector, values: &[f32], explain: bool, told: &mut Told) -> Result<(), Refusal> {
     let mut surprises = Vec::new();
-    if rows >= TOGETHER {
-        let x = FeatureMatrix::new(detector.features().clone(), rows, values.to_vec()).map_err(unfit)?;
-        surprises = detector.surprises(&x).map_err(unfit)?;
+    if values.len() >= TOGETHER * detector.features().len() {
+        surprises = detector.surprises(&matrix(detector.features(), values)?).map_err(unfit)?;
     }
     let mut surprises = surprises.chunks_exact(detector.members().len().max(1));
     for row in values.chunks_exact(detector.features().len().max(1)) {
@@ -113,19 +170,14 @@ fn judge(detector: &Detector, rows: usize, values: &[f32], explain: bool) -> Res
             Some(surprises) => detector.reading(row, surprises),
             None => detector.read(row).map_err(unfit)?,
         };
-        scores.push(f64::from(detector.score(&reading)));
-        severities.push(detector.severity(&reading).map_or("", |severity| severity.as_str()).to_owned());
-        kinds.push(reading.kind.as_str().to_owned());
+        told.scores.push(f64::from(detector.score(&reading)));
+        told.severities.push(detector.severity(&reading).map_or("", |severity| severity.as_str()).to_owned());
+        told.kinds.push(reading.kind.as_str().to_owned());
         if explain {
-            findings.push(detector.explain(row, MOST_BLAMED).map_err(unfit)?);
+            told.findings.push(detector.explain(row, MOST_BLAMED).map_err(unfit)?);
         }
     }
-    let outputs = vec![
-        Tensor::numbers("score", Datatype::Fp32, scores),
-        Tensor::texts("severity", severities),
-        Tensor::texts("kind", kinds),
-    ];
-    Ok((outputs, explain.then(|| json!(findings))))
+    Ok(())
 }
 
 fn unfit(error: models::ModelError) -> Refusal {

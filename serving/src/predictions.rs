@@ -9,6 +9,7 @@ use score_api::{NodeScore, PodScores, ScoreAnswer, ScoreRequest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use store::polars_type;
 
 /// Of the scores of a pod so many are kept, the best first: who would have been chosen, not all who would not.
@@ -45,11 +46,18 @@ pub enum Content {
 }
 
 impl Content {
-    fn text(&self) -> String {
+    fn text(&self) -> Cow<'_, str> {
         match self {
-            Self::Json(text) => text.get().to_owned(),
+            Self::Json(text) => text.get().into(),
             // Maps with names as keys always have a text.
-            Self::Tensors(_) => serde_json::to_string(self).unwrap_or_default(),
+            Self::Tensors(_) => serde_json::to_string(self).unwrap_or_default().into(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Json(text) => text.get().len(),
+            Self::Tensors(tensors) => tensors.iter().map(Tensor::bytes).sum(),
         }
     }
 }
@@ -115,6 +123,13 @@ impl Record {
         }
     }
 
+    /// About how much memory the record of a request for scores takes, in bytes.
+    pub fn bytes_of_scores(request: &ScoreRequest) -> usize {
+        // What a pod asked for, and its best nodes with their parts, each as a tree of values on the way.
+        let pod = 1_024 + BEST * 512;
+        request.pods.len().saturating_mul(pod)
+    }
+
     /// Of scores of nodes.
     pub fn of_scores(request: &ScoreRequest, answer: &ScoreAnswer) -> Self {
         let nodes = |pod: &PodScores| -> Value {
@@ -165,21 +180,29 @@ impl Kept for Record {
         self.ts
     }
 
+    fn bytes(&self) -> usize {
+        let names = [&self.id, &self.model, &self.version, &self.feature_hash].map(String::len);
+        size_of::<Self>() + names.iter().sum::<usize>() + self.inputs.bytes() + self.outputs.bytes()
+    }
+
     fn frame(records: &[Self]) -> PolarsResult<DataFrame> {
-        let text = |name: &str, value: fn(&Record) -> String| {
-            Column::new(name.into(), records.iter().map(value).collect::<Vec<String>>())
+        let text = |name: &str, value: fn(&Record) -> &str| {
+            Column::new(name.into(), records.iter().map(value).collect::<Vec<&str>>())
+        };
+        let content = |name: &str, value: fn(&Record) -> Cow<'_, str>| {
+            Column::new(name.into(), records.iter().map(value).collect::<Vec<Cow<'_, str>>>())
         };
         let ts: Vec<i64> = records.iter().map(|record| record.ts).collect();
         DataFrame::new(
             records.len(),
             vec![
                 Column::new("ts".into(), ts).cast(&polars_type(cluster::ColumnKind::Timestamp))?,
-                text("id", |record| record.id.clone()),
-                text("model", |record| record.model.clone()),
-                text("version", |record| record.version.clone()),
-                text("feature_hash", |record| record.feature_hash.clone()),
-                text("inputs", |record| record.inputs.text()),
-                text("outputs", |record| record.outputs.text()),
+                text("id", |record| &record.id),
+                text("model", |record| &record.model),
+                text("version", |record| &record.version),
+                text("feature_hash", |record| &record.feature_hash),
+                content("inputs", |record| record.inputs.text()),
+                content("outputs", |record| record.outputs.text()),
             ],
         )
     }

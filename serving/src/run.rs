@@ -3,6 +3,7 @@
 use crate::http::listen::Listening;
 use crate::http::tls::Tls;
 use crate::http::{App, Limits, router};
+use crate::journal::{JournalArgs, Keeping};
 use crate::metrics::Metrics;
 use crate::nodes::{Feed, Fresh, KeepArgs, Shared, Tables, keep};
 use crate::predictions::PredictionLog;
@@ -13,6 +14,7 @@ use crate::settings::ServerArgs;
 use crate::shadow::Shadow;
 use anyhow::Context;
 use collector::prometheus::Source;
+use server::token::Token;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::Store;
@@ -39,8 +41,10 @@ pub struct Setup {
     pub origins: BTreeMap<ModelName, Origin>,
     /// Where challengers come from, if there may be some.
     pub shadow: Option<BTreeMap<ModelName, Origin>>,
+    /// How predictions are kept.
+    pub journal: JournalArgs,
     /// The token that clients must send.
-    pub token: Option<String>,
+    pub token: Option<Token>,
 }
 
 impl Setup {
@@ -49,7 +53,7 @@ impl Setup {
     /// # Errors
     /// An address that cannot be listened on; a log that cannot be opened; a task that ended by itself.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
-        let Self { server, tls, limits, nodes, redis, source, store, origins, shadow, token } = self;
+        let Self { server, tls, limits, nodes, redis, source, store, origins, shadow, journal, token } = self;
         let metrics = Arc::new(Metrics::default());
         let registry = Arc::new(Registry::new(origins, Arc::clone(&metrics)));
         let fresh = Arc::new(Fresh::default());
@@ -59,7 +63,10 @@ impl Setup {
         let knows_clients = tls.as_ref().is_some_and(Tls::knows_clients);
         let serves_scores = server.models.contains(&ModelName::Combined);
         let log = match server.log_predictions {
-            true => Some(PredictionLog::open(&store, metrics.clone())?),
+            true => {
+                let keeping = Keeping { retention: journal.retention(), waiting_bytes: server.max_request_memory / 4 };
+                Some(PredictionLog::keeping(&store, keeping, metrics.clone())?)
+            }
             false => None,
         };
         let rollout = match shadow {
@@ -73,6 +80,7 @@ impl Setup {
         };
         let limits = Limits {
             body: server.max_body_bytes,
+            memory: server.max_request_memory,
             rows: server.max_rows,
             concurrent: server.max_concurrent,
             time: server.request_timeout.0,
@@ -100,7 +108,9 @@ impl Setup {
         };
         let listening =
             Listening { listener, tls, limits: server.connections(), counters: metrics.connections.clone() };
-        let answering = tokio::spawn(listening.serve(router(Arc::clone(&app)), server.drain.0, until(stopped.clone())));
+        let mut answering =
+            tokio::spawn(listening.serve(router(Arc::clone(&app)), server.drain.0, until(stopped.clone())));
+        let mut answered = None;
         let (looking, looked) = watch::channel(false);
         let reloading = async {
             let mut ticks = tokio::time::interval(server.reload_every.0);
@@ -149,6 +159,12 @@ impl Setup {
             () = stop => Ok(()),
             () = reloading => Ok(()),
             never = following => match never {},
+            never = app.events.sweep() => match never {},
+            // A listener that has ended answers nobody, while everything else would go on.
+            ended = &mut answering => {
+                answered = Some(ended.context("the server ended by a panic"));
+                Err(anyhow::anyhow!("the server has ended by itself"))
+            }
             kept = &mut keeping => {
                 keeps = false;
                 kept.context("nodes are kept fresh no more")
@@ -157,7 +173,11 @@ impl Setup {
         tracing::info!("stopping: requests under way are answered");
         // Nobody listening means that the server has ended already.
         let _ = stopping.send(true);
-        if !answering.await.context("the server ended by a panic")? {
+        let answered = match answered {
+            Some(answered) => answered?,
+            None => answering.await.context("the server ended by a panic")?,
+        };
+        if !answered {
             tracing::warn!(drain = %server.drain, "requests were still under way at the end of the grace period");
         }
         if keeps && tokio::time::timeout(server.drain.0, keeping).await.is_err() {

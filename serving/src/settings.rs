@@ -36,9 +36,16 @@ pub struct ServerArgs {
     /// How often the registry is asked for a newer version
     #[arg(long, env = "BERTH_SERVING_RELOAD_EVERY", default_value = "30s", value_name = "SPAN")]
     pub reload_every: Span,
-    /// Largest body of a request, in bytes
+    /// Largest body of a request, in bytes, once it is decompressed
     #[arg(long, env = "BERTH_SERVING_MAX_BODY_BYTES", default_value_t = 16 << 20, value_name = "BYTES")]
     pub max_body_bytes: usize,
+    /// Memory that the requests under way may take together, in bytes; a body takes eight times its length. What would go beyond is
+    /// answered 503 with Retry-After
+    #[arg(long, env = "BERTH_SERVING_MAX_REQUEST_MEMORY", default_value_t = 256 << 20, value_name = "BYTES")]
+    pub max_request_memory: usize,
+    /// Bytes of answers that clients have not read yet, over all connections; one client may leave half of them
+    #[arg(long, env = "BERTH_SERVING_MAX_UNREAD_BYTES", default_value_t = 64 << 20, value_name = "BYTES")]
+    pub max_unread_bytes: usize,
     /// Rows of one request, or scores of one: pods times nodes
     #[arg(long, env = "BERTH_SERVING_MAX_ROWS", default_value_t = 100_000, value_name = "COUNT")]
     pub max_rows: usize,
@@ -48,7 +55,10 @@ pub struct ServerArgs {
     /// Connections open at once; more wait until one is closed
     #[arg(long, env = "BERTH_SERVING_MAX_CONNECTIONS", default_value_t = 1_024, value_name = "COUNT")]
     pub max_connections: usize,
-    /// A connection on which nothing moves for so long is closed, and a request's head has to come within it
+    /// Connections of one client (an IPv4 address, or a /64 network of IPv6) open at once; more are closed at once
+    #[arg(long, env = "BERTH_SERVING_MAX_CONNECTIONS_PER_CLIENT", default_value_t = 256, value_name = "COUNT")]
+    pub max_connections_per_client: usize,
+    /// A connection on which nothing is asked, or an answer is not read, for so long is closed
     #[arg(long, env = "BERTH_SERVING_IDLE_TIMEOUT", default_value = "2m", value_name = "SPAN")]
     pub idle_timeout: Span,
     /// Longest time for one request, its body included; a client may ask for less with the header x-berth-timeout-ms
@@ -97,7 +107,13 @@ impl ServerArgs {
 
     /// What is allowed of connections.
     pub fn connections(&self) -> ConnectionLimits {
-        ConnectionLimits { most: self.max_connections, idle: self.idle_timeout.0 }
+        ConnectionLimits {
+            most: self.max_connections,
+            per_client: self.max_connections_per_client,
+            idle: self.idle_timeout.0,
+            answers: self.max_unread_bytes,
+            ..ConnectionLimits::default()
+        }
     }
 
     /// Checks the values.
@@ -114,6 +130,9 @@ impl ServerArgs {
         }
         for (key, value) in [
             ("max_body_bytes", self.max_body_bytes),
+            ("max_request_memory", self.max_request_memory),
+            ("max_unread_bytes", self.max_unread_bytes),
+            ("max_connections_per_client", self.max_connections_per_client),
             ("max_rows", self.max_rows),
             ("max_concurrent", self.max_concurrent),
             ("max_connections", self.max_connections),
@@ -121,6 +140,14 @@ impl ServerArgs {
             if value == 0 {
                 return wrong(format!("`{key}` is 0, want at least 1"));
             }
+        }
+        let largest = self.max_body_bytes.saturating_mul(server::body::PARSED);
+        if self.max_request_memory < largest {
+            let memory = self.max_request_memory;
+            return wrong(format!(
+                "`max_request_memory` is {memory}, want at least {largest}: {} times `max_body_bytes`, or the largest body is never read",
+                server::body::PARSED
+            ));
         }
         for (key, span) in [
             ("reload_every", self.reload_every),

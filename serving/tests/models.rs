@@ -213,6 +213,45 @@ async fn a_newer_champion_serves_a_damaged_one_does_not_and_the_way_back_is_inst
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_model_whose_files_were_changed_since_it_was_registered_is_refused() {
+    let root = Root::with_models().await;
+    let mut server = Server::start(root.path(), &[&TRAINED[..], &["--reload-every", "100ms"]].concat()).await;
+    server.ready().await;
+    let agent = "placement-agent";
+    let blobs = |weight: f32| {
+        let artifact = Artifact::of_placement_agent(&network(weight), draft("1.0.1")).expect("sealed");
+        artifact.into_blobs().expect("blobs")
+    };
+    let (own, swapped) = (blobs(-2.0), blobs(2.0));
+    let seal = |blobs: &std::collections::BTreeMap<String, Vec<u8>>| {
+        runtime::files::sha256(&blobs[models::artifact::METADATA_FILE])
+    };
+    // The whole folder is another's, with hashes that fit: only the registry knows.
+    let tracker = root.tracker().await;
+    for (registered, files, is_taken) in [(&own, &swapped, false), (&own, &own, true)] {
+        let version = root.challenge_blobs(agent, files.clone()).await;
+        let tag = models::artifact::METADATA_SHA256_TAG;
+        tracker.set_version_tag(agent, &version, tag, &seal(registered)).await.expect("tagged");
+        root.promote(agent, &version).await;
+        server
+            .wait("it is looked at", async |server| {
+                let info = server.get("/model-info").await["models"][agent].clone();
+                info["current"]["version"] == *version || info["refused"]["version"] == *version
+            })
+            .await;
+        let info = server.get("/model-info").await["models"][agent].clone();
+        assert_eq!(info["current"]["version"] == *version, is_taken, "{info}");
+        if !is_taken {
+            let reason = info["refused"]["reason"].as_str().expect("a reason");
+            assert!(reason.contains("changed since it was registered") && reason.contains("SHA-256"), "{reason}");
+        }
+    }
+    // Those that were registered before there was such a tag are taken, and that is said.
+    assert!(server.said().contains("registered by an earlier version of Berth"), "{}", server.said());
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_models_lives_says_what_lacks_and_wants_its_token() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let token = folder.path().join("token");

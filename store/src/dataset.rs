@@ -151,7 +151,7 @@ impl Store {
     fn link(&self, version: &DatasetVersion) -> Result<DatasetVersion, StoreError> {
         let folder = self.version_folder(&version.id);
         if folder.join(MANIFEST).exists() {
-            return self.version(&version.id);
+            return self.same_version(version);
         }
         let building = self.root().join(DATASETS).join(format!(".{}.{}.tmp", version.id, uuid::Uuid::new_v4()));
         for file in &version.files {
@@ -170,10 +170,20 @@ impl Store {
             // Another process froze the same content first; its version is the same.
             Err(_) if folder.join(MANIFEST).exists() => {
                 std::fs::remove_dir_all(&building).map_err(|source| StoreError::io("remove", &building, source))?;
-                self.version(&version.id)
+                self.same_version(version)
             }
             Err(source) => Err(StoreError::io("rename", &folder, source)),
         }
+    }
+
+    /// The version that is there under the same id, where all of its hash agrees: an id has twelve digits of it.
+    fn same_version(&self, version: &DatasetVersion) -> Result<DatasetVersion, StoreError> {
+        let there = self.version(&version.id)?;
+        if there.hash != version.hash {
+            let (id, there, new) = (version.id.clone(), there.hash, version.hash.clone());
+            return Err(StoreError::OtherContent { id, there, new });
+        }
+        Ok(there)
     }
 
     fn version_folder(&self, id: &str) -> PathBuf {

@@ -55,6 +55,19 @@ pub enum StoreError {
         /// Where it was looked for.
         root: PathBuf,
     },
+    /// Another content has the same id.
+    #[error(
+        "dataset version `{id}` is there with the hash {there}, the new content has {new}. Its manifest was changed, or two contents \
+         share an id: move the version away, then freeze again"
+    )]
+    OtherContent {
+        /// The id of both.
+        id: String,
+        /// The hash of what is there.
+        there: String,
+        /// The hash of what was to be frozen.
+        new: String,
+    },
     /// The table is empty.
     #[error("table `{table}` below `{root}` is empty. Collect or build it first")]
     Empty {

@@ -160,6 +160,20 @@ fn the_manifest_says_how_far_apart_the_samples_are() {
 }
 
 #[test]
+fn another_content_under_the_same_id_is_refused() {
+    let (_folder, store) = store();
+    store.write_part(&NODE_METRICS, day(2), "day", &rows(day(2), "n", &[1])).expect("part");
+    let version = store.freeze(&[&NODE_METRICS], draft()).expect("frozen");
+    // As a content would look whose hash begins with the same twelve digits.
+    let manifest = store.root().join("datasets").join(&version.id).join("manifest.json");
+    let other = format!("{}{}", &version.hash[..12], "0".repeat(52));
+    let text = std::fs::read_to_string(&manifest).expect("text").replace(&version.hash, &other);
+    std::fs::write(&manifest, text).expect("written");
+    let error = store.freeze(&[&NODE_METRICS], draft()).expect_err("another content").to_string();
+    assert!(error.contains(&version.id) && error.contains(&version.hash) && error.contains(&other), "{error}");
+}
+
+#[test]
 fn a_version_keeps_its_rows_when_the_table_goes_on() {
     let (_folder, store) = store();
     store.write_part(&NODE_METRICS, day(2), "day", &rows(day(2), "n", &[1, 2])).expect("part");

@@ -23,7 +23,7 @@ pub struct TrackingArgs {
     /// [default: MLFLOW_TRACKING_URI, else SQLite below the data folder]
     #[arg(long = "tracking-uri", env = "BERTH_TRACKING_URI", value_name = "URI", help_heading = "Tracking")]
     pub uri: Option<String>,
-    /// PEM file with the authority that signed the MLflow server's certificate
+    /// PEM file with the authority that signed the certificate of the MLflow server or the PostgreSQL server
     #[arg(long = "tracking-ca-file", env = "BERTH_TRACKING_CA_FILE", value_name = "FILE", help_heading = "Tracking")]
     pub ca_file: Option<PathBuf>,
     /// User name at the MLflow server; the password comes from --tracking-password-file or MLFLOW_TRACKING_PASSWORD
@@ -71,7 +71,10 @@ pub async fn open(args: &TrackingArgs, data_root: &Path) -> Result<Box<dyn Track
     let folder = data_root.join("tracking");
     match address(args)? {
         Address::Sqlite => Ok(Box::new(Embedded::sqlite(&folder.join("berth.db"), &folder.join("artifacts")).await?)),
-        Address::Postgres(url) => Ok(Box::new(Embedded::postgres(&url, &folder.join("artifacts")).await?)),
+        Address::Postgres(url) => {
+            let url = secured(url, args.ca_file.as_deref())?;
+            Ok(Box::new(Embedded::postgres(&url, &folder.join("artifacts")).await?))
+        }
         Address::Mlflow(url) => {
             let remote = Mlflow::new(url, client(args)?);
             Ok(Box::new(Spooled::open(Arc::new(remote), &folder.join("spool")).await?))
@@ -130,6 +133,41 @@ fn parse(text: &str) -> Result<Address, TrackingError> {
     }
 }
 
+/// A database address that says how its connection is secured: by a certificate of the server's name, unless the address says otherwise
+/// or leads to this very machine. The driver's own default sends the password to whoever answers, in the clear where that one says that
+/// it knows no TLS.
+fn secured(mut url: Url, ca_file: Option<&Path>) -> Result<Url, TrackingError> {
+    let given = |wanted: &[&str]| {
+        let found = url.query_pairs().find(|(name, _)| wanted.contains(&&**name));
+        found.map(|(_, value)| value.into_owned())
+    };
+    let mode = given(&["sslmode", "ssl-mode"]).or_else(|| std::env::var("PGSSLMODE").ok());
+    let authority = given(&["sslrootcert", "ssl-root-cert", "ssl-ca"]);
+    let is_local = is_local(given(&["host"]).as_deref().or_else(|| url.host_str()).unwrap_or_default());
+    match &mode {
+        None if !is_local => drop(url.query_pairs_mut().append_pair("sslmode", "verify-full")),
+        Some(mode) if !is_local && mode != "verify-full" => {
+            tracing::warn!(mode, "the connection to PostgreSQL does not verify the server: sslmode=verify-full does");
+        }
+        _ => {}
+    }
+    if let Some(file) = ca_file.filter(|_| authority.is_none()) {
+        let file = std::path::absolute(file).map_err(|source| TrackingError::io("find", file, source))?;
+        url.query_pairs_mut().append_pair("sslrootcert", &file.to_string_lossy());
+    }
+    Ok(url)
+}
+
+/// Whether a database is reached without a network: by the loopback interface, or by a socket in a folder.
+fn is_local(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host.is_empty()
+        || host == "localhost"
+        || host.starts_with('/')
+        || host.to_ascii_lowercase().starts_with("%2f")
+        || address.is_ok_and(|address| address.is_loopback())
+}
+
 /// Lays the password from the file into a database address, and refuses one that stands in a flag or a file.
 fn with_password(address: Address, args: &TrackingArgs, text: &str) -> Result<Address, TrackingError> {
     let (Address::Postgres(mut url) | Address::Mlflow(mut url)) = address else { return Ok(address) };
@@ -175,5 +213,30 @@ mod tests {
             let error = at(uri).expect_err(uri).to_string();
             assert!(error.contains("http(s)://"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_database_elsewhere_has_to_show_a_certificate_of_its_name() {
+        let query = |address: &str| {
+            let url = secured(address.parse().expect("an address"), None).expect("secured");
+            url.query().unwrap_or_default().to_owned()
+        };
+        for address in
+            ["postgres://berth@db/berth", "postgres://berth@10.0.0.1:5432/berth", "postgres://b@[2001:db8::1]/b"]
+        {
+            assert_eq!(query(address), "sslmode=verify-full", "{address}");
+        }
+        assert_eq!(query("postgres://berth@db/berth?application_name=x"), "application_name=x&sslmode=verify-full");
+        // Whoever says otherwise is believed, and this machine needs none.
+        assert_eq!(query("postgres://berth@db/berth?sslmode=require"), "sslmode=require");
+        for address in ["postgres://b@127.0.0.1/b", "postgres://b@localhost/b", "postgres://b@[::1]/b", "postgres:///b"]
+        {
+            assert_eq!(query(address), "", "{address}");
+        }
+        assert_eq!(query("postgres:///b?host=/var/run/postgresql"), "host=/var/run/postgresql");
+        assert_eq!(query("postgres://b@127.0.0.1/b?host=db"), "host=db&sslmode=verify-full", "the last word counts");
+        let url =
+            secured("postgres://b@db/b".parse().expect("an address"), Some(Path::new("/etc/ca.crt"))).expect("secured");
+        assert_eq!(url.query(), Some("sslmode=verify-full&sslrootcert=%2Fetc%2Fca.crt"));
     }
 }

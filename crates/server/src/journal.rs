@@ -1,30 +1,56 @@
 //! Records kept: JSON Lines while they come, rolled to a Parquet table. Whoever answers never waits for the disk: the queue is
-//! bounded, and what does not fit is counted.
+//! bounded, in records and in bytes, and what does not fit is counted.
+//!
+//! Several processes may keep records in one folder. Each writes files of its own, under a name that no other has, and holds a lock on
+//! the one that it writes: what can be locked is what a process left that has ended.
 
-use anyhow::Context;
+mod file;
+mod retention;
+
+pub use retention::{JournalArgs, Retention};
+
+use crate::budget::{Budget, Share};
 use cluster::TableSchema;
+use file::{Lines, roll, roll_left};
 use polars::prelude::{DataFrame, PolarsResult};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use store::{Store, date_of};
+use store::Store;
 
 /// Records that wait for the disk: a second or two of the load that one process takes.
 const QUEUE: usize = 1_024;
+/// A longer record is not kept: it would be held several times over while its file is rolled.
+const LONGEST_RECORD: usize = 16 << 20;
 /// A file is rolled when it is so large or so old.
 const ROLL_BYTES: u64 = 16 << 20;
 const ROLL_AFTER: Duration = Duration::from_secs(3_600);
 /// What was written reaches the disk at least so often, or when there is so much of it.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 const FLUSH_BYTES: usize = 64 << 10;
+/// Files that others left are looked for this often, as is what has been kept for long enough.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
+
+/// How records are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeping {
+    /// When old ones go.
+    pub retention: Retention,
+    /// Memory of those that wait for the disk, in bytes.
+    pub waiting_bytes: usize,
+}
+
+impl Default for Keeping {
+    /// For good; 64 MiB may wait.
+    fn default() -> Self {
+        Self { retention: Retention::ALL, waiting_bytes: 64 << 20 }
+    }
+}
 
 /// A kind of record, and the table that it ends in.
 pub trait Kept: Serialize + DeserializeOwned + Send + 'static {
@@ -36,6 +62,9 @@ pub trait Kept: Serialize + DeserializeOwned + Send + 'static {
 
     /// When it happened, UTC milliseconds.
     fn ts(&self) -> i64;
+
+    /// About how much memory it takes, in bytes.
+    fn bytes(&self) -> usize;
 
     /// Records as rows of the table.
     ///
@@ -53,45 +82,70 @@ pub trait Counted: Send + Sync + std::fmt::Debug {
     fn log_dropped(&self, reason: &'static str, count: u64);
 }
 
+/// A record on its way to the disk, and what it takes of the queue.
+type Waiting<R> = (R, Share);
+
 /// The journal of one kind of record in one process. Dropping it writes what waits.
 #[derive(Debug)]
 pub struct Journal<R> {
-    queue: Mutex<Option<SyncSender<R>>>,
+    queue: Mutex<Option<SyncSender<Waiting<R>>>>,
+    bytes: Budget,
     writer: Mutex<Option<JoinHandle<()>>>,
     counters: Arc<dyn Counted>,
 }
 
 impl<R: Kept> Journal<R> {
-    /// Begins a log below a data root. What an earlier process left as JSON Lines is rolled first.
+    /// Begins a journal below a data root. What an ended process left as JSON Lines is rolled first, beside the work. A folder that
+    /// cannot be written to costs records, which are counted, and keeps nobody from going on.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// When no thread can be started.
     pub fn open(store: &Store, counters: Arc<dyn Counted>) -> anyhow::Result<Self> {
-        let folder = store.root().join(R::table().name);
-        std::fs::create_dir_all(&folder).with_context(|| format!("failed to make `{}`", folder.display()))?;
-        for left in lines_files(&folder)? {
-            roll::<R>(store, &left).with_context(|| format!("failed to roll `{}`", left.display()))?;
-        }
+        Self::keeping(store, Keeping::default(), counters)
+    }
+
+    /// The same by other rules.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn keeping(store: &Store, keeping: Keeping, counters: Arc<dyn Counted>) -> anyhow::Result<Self> {
         let (queue, records) = sync_channel(QUEUE);
         let mut writer = Writer {
+            folder: store.root().join(R::table().name),
             store: store.clone(),
-            folder,
+            retention: keeping.retention,
             open: None,
             counters: Arc::clone(&counters),
             failing: false,
             kind: PhantomData,
         };
         let thread = std::thread::Builder::new().name(R::WHAT.to_owned()).spawn(move || writer.run(&records))?;
-        Ok(Self { queue: Mutex::new(Some(queue)), writer: Mutex::new(Some(thread)), counters })
+        Ok(Self {
+            queue: Mutex::new(Some(queue)),
+            bytes: Budget::new(keeping.waiting_bytes),
+            writer: Mutex::new(Some(thread)),
+            counters,
+        })
     }
 
     /// Keeps a record, unless the queue is full.
     pub fn put(&self, record: R) {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let lost = match queue.map(|queue| queue.try_send(record)) {
-            Some(Ok(())) => return,
-            Some(Err(TrySendError::Full(_))) => "queue_full",
-            Some(Err(TrySendError::Disconnected(_))) | None => "closed",
+        self.put_with(record.bytes(), || record);
+    }
+
+    /// The same where making the record takes its `bytes` of memory: it is not made when they are not there.
+    pub fn put_with(&self, bytes: usize, record: impl FnOnce() -> R) {
+        let lost = if bytes > LONGEST_RECORD {
+            "too_large"
+        } else if let Some(share) = self.bytes.take(bytes) {
+            let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            match queue.map(|queue| queue.try_send((record(), share))) {
+                Some(Ok(())) => return,
+                Some(Err(TrySendError::Full(_))) => "queue_full",
+                Some(Err(TrySendError::Disconnected(_))) | None => "closed",
+            }
+        } else {
+            "queue_full"
         };
         self.counters.log_dropped(lost, 1);
     }
@@ -117,13 +171,11 @@ impl<R> Drop for Journal<R> {
 
 /// A file that grows. Records count as written when the system has taken them, and as lost when it has not.
 struct Open {
-    path: PathBuf,
-    file: File,
-    bytes: u64,
+    lines: Lines,
     since: Instant,
     records: u64,
     /// Whole lines that are not in the file yet, and how many.
-    lines: Vec<u8>,
+    buffer: Vec<u8>,
     waiting: u64,
     flushed: Instant,
 }
@@ -131,6 +183,7 @@ struct Open {
 struct Writer<R> {
     store: Store,
     folder: PathBuf,
+    retention: Retention,
     open: Option<Open>,
     counters: Arc<dyn Counted>,
     /// The last attempt to write failed.
@@ -139,35 +192,58 @@ struct Writer<R> {
 }
 
 impl<R: Kept> Writer<R> {
-    fn run(&mut self, records: &Receiver<R>) {
+    fn run(&mut self, records: &Receiver<Waiting<R>>) {
+        let mut tidied = None::<Instant>;
         loop {
+            if tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY) {
+                self.tidy();
+                tidied = Some(Instant::now());
+            }
             match records.recv_timeout(FLUSH_EVERY) {
-                Ok(record) => {
-                    if let Err(error) = self.write(&record) {
-                        self.counters.log_dropped("disk", 1);
+                Ok((record, _share)) => {
+                    if let Err((reason, error)) = self.write(&record) {
+                        self.counters.log_dropped(reason, 1);
                         self.say(&error);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => self.flush(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if self.open.as_ref().is_some_and(|open| open.bytes >= ROLL_BYTES || open.since.elapsed() >= ROLL_AFTER) {
+            if self
+                .open
+                .as_ref()
+                .is_some_and(|open| open.lines.bytes() >= ROLL_BYTES || open.since.elapsed() >= ROLL_AFTER)
+            {
                 self.roll();
             }
         }
         self.roll();
     }
 
-    fn write(&mut self, record: &R) -> anyhow::Result<()> {
-        let line = serde_json::to_vec(record)?;
+    /// Rolls what ended processes left, and removes what was kept for long enough.
+    fn tidy(&self) {
+        roll_left::<R>(&self.store, &self.folder);
+        self.retention.apply(&self.folder);
+    }
+
+    fn write(&mut self, record: &R) -> Result<(), (&'static str, anyhow::Error)> {
         let open = match &mut self.open {
             Some(open) => open,
-            None => self.open.insert(begin(&self.folder)?),
+            None => {
+                self.retention.check_space(&self.folder).map_err(|error| ("disk_low", error))?;
+                let lines = Lines::create(&self.folder).map_err(|error| ("disk", error))?;
+                let now = Instant::now();
+                self.open.insert(Open { lines, since: now, records: 0, buffer: Vec::new(), waiting: 0, flushed: now })
+            }
         };
-        open.lines.extend_from_slice(&line);
-        open.lines.push(b'\n');
+        let before = open.buffer.len();
+        if let Err(error) = serde_json::to_writer(&mut open.buffer, record) {
+            open.buffer.truncate(before);
+            return Err(("encoding", error.into()));
+        }
+        open.buffer.push(b'\n');
         open.waiting += 1;
-        if open.lines.len() >= FLUSH_BYTES || open.flushed.elapsed() >= FLUSH_EVERY {
+        if open.buffer.len() >= FLUSH_BYTES || open.flushed.elapsed() >= FLUSH_EVERY {
             self.flush();
         }
         Ok(())
@@ -175,16 +251,12 @@ impl<R: Kept> Writer<R> {
 
     fn flush(&mut self) {
         let Some(open) = self.open.as_mut().filter(|open| open.waiting > 0) else { return };
-        let (lines, waiting) = (std::mem::take(&mut open.lines), std::mem::take(&mut open.waiting));
+        let (lines, waiting) = (std::mem::take(&mut open.buffer), std::mem::take(&mut open.waiting));
         open.flushed = Instant::now();
-        if let Err(error) = open.file.write_all(&lines) {
-            // Half of it may be there: readers would leave out a half line, but not a record that was counted as lost.
-            let _ = open.file.set_len(open.bytes);
+        if let Err(error) = open.lines.append(&lines) {
             self.counters.log_dropped("disk", waiting);
-            let error = anyhow::Error::new(error).context(format!("failed to write `{}`", open.path.display()));
             return self.say(&error);
         }
-        open.bytes += lines.len() as u64;
         open.records += waiting;
         self.failing = false;
         self.counters.logged(waiting);
@@ -197,58 +269,16 @@ impl<R: Kept> Writer<R> {
         }
     }
 
-    /// The lines stay where they are when the table cannot be written: the next process rolls them.
+    /// The lines stay where they are when the table cannot be written: they are rolled later, by whoever comes by.
     fn roll(&mut self) {
         self.flush();
         let Some(open) = self.open.take() else { return };
-        drop(open.file);
-        match roll::<R>(&self.store, &open.path) {
+        let path = open.lines.path().to_owned();
+        match roll::<R>(&self.store, open.lines) {
             Ok(()) => tracing::info!(records = open.records, "rolled to parquet"),
             Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), file = %open.path.display(), "records stay as lines")
+                tracing::warn!(error = format!("{error:#}"), file = %path.display(), "records stay as lines");
             }
         }
     }
-}
-
-fn begin(folder: &Path) -> anyhow::Result<Open> {
-    let path = folder.join(format!("{}-{}.jsonl", chrono::Utc::now().timestamp_millis(), std::process::id()));
-    let file = OpenOptions::new().create_new(true).append(true).open(&path);
-    let file = file.with_context(|| format!("failed to make `{}`", path.display()))?;
-    let now = Instant::now();
-    Ok(Open { path, file, bytes: 0, since: now, records: 0, lines: Vec::new(), waiting: 0, flushed: now })
-}
-
-fn lines_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).with_context(|| format!("failed to list `{}`", folder.display()))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "jsonl") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-/// Puts the lines of a file into the table, then removes it. A part's name follows from the file's, so that a kill in between
-/// leads to the same part again and not to a second one.
-fn roll<R: Kept>(store: &Store, path: &Path) -> anyhow::Result<()> {
-    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut by_day: BTreeMap<_, Vec<R>> = BTreeMap::new();
-    let mut broken = 0_u64;
-    for line in BufReader::new(File::open(path)?).lines() {
-        // The last line of a killed process may be half of one.
-        match line.map_err(anyhow::Error::from).and_then(|line| Ok(serde_json::from_str::<R>(&line)?)) {
-            Ok(record) => by_day.entry(date_of(record.ts())).or_default().push(record),
-            Err(_) => broken += 1,
-        }
-    }
-    if broken > 0 {
-        tracing::warn!(broken, file = %path.display(), "lines that are no records are left out");
-    }
-    for (day, records) in &by_day {
-        store.write_part(R::table(), *day, &name, &R::frame(records)?)?;
-    }
-    std::fs::remove_file(path).with_context(|| format!("failed to remove `{}`", path.display()))
 }

@@ -27,8 +27,11 @@ pub enum Origin {
     },
 }
 
+/// Bytes of the time and of the entity of a reading, as JSON.
+const LONGEST_KEY: usize = 1 << 10;
+
 impl Origin {
-    fn note(self, answer: &mut Map<String, Value>) {
+    pub(super) fn note(self, answer: &mut Map<String, Value>) {
         match self {
             Self::Line(line) => {
                 answer.insert("line".to_owned(), line.into());
@@ -137,6 +140,8 @@ impl Engine {
         let scored = self.score(message, &mut answer);
         if let Err((kind, text)) = &scored {
             self.count_error(kind);
+            // A sentence may quote what came.
+            let text: String = text.chars().take(LONGEST_KEY).collect();
             answer.insert("error".to_owned(), json!({ "kind": kind, "message": text }));
         }
         let seconds = began.elapsed().as_secs_f64();
@@ -172,6 +177,16 @@ impl Engine {
             }
             Err(error) => return Err(("not_json", format!("it is no JSON: {error}"))),
         };
+        // They come back in the answer, and who they are of is remembered: what is too long for that is not echoed either.
+        for (key, place) in self.keys.iter().zip(["time", "entity"]) {
+            let length = key.as_ref().and_then(|key| object.get(key)).map_or(0, |value| value.to_string().len());
+            if length > LONGEST_KEY {
+                return Err((
+                    "key_too_long",
+                    format!("its {place} has {length} bytes, at most {LONGEST_KEY} are read"),
+                ));
+            }
+        }
         self.row.cells.clear();
         for column in &self.columns {
             self.row.cells.push(object.get(column).map_or(Cell::Missing, |value| cell(value, false)));

@@ -19,6 +19,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use runtime::WrongUse;
 use runtime::settings::Span;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -275,6 +276,7 @@ struct Road<'a> {
 }
 
 /// A message with its answer.
+#[derive(Clone)]
 struct Answered {
     topic: String,
     partition: i32,
@@ -314,16 +316,27 @@ impl Road<'_> {
         }
     }
 
-    /// Sends the answers and waits until all are acknowledged; only then their messages count as done.
+    /// Sends the answers and waits until all are acknowledged; only then their messages count as done. An answer that is too large for
+    /// Kafka gives way to a sentence that says so: the same message would come again for ever, and nothing behind it.
     async fn settle(&mut self, batch: &[Answered]) -> anyhow::Result<()> {
-        let mut waiting: Vec<&Answered> = batch.iter().collect();
+        let mut waiting: Vec<Cow<'_, Answered>> = batch.iter().map(Cow::Borrowed).collect();
         let mut pause = PAUSES.0;
         while !waiting.is_empty() {
             let deliveries = join_all(waiting.iter().map(|answered| self.send(answered))).await;
-            let mut again = Vec::new();
+            let (mut again, mut smaller) = (Vec::new(), Vec::new());
             for (answered, delivery) in waiting.into_iter().zip(deliveries) {
                 match delivery {
                     Ok(()) => self.summary.acknowledged += 1,
+                    Err(error) if is_too_large(&error) && matches!(answered, Cow::Borrowed(_)) => {
+                        tracing::warn!(
+                            partition = answered.partition,
+                            offset = answered.offset,
+                            bytes = answered.answer.len() + answered.key.as_ref().map_or(0, Vec::len),
+                            "an answer is too large for kafka, it is told so instead"
+                        );
+                        self.link.metrics.error(TOO_LARGE);
+                        smaller.push(Cow::Owned(answered.without_content()));
+                    }
                     Err(error) if is_hopeless(&error) || self.producer.client().fatal_error().is_some() => {
                         let (partition, offset) = (answered.partition, answered.offset);
                         bail!(
@@ -336,11 +349,12 @@ impl Road<'_> {
                     }
                 }
             }
-            waiting = again;
-            if !waiting.is_empty() {
+            if !again.is_empty() {
                 tokio::time::sleep(pause).await;
                 pause = (2 * pause).min(PAUSES.1);
             }
+            waiting = again;
+            waiting.append(&mut smaller);
         }
         self.link.answered();
         for answered in batch {
@@ -399,6 +413,25 @@ impl Road<'_> {
             }
         }
     }
+}
+
+/// How an answer is counted that Kafka does not take for its size.
+const TOO_LARGE: &str = "answer_too_large";
+
+impl Answered {
+    /// The same with nothing of what came in it, its key included.
+    fn without_content(&self) -> Self {
+        let mut answer = serde_json::Map::new();
+        Origin::Kafka { partition: self.partition, offset: self.offset }.note(&mut answer);
+        let message = "the answer, with the key of the reading, is too large for kafka";
+        answer.insert("error".to_owned(), serde_json::json!({ "kind": TOO_LARGE, "message": message }));
+        let answer = serde_json::Value::Object(answer).to_string();
+        Self { topic: self.topic.clone(), partition: self.partition, offset: self.offset, key: None, answer }
+    }
+}
+
+fn is_too_large(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
 }
 
 /// Errors that no further try heals.

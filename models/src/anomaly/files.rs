@@ -3,6 +3,7 @@
 use super::classifier::CLASSIFIER_FILE;
 use super::detector::{MOST_COLUMNS, MOST_MEMBERS, PlacedRule};
 use super::finding::Normal;
+use super::forest::MOST_PLACES;
 use super::{
     AlarmSettings, AnomalyKind, Classifier, Detector, IsolationForest, Member, Middles, Reach, Rule, Scorer, Side,
     Tail, Vote,
@@ -121,6 +122,7 @@ impl Detector {
             return damaged("its threshold is not finite".to_owned());
         }
         let mut members = Vec::with_capacity(count);
+        let mut places_left = MOST_PLACES;
         for StoredMember { name, kind, file: stored, reach, columns, middles, tail } in document.members {
             if columns.iter().any(|column| *column >= features.len()) || columns.len() > MOST_COLUMNS {
                 return damaged(format!("member `{name}` reads columns that the detector does not have"));
@@ -130,7 +132,11 @@ impl Detector {
                     let names: Vec<String> = columns.iter().map(|column| features[*column].clone()).collect();
                     Scorer::Classifier(Classifier::from_file(file(&stored)?, &names)?)
                 }
-                (Some(stored), None) => Scorer::Forest(IsolationForest::from_bytes(&stored, file(&stored)?)?),
+                (Some(stored), None) => {
+                    let forest = IsolationForest::from_bytes_within(&stored, file(&stored)?, places_left)?;
+                    places_left -= forest.places();
+                    Scorer::Forest(forest)
+                }
                 (None, Some(reach)) if reach.is_sound() => Scorer::Reach(reach),
                 _ => return damaged(format!("member `{name}` has neither a forest nor a sound reach, or both")),
             };

@@ -2,6 +2,7 @@
 
 use super::detector::{MOST_COLUMNS, PlacedRule, own_values};
 use super::finding::Normal;
+use super::forest::check_places;
 use super::{
     AlarmSettings, AnomalyKind, Detector, ForestSettings, IsolationForest, Member, Middles, Reach, Rule, Scorer, Side,
     Tail, Vote,
@@ -86,6 +87,8 @@ fn fit(
     ModelError::rows("labels", rows.x.rows(), rows.odd.len())?;
     ModelError::rows("marks of usual rows", rows.x.rows(), rows.usual.len())?;
     check(settings, if with_reach { MOST_FORESTS / 2 } else { MOST_FORESTS })?;
+    let samples = settings.forest.samples.min(rows.usual.iter().filter(|usual| **usual).count());
+    check_places(settings.forest.places(samples).saturating_mul(settings.members.len()))?;
     let features = rows.x.names();
     let picked: Vec<usize> = (0..rows.x.rows()).filter(|row| rows.usual[*row]).collect();
     let usual = rows.x.select_rows(&picked)?;

@@ -234,3 +234,35 @@ fn too_few_rows_of_faults_teach_no_classifier() {
     let (detector, ..) = with_classifier(|row, odd| if odd && row < 600 { 0.1 } else { 0.0 }).expect("fitted");
     assert_eq!(detector.members().len(), 2, "20 rows are fewer than 30");
 }
+
+/// A forest of trees without a split, grown on 8,192 rows: two bytes a tree, and 8,191 places for splits.
+fn stumps(trees: u32, width: u32) -> Vec<u8> {
+    let mut bytes = b"BERTHIF\x01".to_vec();
+    bytes.extend([trees, 8_192, 0, width, 8_192].into_iter().flat_map(u32::to_le_bytes));
+    bytes.extend([0xff, 0xff].repeat(trees as usize));
+    bytes
+}
+
+#[test]
+fn small_files_that_ask_for_much_memory_are_refused_before_it_is_taken() {
+    let small = stumps(10_000, 1);
+    assert!(small.len() < 21_000);
+    let error = IsolationForest::from_bytes("forest-x.bin", &small).expect_err("81,910,000 places").to_string();
+    assert!(error.contains("81910000 places") && error.contains("forest-x.bin"), "{error}");
+    assert!(IsolationForest::from_bytes("forest-x.bin", &stumps(10, 1)).is_ok());
+
+    // Each of two members may have half of what there is for all of them.
+    let mut files = fitted().0.to_files().expect("files");
+    files.insert("forest-work.bin".into(), stumps(600, 2));
+    assert!(Detector::from_files(&files).is_ok());
+    files.insert("forest-memory.bin".into(), stumps(600, 1));
+    let error = Detector::from_files(&files).expect_err("9,829,200 places").to_string();
+    assert!(error.contains("forest-memory.bin") && error.contains("3474008 of 8388608 are left"), "{error}");
+
+    // Nor is such a detector fitted, which nobody could load.
+    let (x, odd) = rows();
+    let forest = ForestSettings { trees: 5_000, samples: 2_048, extension: 0 };
+    let rows = LabelledRows { x: &x, odd: &odd, usual: &vec![true; ROWS] };
+    let error = fit_detector(&rows, &DetectorSettings { forest, ..settings() }, 7).expect_err("too many").to_string();
+    assert!(error.contains("8388608"), "{error}");
+}

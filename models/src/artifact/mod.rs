@@ -18,6 +18,10 @@ pub use mlmodel::{
     python_loader, requirements,
 };
 
+/// The tag of a registered version that holds the SHA-256 of its `metadata.json`, in lower-case hex. The hashes of all other files stand
+/// in there, beside the files: whoever can change a file can change its hash too, but not what the registry says.
+pub const METADATA_SHA256_TAG: &str = "metadata_sha256";
+
 /// The name of the placement agent in metadata and registry.
 pub const PLACEMENT_AGENT: &str = "placement-agent";
 /// The name of the load predictor in metadata and registry.

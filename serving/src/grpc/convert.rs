@@ -5,7 +5,7 @@ use super::messages::{
     ParameterChoice, Parameters, RequestedOutput, TensorMetadata,
 };
 use crate::protocol::{
-    Datatype, InferRequest, InferResponse, Refusal, Tensor, Values, WantedOutput, raw_values, write_raw,
+    Datatype, InferRequest, InferResponse, Refusal, Tensor, Values, WantedOutput, check_names, raw_values, write_raw,
 };
 use serde_json::{Map, Value, json};
 
@@ -20,11 +20,9 @@ pub(super) fn request(message: ModelInferRequest) -> Result<InferRequest, Refusa
         )));
     }
     let mut raw = raw.into_iter();
+    check_names(message.inputs.iter().map(|input| input.name.as_str()))?;
     let mut inputs: Vec<Tensor> = Vec::with_capacity(message.inputs.len());
     for input in message.inputs {
-        if inputs.iter().any(|known| known.name == input.name) {
-            return Err(Refusal::bad(format!("input `{}` comes twice", input.name)));
-        }
         let datatype = Datatype::parse(&input.datatype, &input.name)?;
         let values = match (raw.next(), input.contents) {
             (Some(_), Some(_)) => {

@@ -3,70 +3,38 @@
 use super::App;
 use crate::protocol::Refusal;
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use score_api::{MAX_TIMEOUT_MILLIS, TIMEOUT_HEADER};
+use server::gate::Admission;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::SemaphorePermit;
 
 /// The same of a gRPC client.
 const GRPC_TIMEOUT_HEADER: &str = "grpc-timeout";
 
-pub(super) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+/// Looks at the headers of a request before anything else of it is read. Its handler finds the [`Work`](server::gate::Work) that holds
+/// the request's place among the extensions.
+pub(super) async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let admission = match admit(&app, request.headers()) {
         Ok(admission) => admission,
         Err(refusal) => return refusal.into_response(),
     };
+    request.extensions_mut().insert(admission.work());
     match admission.within(next.run(request)).await {
         Ok(response) => response,
         Err(refusal) => refusal.into_response(),
     }
 }
 
-/// A request's place among those under way, and how long it may take.
-#[derive(Debug)]
-pub(crate) struct Admission<'a> {
-    _place: SemaphorePermit<'a>,
-    limit: Duration,
-}
-
-impl Admission<'_> {
-    /// Runs the request for no longer than it may take.
-    pub async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Refusal> {
-        let late = |_| Refusal::too_late(format!("not answered within {} ms", self.limit.as_millis()));
-        tokio::time::timeout(self.limit, work).await.map_err(late)
-    }
-}
-
 /// Lets a request in, or says why not.
-pub(crate) fn admit<'a>(app: &'a App, headers: &HeaderMap) -> Result<Admission<'a>, Refusal> {
-    authorize(app, headers)?;
-    let limit = time_limit(app, headers)?;
-    let place = app.gate.try_acquire().map_err(|_| {
-        app.metrics.was_shed();
-        Refusal::not_now(format!("{} requests are under way, the most at once: try again later", app.limits.concurrent))
-    })?;
-    Ok(Admission { _place: place, limit })
-}
-
-fn authorize(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(token) = &app.token else { return Ok(()) };
-    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    if given.is_some_and(|given| is_same(given.trim().as_bytes(), token.as_bytes())) {
-        return Ok(());
+pub(crate) fn admit(app: &App, headers: &HeaderMap) -> Result<Admission, Refusal> {
+    if let Some(token) = &app.token {
+        token.check(headers)?;
     }
-    Err(Refusal {
-        status: StatusCode::UNAUTHORIZED,
-        message: "a bearer token is wanted, and this is not it".to_owned(),
-    })
-}
-
-/// Equality in a time that does not tell how much of it agrees.
-fn is_same(left: &[u8], right: &[u8]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).fold(0, |differs, (left, right)| differs | (left ^ right)) == 0
+    let limit = time_limit(app, headers)?;
+    app.gate.admit(limit).inspect_err(|_| app.metrics.was_shed())
 }
 
 fn time_limit(app: &App, headers: &HeaderMap) -> Result<Duration, Refusal> {

@@ -18,7 +18,7 @@ pub(super) async fn take_in(
     let Some(log) = &app.log else {
         return Err(Refusal::not_found("predictions are not kept here: see --log-predictions"));
     };
-    let read = async { CloudEvent::parse(&headers, &app.body(body).await?) };
+    let read = async { CloudEvent::parse(&headers, &app.bodies.read(body).await?) };
     let event = read.await.inspect_err(|refusal| refused(&app.metrics, refusal))?;
     let record = app.events.take_in(event);
     let kept = record.is_some();

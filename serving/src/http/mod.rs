@@ -1,5 +1,6 @@
 //! The server: routes, limits, start and end.
 
+mod counts;
 pub(crate) mod guard;
 mod inferences;
 mod info;
@@ -9,30 +10,37 @@ mod v2;
 
 use crate::events::Events;
 use crate::metrics::Metrics;
-use crate::nodes::Fresh;
+use crate::nodes::{ClusterView, Fresh};
 use crate::predictions::{PredictionLog, Record};
 use crate::protocol::Refusal;
 use crate::registry::{ModelName, Registry};
 use crate::rollout::Rollout;
 use crate::score::{ScoreRules, score};
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use score_api::{NODES_PATH, SCORE_PATH, ScoreAnswer, ScoreRequest};
+use server::body::{Bodies, decoding};
+use server::budget::Budget;
+use server::gate::{Gate, Work};
+use server::token::Token;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 pub use openapi::document;
 pub use server::{listen, tls};
 
+/// Scores that are worked out before it is looked again whether somebody waits for them: some milliseconds.
+const SCORES_AT_ONCE: usize = 4_096;
+
 /// What the server allows.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Bytes of a body.
+    /// Bytes of a body, once decompressed.
     pub body: usize,
+    /// Bytes of memory that the bodies of requests under way may take together.
+    pub memory: usize,
     /// Rows or scores of a request.
     pub rows: usize,
     /// Requests under way.
@@ -61,10 +69,12 @@ pub struct App {
     /// Where predictions are kept.
     pub log: Option<PredictionLog>,
     /// The token that clients must send.
-    pub token: Option<String>,
+    pub token: Option<Token>,
     /// Predictions of others of which one half is there.
     pub events: Events,
-    gate: Semaphore,
+    /// How bodies are read.
+    pub(crate) bodies: Bodies,
+    pub(crate) gate: Gate,
 }
 
 impl App {
@@ -79,11 +89,12 @@ impl App {
         serves_scores: bool,
         rollout: Option<Arc<Rollout>>,
         log: Option<PredictionLog>,
-        token: Option<String>,
+        token: Option<Token>,
     ) -> Self {
-        let gate = Semaphore::new(limits.concurrent);
-        let events = Events::new(Arc::clone(&metrics));
-        Self { registry, fresh, metrics, rules, limits, serves_scores, rollout, log, token, events, gate }
+        let gate = Gate::new(limits.concurrent);
+        let bodies = Bodies::new(limits.body, Budget::new(limits.memory));
+        let events = Events::new(limits.memory / 4, Arc::clone(&metrics));
+        Self { registry, fresh, metrics, rules, limits, serves_scores, rollout, log, token, events, bodies, gate }
     }
 
     /// What is not ready yet, one sentence each.
@@ -95,35 +106,51 @@ impl App {
         lacking
     }
 
-    /// Scores pods by the versions that answer for them, and keeps what was answered.
-    pub fn score(&self, request: &ScoreRequest) -> ScoreAnswer {
+    /// Scores pods by the versions that answer for them, and keeps what was answered. Between pods it is looked whether somebody still
+    /// waits for it.
+    ///
+    /// # Errors
+    /// 408 where nobody does.
+    pub fn score(&self, request: &ScoreRequest, work: &Work) -> Result<ScoreAnswer, Refusal> {
         let (view, now) = (self.fresh.view(), self.fresh.now());
+        let nodes = if request.nodes.is_empty() { view.nodes.len() } else { request.nodes.len() };
+        let at_once = (SCORES_AT_ONCE / nodes.max(1)).max(1);
+        if request.pods.len() <= at_once {
+            return Ok(self.score_by(request, &view, now));
+        }
+        let mut part = ScoreRequest {
+            pods: Vec::new(),
+            nodes: request.nodes.clone(),
+            in_flight: request.in_flight.clone(),
+            explain: Some(request.detail()),
+        };
+        let mut whole: Option<ScoreAnswer> = None;
+        for pods in request.pods.chunks(at_once) {
+            work.check()?;
+            part.pods = pods.to_vec();
+            let answer = self.score_by(&part, &view, now);
+            match &mut whole {
+                Some(whole) => whole.pods.extend(answer.pods),
+                None => whole = Some(answer),
+            }
+        }
+        whole.ok_or_else(|| Refusal::bad("`pods` is empty, want at least one pod"))
+    }
+
+    fn score_by(&self, request: &ScoreRequest, view: &ClusterView, now: i64) -> ScoreAnswer {
         let keep = |request: &ScoreRequest, answer: &ScoreAnswer| {
             if let Some(log) = &self.log {
-                log.put(Record::of_scores(request, answer));
+                log.put_with(Record::bytes_of_scores(request), || Record::of_scores(request, answer));
             }
         };
         match &self.rollout {
-            Some(rollout) => rollout.score(request, &view, &self.rules, now, keep),
+            Some(rollout) => rollout.score(request, view, &self.rules, now, keep),
             None => {
-                let answer = score(request, &view, &self.registry, None, &self.rules, now);
+                let answer = score(request, view, &self.registry, None, &self.rules, now);
                 keep(request, &answer);
                 answer
             }
         }
-    }
-
-    async fn body(&self, body: Body) -> Result<Bytes, Refusal> {
-        let limit = self.limits.body;
-        to_bytes(body, limit).await.map_err(|error| {
-            // axum hides the limit in the chain of causes; a client that broke off gets no answer anyway.
-            let chain = anyhow::Error::new(error);
-            if format!("{chain:#}").contains("length limit") {
-                Refusal::too_large(format!("the body is larger than {limit} bytes, the most that is read"))
-            } else {
-                Refusal::bad("the body ended before it was whole")
-            }
-        })
     }
 
     /// The model of this name, if it is served.
@@ -164,7 +191,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/shadow", get(info::shadow))
         .route("/v1/rollout", get(info::rollout))
         .route("/v1/inference-events", post(inferences::take_in))
-        .route("/model-info", get(info::model_info))
+        .route("/model-info", get(info::model_info));
+    // Compressed bodies are looked into only once their request is let in.
+    let guarded = decoding(guarded, app.bodies.clone())
         .layer(from_fn_with_state(Arc::clone(&app), guard::guard))
         // It has its own guard, since it has its own words for a refusal.
         .route("/inference.GRPCInferenceService/{method}", post(crate::grpc::call));
@@ -182,11 +211,14 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Parsing and forecasting are work for the processor: they leave the threads that answer others.
+/// Parsing and forecasting are work for the processor: they leave the threads that answer others. The request's place is held as long
+/// as that takes, whatever its client was told meanwhile.
 pub(crate) async fn off_the_loop<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+    work: Work,
+    does: impl FnOnce(&Work) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Refusal::failed(error)))
+    let does = move || work.check().and_then(|()| does(&work));
+    tokio::task::spawn_blocking(does).await.unwrap_or_else(|error| Err(Refusal::failed(error)))
 }
 
 async fn unknown_path(uri: Uri) -> Refusal {

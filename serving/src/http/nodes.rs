@@ -1,5 +1,6 @@
 //! Scores of nodes, and what is known of them.
 
+use super::counts::Counts;
 use super::{App, off_the_loop};
 use crate::ask::outcome;
 use crate::combined::limit;
@@ -9,25 +10,50 @@ use crate::registry::ModelName;
 use crate::score::{ScoreRules, data_age, moment, told, versions};
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use cluster::NodeName;
 use features::catalogue;
 use models::load::LoadForecast;
 use score_api::{Anomaly, ApiVersion, Forecast, NODES_PATH, NodeDescription, NodeList, ScoreRequest, Timestamp};
+use server::gate::Work;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub(super) async fn score(State(app): State<Arc<App>>, body: Body) -> Result<Response, Refusal> {
+/// A score takes about so many bytes until it is sent, and so many with its explanation.
+const SCORE_BYTES: usize = 512;
+const EXPLAINED_BYTES: usize = 4 << 10;
+/// What is known of a node takes about so many, as text.
+const NODE_BYTES: usize = 4 << 10;
+/// Explanations cost a hundred times a score; every node of the largest cluster that Kubernetes is made for may be explained at once.
+const MOST_EXPLAINED: usize = 5_000;
+
+pub(super) async fn score(
+    State(app): State<Arc<App>>,
+    Extension(work): Extension<Work>,
+    body: Body,
+) -> Result<Response, Refusal> {
     served(&app)?;
     let began = Instant::now();
-    let body = app.body(body).await?;
+    let mut body = app.bodies.read(body).await?;
     let metrics = Arc::clone(&app.metrics);
-    let result = off_the_loop(move || {
+    let result = off_the_loop(work, move |work| {
+        let counts = Counts::of(&body)?;
+        let scores = limit(&app, counts.pods, counts.nodes)?;
+        if counts.in_flight > app.limits.rows {
+            let most = app.limits.rows;
+            return Err(Refusal::too_large(format!("`in_flight` names {} nodes, at most {most} are read", counts.in_flight)));
+        }
         let request = ScoreRequest::parse(&body).map_err(|error| Refusal::bad(error.to_string()))?;
-        limit(&app, &request)?;
-        let answer = app.score(&request);
+        let explained = if request.wants_explanations() { scores } else { 0 };
+        if explained > MOST_EXPLAINED {
+            return Err(Refusal::too_large(format!(
+                "{explained} scores with `explain`, at most {MOST_EXPLAINED} are explained at once: name fewer pods or nodes"
+            )));
+        }
+        body.claim(SCORE_BYTES * scores + EXPLAINED_BYTES * explained)?;
+        let answer = app.score(&request, work)?;
         let scores: usize = answer.pods.iter().map(|pod| pod.nodes.len()).sum();
         let body = serde_json::to_vec(&answer).map_err(Refusal::failed)?;
         Ok((body, scores))
@@ -42,6 +68,7 @@ pub(super) async fn score(State(app): State<Arc<App>>, body: Body) -> Result<Res
 pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, Refusal> {
     served(&app)?;
     let (view, now) = (app.fresh.view(), app.fresh.now());
+    let _memory = app.bodies.claim(NODE_BYTES * view.nodes.len())?;
     let list = NodeList {
         api_version: ApiVersion,
         at: moment(&view),

@@ -25,7 +25,14 @@ const fn get(path: &'static str, summary: &'static str, answer: &'static str, st
 }
 
 const fn post(path: &'static str, summary: &'static str, body: &'static str, answer: &'static str) -> Call {
-    Call { method: "post", path, summary, body: Some(body), answer, statuses: &[400, 401, 404, 408, 413, 503] }
+    Call {
+        method: "post",
+        path,
+        summary,
+        body: Some(body),
+        answer,
+        statuses: &[400, 401, 403, 404, 408, 413, 415, 503],
+    }
 }
 
 const GUARDED: &[u16] = &[400, 401, 408, 503];
@@ -142,9 +149,11 @@ fn meaning(status: u16) -> &'static str {
     match status {
         400 => "the request is at fault",
         401 => "a bearer token is wanted",
+        403 => "a web page sent it",
         404 => "there is no such thing",
         413 => "more than is read at once",
         408 => "not answered in time",
+        415 => "a content encoding that is not supported",
         _ => "not now",
     }
 }

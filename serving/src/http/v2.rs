@@ -6,11 +6,12 @@ use crate::protocol::{InferRequest, Refusal};
 use crate::registry::ModelName;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use server::gate::Work;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -65,19 +66,21 @@ pub(super) async fn version_ready(
 pub(super) async fn infer(
     State(app): State<Arc<App>>,
     Path(model): Path<String>,
+    Extension(work): Extension<Work>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    run(app, model, None, headers, body).await
+    run(app, (model, None), work, headers, body).await
 }
 
 pub(super) async fn version_infer(
     State(app): State<Arc<App>>,
     Path((model, version)): Path<(String, String)>,
+    Extension(work): Extension<Work>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    run(app, model, Some(version), headers, body).await
+    run(app, (model, Some(version)), work, headers, body).await
 }
 
 fn describe(app: &App, model: &str, version: Option<&str>) -> Result<Json<Value>, Refusal> {
@@ -92,14 +95,14 @@ fn readiness(app: &App, model: &str, version: Option<&str>) -> Result<Response, 
 
 async fn run(
     app: Arc<App>,
-    model: String,
-    version: Option<String>,
+    (model, version): (String, Option<String>),
+    work: Work,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
     let began = Instant::now();
     let name = app.model_of(&model)?;
-    let result = answer(&app, &model, version.as_deref(), &headers, body).await;
+    let result = answer(&app, (&model, version.as_deref()), work, &headers, body).await;
     let rows = result.as_ref().map_or(0, |(_, rows)| *rows);
     app.metrics.answered(name.as_str(), outcome(&result), rows, began.elapsed());
     result.map(|(response, _)| response)
@@ -107,18 +110,19 @@ async fn run(
 
 async fn answer(
     app: &Arc<App>,
-    model: &str,
-    version: Option<&str>,
+    (model, version): (&str, Option<&str>),
+    work: Work,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Response, usize), Refusal> {
     let target = Target::find(app, model, version)?;
     let header_length = header_length(headers)?;
-    let body = app.body(body).await?;
-    let work = Arc::clone(app);
-    let (encoded, rows) = off_the_loop(move || {
+    let mut body = app.bodies.read(body).await?;
+    let app = Arc::clone(app);
+    let (encoded, rows) = off_the_loop(work, move |work| {
         let request = InferRequest::parse(&body, header_length)?;
-        let answer = target.answer(&work, &request)?;
+        body.claim(target.memory(&request))?;
+        let answer = target.answer(&app, &request, work)?;
         let rows = rows_of(&answer);
         Ok((answer.encode(&request)?, rows))
     })

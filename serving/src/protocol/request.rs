@@ -1,8 +1,16 @@
 //! An inference request, JSON alone or with tensors behind it.
 
-use super::{Datatype, Refusal, Tensor, Values, flat};
+use super::{Datatype, Refusal, Tensor, Values, bounded, flat};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::collections::HashSet;
+
+/// Inputs of a request, and outputs that it may name: no model here has a quarter of it.
+pub const MOST_TENSORS: usize = 64;
+/// Sides of a shape; no model here has more than two.
+const MOST_SIDES: usize = 16;
+/// Bytes of a tensor's name.
+const LONGEST_NAME: usize = 256;
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,19 +37,22 @@ pub struct WantedOutput {
 #[derive(Deserialize)]
 struct RawRequest {
     id: Option<String>,
-    #[serde(default)]
-    parameters: Option<Map<String, Value>>,
+    #[serde(default, deserialize_with = "bounded::parameters")]
+    parameters: Map<String, Value>,
+    #[serde(deserialize_with = "bounded::list::<_, _, MOST_TENSORS>")]
     inputs: Vec<RawInput>,
+    #[serde(default, deserialize_with = "bounded::maybe_list::<_, _, MOST_TENSORS>")]
     outputs: Option<Vec<RawOutput>>,
 }
 
 #[derive(Deserialize)]
 struct RawInput {
     name: String,
+    #[serde(deserialize_with = "bounded::list::<_, _, MOST_SIDES>")]
     shape: Vec<i64>,
     datatype: String,
-    #[serde(default)]
-    parameters: Option<Map<String, Value>>,
+    #[serde(default, deserialize_with = "bounded::parameters")]
+    parameters: Map<String, Value>,
     #[serde(default, deserialize_with = "flat::deserialize")]
     data: Option<Values>,
 }
@@ -49,8 +60,8 @@ struct RawInput {
 #[derive(Deserialize)]
 struct RawOutput {
     name: String,
-    #[serde(default)]
-    parameters: Option<Map<String, Value>>,
+    #[serde(default, deserialize_with = "bounded::parameters")]
+    parameters: Map<String, Value>,
 }
 
 impl InferRequest {
@@ -69,18 +80,16 @@ impl InferRequest {
         let (text, mut rest) = body.split_at(end);
         let raw: RawRequest = serde_json::from_slice(text)
             .map_err(|error| Refusal::bad(format!("the body is no inference request: {error}")))?;
+        check_names(raw.inputs.iter().map(|input| input.name.as_str()))?;
         let mut inputs: Vec<Tensor> = Vec::with_capacity(raw.inputs.len());
         for input in raw.inputs {
-            if inputs.iter().any(|known| known.name == input.name) {
-                return Err(Refusal::bad(format!("input `{}` comes twice", input.name)));
-            }
             inputs.push(input.tensor(&mut rest)?);
         }
         if !rest.is_empty() {
             return Err(Refusal::bad(format!("{} bytes follow the last binary tensor", rest.len())));
         }
         let outputs = raw.outputs.map(|outputs| outputs.into_iter().map(RawOutput::wanted).collect());
-        Ok(Self { id: raw.id, parameters: raw.parameters.unwrap_or_default(), inputs, outputs })
+        Ok(Self { id: raw.id, parameters: raw.parameters, inputs, outputs })
     }
 
     /// A parameter that is true or false; false where it is absent.
@@ -125,10 +134,33 @@ impl InferRequest {
     }
 }
 
+/// Checks the names of a request's inputs, before any of them is looked at.
+///
+/// # Errors
+/// 400 for a name that comes twice, for one that is too long, and for too many of them.
+pub fn check_names<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Result<(), Refusal> {
+    if names.len() > MOST_TENSORS {
+        return Err(Refusal::bad(format!("{} inputs, at most {MOST_TENSORS} are read", names.len())));
+    }
+    let mut known = HashSet::with_capacity(names.len());
+    for name in names {
+        if name.len() > LONGEST_NAME {
+            return Err(Refusal::bad(format!(
+                "the name of an input has {} bytes, at most {LONGEST_NAME} are read",
+                name.len()
+            )));
+        }
+        if !known.insert(name) {
+            return Err(Refusal::bad(format!("input `{name}` comes twice")));
+        }
+    }
+    Ok(())
+}
+
 impl RawInput {
     fn tensor(self, rest: &mut &[u8]) -> Result<Tensor, Refusal> {
         let datatype = Datatype::parse(&self.datatype, &self.name)?;
-        let size = self.parameters.as_ref().and_then(|parameters| parameters.get("binary_data_size"));
+        let size = self.parameters.get("binary_data_size");
         let values = match (size, self.data) {
             (None, Some(values)) => values,
             (None, None) => return Err(Refusal::bad(format!("tensor `{}` has no data", self.name))),
@@ -155,7 +187,7 @@ impl RawInput {
 
 impl RawOutput {
     fn wanted(self) -> WantedOutput {
-        let binary = self.parameters.as_ref().and_then(|parameters| parameters.get("binary_data")?.as_bool());
+        let binary = self.parameters.get("binary_data").and_then(Value::as_bool);
         WantedOutput { name: self.name, binary }
     }
 }
@@ -275,5 +307,45 @@ mod tests {
             "]".repeat(100)
         );
         assert!(InferRequest::parse(body.as_bytes(), None).expect_err("refused").message.contains("deeper"));
+    }
+
+    #[test]
+    fn what_would_take_many_times_its_length_is_refused_while_it_is_read() {
+        let many = |text: &str, count: usize| format!("[{}]", vec![text; count].join(","));
+        let tensor = r#"{"name":"x","shape":[1],"datatype":"FP32","data":[1]}"#;
+        for (body, said) in [
+            (format!(r#"{{"inputs":{}}}"#, many(tensor, 65)), "more than 64 entries"),
+            (format!(r#"{{"inputs":[],"outputs":{}}}"#, many(r#"{"name":"y"}"#, 65)), "more than 64 entries"),
+            (
+                format!(r#"{{"inputs":[{{"name":"x","shape":{},"datatype":"FP32"}}]}}"#, many("1", 17)),
+                "more than 16 entries",
+            ),
+            (
+                format!(r#"{{"inputs":[],"parameters":{{"a":{}}}}}"#, many("0", 100_000)),
+                "text, a number, true or false",
+            ),
+            (r#"{"inputs":[],"parameters":{"a":{"b":1}}}"#.to_owned(), "text, a number, true or false"),
+            (
+                format!(
+                    r#"{{"inputs":[],"parameters":{{{}}}}}"#,
+                    (0..65).map(|at| format!(r#""{at}":1"#)).collect::<Vec<_>>().join(",")
+                ),
+                "more than 64 parameters",
+            ),
+            (tensor.replace("\"x\"", &format!("\"{}\"", "x".repeat(257))), "the name of an input has 257 bytes"),
+        ] {
+            let body = if body.starts_with("{\"name") { format!(r#"{{"inputs":[{body}]}}"#) } else { body };
+            let refusal = InferRequest::parse(body.as_bytes(), None).expect_err(said);
+            assert!(refusal.message.contains(said), "{refusal}");
+        }
+        let nothing = json!({ "id": null, "parameters": null, "inputs": [], "outputs": null });
+        let request = parse(&nothing).expect("null is the same as absent");
+        assert!(request.parameters.is_empty() && request.outputs.is_none());
+        assert!(
+            parse(&json!({ "inputs": [], "parameters": { "a": null, "b": "t", "c": 1.5, "explain": true } }))
+                .expect("scalars")
+                .flag("explain")
+                .expect("a flag")
+        );
     }
 }

@@ -97,6 +97,16 @@ impl Tensor {
         Self { name: name.into(), shape: vec![texts.len()], datatype: Datatype::Bytes, values: Values::Texts(texts) }
     }
 
+    /// About how much memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let values = match &self.values {
+            Values::None => 0,
+            Values::Numbers(numbers) => size_of_val(&numbers[..]),
+            Values::Texts(texts) => texts.iter().map(|text| size_of::<String>() + text.len()).sum(),
+        };
+        size_of::<Self>() + self.name.len() + size_of_val(&self.shape[..]) + values
+    }
+
     /// Rows of `width` columns as single precision.
     ///
     /// # Errors

@@ -1,11 +1,13 @@
 //! Where a model comes from.
 
 use super::{ModelName, ServedModel};
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use models::artifact::{METADATA_FILE, METADATA_SHA256_TAG};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tracking::Tracker;
+use tracking::{ModelVersion, Tracker};
 
 /// Where a model comes from.
 #[derive(Clone)]
@@ -41,7 +43,7 @@ impl Origin {
                 Ok(version.map(|version| version.version))
             }
             Self::Folder(folder) => {
-                let path = folder.join(models::artifact::METADATA_FILE);
+                let path = folder.join(METADATA_FILE);
                 Ok(Some(runtime::files::sha256_file(&path)?[..12].to_owned()))
             }
         }
@@ -52,13 +54,39 @@ impl Origin {
         let model = name.as_str();
         let blobs = match self {
             Self::Alias { tracker, .. } => {
+                let registered = tracker.version(model, version).await;
+                let registered =
+                    registered.with_context(|| format!("failed to look up version {version} of `{model}`"))?;
                 let folder = tempfile::tempdir().context("failed to make a temporary folder for a model")?;
                 let fetched = tracker.fetch_version(model, version, folder.path()).await;
                 fetched.with_context(|| format!("failed to fetch version {version} of `{model}`"))?;
-                runtime::files::read_folder(folder.path())?
+                let blobs = runtime::files::read_folder(folder.path())?;
+                check_seal(&registered, &blobs)
+                    .with_context(|| format!("version {version} of `{model}` is not what was registered"))?;
+                blobs
             }
             Self::Folder(folder) => runtime::files::read_folder(folder)?,
         };
         ServedModel::read(name, version, blobs).with_context(|| format!("version {version} of `{model}` is not usable"))
     }
+}
+
+/// Holds the hashes that lie beside a version's files against the one that the registry was told when the version passed its gate.
+fn check_seal(registered: &ModelVersion, blobs: &BTreeMap<String, Vec<u8>>) -> anyhow::Result<()> {
+    // Whoever reads the files says that it is absent.
+    let Some(metadata) = blobs.get(METADATA_FILE) else { return Ok(()) };
+    let got = runtime::files::sha256(metadata);
+    match registered.tags.get(METADATA_SHA256_TAG) {
+        Some(wanted) => ensure!(
+            *wanted == got,
+            "`{METADATA_FILE}` has the SHA-256 {got}, the registry says {wanted}: its files were changed since it was registered"
+        ),
+        // Versions of Berth 0.1 have none; the next release refuses them.
+        None => tracing::warn!(
+            model = registered.model,
+            version = registered.version,
+            "registered by an earlier version of Berth, without the SHA-256 of its metadata: accepted this once, train and register anew"
+        ),
+    }
+    Ok(())
 }

@@ -153,8 +153,8 @@ impl RolloutLog {
     /// # Errors
     /// When it cannot be read.
     pub fn read(&self) -> anyhow::Result<History> {
-        match std::fs::read_to_string(&self.path) {
-            Ok(text) => Ok(History::parse(&text)),
+        match std::fs::read(&self.path) {
+            Ok(bytes) => Ok(History::parse(&String::from_utf8_lossy(&bytes))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(History::default()),
             Err(error) => Err(error).with_context(|| format!("failed to read `{}`", self.path.display())),
         }
@@ -168,8 +168,10 @@ impl RolloutLog {
         let mut file = self.open().with_context(|| format!("failed to open `{}`", self.path.display()))?;
         // Released when the file is closed, by a kill as well.
         file.lock().with_context(|| format!("failed to lock `{}`", self.path.display()))?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).with_context(|| format!("failed to read `{}`", self.path.display()))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).with_context(|| format!("failed to read `{}`", self.path.display()))?;
+        // A process that was killed may have left half a letter.
+        let text = String::from_utf8_lossy(&bytes);
         let history = History::parse(&text);
         let Step { action, who, why, after, moved, undoes, evidence } = step(&history)?;
         if why.trim().is_empty() {
@@ -238,7 +240,9 @@ mod tests {
         assert_eq!(log.read().expect("none").share(), Share::default());
         log.append(set(5.0)).expect("kept");
         let killed = std::fs::read_to_string(log.path()).expect("text");
-        std::fs::write(log.path(), format!("{killed}{}", &killed[..40])).expect("written");
+        // Cut within a letter.
+        std::fs::write(log.path(), [killed.as_bytes(), &killed.as_bytes()[..40], &"é".as_bytes()[..1]].concat())
+            .expect("written");
         assert_eq!(log.read().expect("read").broken, 1);
         let second = log.append(set(25.0)).expect("kept");
         assert_eq!((second.id, second.before.percent), (2, 5.0));

@@ -172,6 +172,11 @@ impl Root {
         tracker.create_version(version).await.expect("a version").version
     }
 
+    /// Registers files beside the champion; returns their version.
+    pub async fn challenge_blobs(&self, name: &str, blobs: BTreeMap<String, Vec<u8>>) -> String {
+        self.create(name, blobs).await
+    }
+
     pub async fn promote(&self, name: &str, version: &str) {
         self.point("champion", name, version).await;
     }

@@ -9,7 +9,7 @@ use crate::placement::{self, PlacementVerdict, read_placement};
 use crate::train::{RUN_FILE, RunReference, read_model};
 use crate::validate::Verdict;
 use anyhow::Context;
-use models::artifact::ArtifactMetadata;
+use models::artifact::{ArtifactMetadata, METADATA_FILE, METADATA_SHA256_TAG};
 use runtime::GateRefused;
 use serde::Serialize;
 use std::path::Path;
@@ -236,6 +236,7 @@ async fn create_version(tracker: &dyn Tracker, folder: &Path, model: &Candidate)
         tags: Labels::from([
             (tags::SEMVER.to_owned(), semver.to_string()),
             (tags::MODEL_HASH.to_owned(), model.hash.clone()),
+            (METADATA_SHA256_TAG.to_owned(), runtime::files::sha256_file(&folder.join(METADATA_FILE))?),
             (tags::SCHEMA.to_owned(), own.schema),
             (tags::RECIPE.to_owned(), own.recipe),
             (tags::DATASET.to_owned(), model.metadata.dataset.id.clone()),

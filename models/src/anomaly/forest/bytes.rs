@@ -2,7 +2,7 @@
 
 use super::slanted::{Slant, SlantedTrees, Term};
 use super::straight::{Split, StraightTrees};
-use super::{ForestSettings, IsolationForest, Trees};
+use super::{ForestSettings, IsolationForest, MOST_PLACES, Trees};
 use crate::ModelError;
 
 /// The first bytes of a file; the last one is the version.
@@ -52,8 +52,17 @@ impl IsolationForest {
     /// Reads what [`IsolationForest::to_bytes`] wrote; `file` goes into the message.
     ///
     /// # Errors
-    /// [`ModelError::Damaged`] for bytes that are no forest, cut, or too many.
+    /// [`ModelError::Damaged`] for bytes that are no forest, cut, or too many, and for a forest that takes too much memory.
     pub fn from_bytes(file: &str, bytes: &[u8]) -> Result<Self, ModelError> {
+        Self::from_bytes_within(file, bytes, MOST_PLACES)
+    }
+
+    /// The same where so many places for splits are left.
+    pub(in crate::anomaly) fn from_bytes_within(
+        file: &str,
+        bytes: &[u8],
+        places_left: usize,
+    ) -> Result<Self, ModelError> {
         let damaged = |problem: &str| ModelError::damaged(file, problem);
         let mut reader = Reader { bytes };
         if reader.take::<8>() != Some(MAGIC) {
@@ -68,6 +77,12 @@ impl IsolationForest {
         settings.validate(width).map_err(|problem| ModelError::damaged(file, problem))?;
         if used < 2 || used > samples {
             return Err(damaged("its trees have an impossible number of rows"));
+        }
+        let places = settings.places(used);
+        if places > places_left {
+            return Err(damaged(&format!(
+                "its {trees} trees have {places} places for splits, {places_left} of {MOST_PLACES} are left for it"
+            )));
         }
         let cut = || damaged("it ends within a tree");
         let grown = if extension == 0 {

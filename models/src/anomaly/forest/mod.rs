@@ -12,6 +12,7 @@ mod tests;
 
 pub use depth::average_depth;
 pub use settings::ForestSettings;
+pub(super) use settings::MOST_PLACES;
 
 use crate::ModelError;
 use rayon::prelude::*;
@@ -67,6 +68,7 @@ impl IsolationForest {
             });
         }
         let samples = settings.samples.min(rows);
+        check_places(settings.places(samples))?;
         let trees = if settings.extension == 0 {
             let grown = straight::grow_all(values, width, samples, settings.trees, seed);
             Trees::Straight(StraightTrees::new(&grown, samples)?)
@@ -80,6 +82,11 @@ impl IsolationForest {
     /// Columns of a row.
     pub fn width(&self) -> usize {
         self.width
+    }
+
+    /// Places for splits that it takes memory for.
+    pub(super) fn places(&self) -> usize {
+        self.settings.places(self.samples)
     }
 
     /// What it was grown with.
@@ -152,6 +159,15 @@ impl IsolationForest {
     pub fn expected_length(&self) -> f64 {
         average_depth(self.samples)
     }
+}
+
+/// Refuses forests that take more memory than a detector may have.
+pub(super) fn check_places(places: usize) -> Result<(), ModelError> {
+    if places <= MOST_PLACES {
+        return Ok(());
+    }
+    let rule = "trees times places for splits at most 8388608 over all forests: fewer trees, or fewer samples";
+    Err(ModelError::Setting { setting: "trees", rule, got: places.to_string() })
 }
 
 fn check_shape(values: &[f32], width: usize) -> Result<(), ModelError> {

@@ -1,5 +1,6 @@
 //! What a forest is grown with.
 
+use super::depth::depth_limit;
 use crate::ModelError;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,18 @@ impl ForestSettings {
             return wrong("features", "at most 32767", features);
         }
         Ok(())
+    }
+}
+
+/// Places for splits over all forests of a detector. A tree is kept as a full one, however few splits it has, so a file of twenty
+/// kilobytes may ask for a gigabyte; this many take 128 MiB. Sixteen forests of the paper's size take a twentieth of it.
+pub(in crate::anomaly) const MOST_PLACES: usize = 8 << 20;
+
+impl ForestSettings {
+    /// Places for splits that a forest of these settings has when each tree is grown on `samples` rows; none are set aside for slanted
+    /// splits, of which only those that exist are kept.
+    pub(in crate::anomaly) fn places(&self, samples: usize) -> usize {
+        if self.extension > 0 { 0 } else { self.trees.saturating_mul((1 << depth_limit(samples)) - 1) }
     }
 }
 
