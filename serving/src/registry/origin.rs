@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tracking::Tracker;
+use tracking::promotion::tags;
 
 /// Where a model comes from.
 #[derive(Clone)]
@@ -50,15 +51,20 @@ impl Origin {
     /// Reads a version and checks all of it.
     pub(super) async fn fetch(&self, name: ModelName, version: &str) -> anyhow::Result<ServedModel> {
         let model = name.as_str();
-        let blobs = match self {
+        let (blobs, semver) = match self {
             Self::Alias { tracker, .. } => {
+                let looked_up = tracker.version(model, version).await;
+                let registered =
+                    looked_up.with_context(|| format!("failed to look up version {version} of `{model}`"))?.tags;
                 let folder = tempfile::tempdir().context("failed to make a temporary folder for a model")?;
                 let fetched = tracker.fetch_version(model, version, folder.path()).await;
                 fetched.with_context(|| format!("failed to fetch version {version} of `{model}`"))?;
-                runtime::files::read_folder(folder.path())?
+                (runtime::files::read_folder(folder.path())?, registered.get(tags::SEMVER).cloned())
             }
-            Self::Folder(folder) => runtime::files::read_folder(folder)?,
+            Self::Folder(folder) => (runtime::files::read_folder(folder)?, None),
         };
-        ServedModel::read(name, version, blobs).with_context(|| format!("version {version} of `{model}` is not usable"))
+        let served = ServedModel::read(name, version, blobs);
+        let served = served.with_context(|| format!("version {version} of `{model}` is not usable"))?;
+        Ok(ServedModel { semver: semver.or(served.semver), ..served })
     }
 }
