@@ -4,6 +4,8 @@
 
 mod anomaly;
 mod metric;
+mod moment;
+mod quantity;
 mod schema;
 pub mod score;
 mod time;
@@ -11,6 +13,8 @@ mod units;
 
 pub use anomaly::{AnomalyKind, Severity};
 pub use metric::{NodeMetric, NodeSample};
+pub use moment::{EARLIEST_MS, LATEST_MS, is_plausible_moment, moment_from_seconds};
+pub use quantity::ParseQuantityError;
 pub use schema::{Column, ColumnKind, DECISIONS, INCIDENTS, NODE_METRICS, PODS, PREDICTIONS, TableSchema};
 pub use time::{DAY_MS, GRID_STEP_MS, HOUR_MS, MINUTE_MS, grid_ceil, grid_floor};
-pub use units::{Bytes, Cores, NodeName, ParseQuantityError, Resource, Utilization};
+pub use units::{Bytes, Cores, NodeName, Resource, Utilization};

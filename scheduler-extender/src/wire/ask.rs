@@ -64,11 +64,18 @@ impl<'a> Ask<'a> {
         let pod = match args.pod {
             // serde takes a list for a struct whose fields it names in order; Kubernetes does not.
             Some(pod) if !pod.get().starts_with('{') => Err("`Pod` is no object".to_owned()),
-            Some(pod) => serde_json::from_str(pod.get()).map_err(|error| error.to_string()),
+            Some(pod) => read_pod(pod.get()),
             None => Err("`Pod` is absent".to_owned()),
         };
         Ok(Self { pod, candidates })
     }
+}
+
+/// A pod whose requests can be read: one that seems to request nothing fits everywhere.
+fn read_pod(text: &str) -> Result<Pod, String> {
+    let pod: Pod = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    pod.requests().map_err(|error| error.to_string())?;
+    Ok(pod)
 }
 
 /// A node that tells no name is one that nothing is known of.
@@ -93,9 +100,12 @@ mod tests {
         assert_eq!(nodes.candidates.objects.expect("objects")[0].get(), r#"{"metadata":{"name":"n1"},"x":1}"#);
     }
 
+    /// It requests something that is not a quantity.
+    const LOTS: &str = r#"{"spec":{"containers":[{"resources":{"requests":{"cpu":"lots"}}}]}}"#;
+
     #[test]
     fn an_odd_pod_leaves_the_candidates_known() {
-        for pod in ["[]", "3", "null", r#"{"spec":{"containers":7}}"#] {
+        for pod in ["[]", "3", "null", r#"{"spec":{"containers":7}}"#, LOTS] {
             let body = format!(r#"{{"Pod":{pod},"NodeNames":["n1"]}}"#);
             let ask = Ask::parse(body.as_bytes()).expect(pod);
             assert_eq!(ask.candidates.names, ["n1"]);
