@@ -160,9 +160,12 @@ async fn a_newer_champion_serves_a_damaged_one_does_not_and_the_way_back_is_inst
     let version =
         async |server: &Server| server.get("/model-info").await["models"][agent]["current"]["version"].clone();
     assert_eq!(version(&server).await, "1");
+    let semver = async |server: &Server| server.get("/model-info").await["models"][agent]["current"]["semver"].clone();
+    assert_eq!(semver(&server).await, "1.0.0");
 
     // Requests go on while the version changes, and none fails.
-    let second = Artifact::of_placement_agent(&network(-2.0), draft("1.0.1")).expect("sealed");
+    // A model that was trained has no semantic version in its files: registering gives it one.
+    let second = Artifact::of_placement_agent(&network(-2.0), draft("")).expect("sealed");
     let width = features::cluster_state::WIDTH;
     let ask = tensor([1, width], &json!(vec![1.0; width]));
     let (client, url) = (server.client.clone(), format!("{}/v2/models/{agent}/infer", server.url));
@@ -184,6 +187,8 @@ async fn a_newer_champion_serves_a_damaged_one_does_not_and_the_way_back_is_inst
         .await
         .expect("both versions are seen")
         .expect("no request failed");
+
+    assert_eq!(semver(&server).await, "1.1.0", "as the registry has it");
 
     // A damaged version is refused, and the old one stays.
     let third = Artifact::of_placement_agent(&network(-3.0), draft("1.0.2")).expect("sealed");

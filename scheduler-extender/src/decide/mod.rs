@@ -146,7 +146,10 @@ impl Decider {
         let decision = Decision::new(verb, pod, standing, ask.candidates.names.len(), rules.mode, state);
         let course = match &ask.pod {
             _ if self.book.is_killed() => Course::Stand(Neutral::Killed),
-            Err(_) => Course::Stand(Neutral::BadPod),
+            Err(problem) => {
+                tracing::debug!(verb, %problem, "the pod of a request cannot be read");
+                Course::Stand(Neutral::BadPod)
+            }
             Ok(pod) => match course(pod, &rules) {
                 // What is computed meanwhile tells when things are well again.
                 Course::Act if state == State::Fallback => Course::Watch(Neutral::Fallback),

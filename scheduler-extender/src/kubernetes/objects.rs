@@ -1,13 +1,15 @@
 //! The few fields of Kubernetes objects that are read here. Objects come from kube-scheduler and from watches alike;
 //! fields that are absent, null or unknown are no error, since another version of Kubernetes may have sent them.
 
-use cluster::{Bytes, Cores};
+use super::resources::{Container, ContainerStatus, ResourceList, Resources};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
 /// Null is as good as absent.
-fn or_default<'de, D: Deserializer<'de>, T: Default + DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
+pub(super) fn or_default<'de, D: Deserializer<'de>, T: Default + DeserializeOwned>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
@@ -88,41 +90,20 @@ pub struct PodSpec {
     /// Its containers.
     #[serde(deserialize_with = "or_default")]
     pub containers: Vec<Container>,
-}
-
-/// A container.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct Container {
-    /// What it may use.
+    /// What runs before them, or beside them: those that are restarted always.
+    #[serde(deserialize_with = "or_default")]
+    pub init_containers: Vec<Container>,
+    /// What the runtime class adds.
+    #[serde(deserialize_with = "or_default")]
+    pub overhead: ResourceList,
+    /// Requests of the pod as a whole, which go before the sum of its containers.
     #[serde(deserialize_with = "or_default")]
     pub resources: Resources,
 }
 
-/// Requests of a container.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct Resources {
-    /// By resource. Text as Kubernetes writes it, or a bare number.
-    #[serde(deserialize_with = "or_default")]
-    pub requests: BTreeMap<String, Quantity>,
-}
-
-/// A quantity as it was sent.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
-pub enum Quantity {
-    /// Such as `250m` or `1Gi`.
-    Text(String),
-    /// Cores or bytes.
-    Number(f64),
-    /// Nothing that can be read: counts as no request.
-    Other(serde::de::IgnoredAny),
-}
-
 /// How a pod does.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub struct PodStatus {
     /// `Pending`, `Running`, `Succeeded`, `Failed`.
     #[serde(deserialize_with = "or_default")]
@@ -130,6 +111,12 @@ pub struct PodStatus {
     /// What has become true of it, and when.
     #[serde(deserialize_with = "or_default")]
     pub conditions: Vec<Condition>,
+    /// What its containers have been given.
+    #[serde(deserialize_with = "or_default")]
+    pub container_statuses: Vec<ContainerStatus>,
+    /// The same of its init containers.
+    #[serde(deserialize_with = "or_default")]
+    pub init_container_statuses: Vec<ContainerStatus>,
 }
 
 /// A condition of a pod.
@@ -142,6 +129,9 @@ pub struct Condition {
     /// `True`, `False` or `Unknown`.
     #[serde(deserialize_with = "or_default")]
     pub status: String,
+    /// Why, in one word.
+    #[serde(deserialize_with = "or_default")]
+    pub reason: String,
     /// Since when.
     pub last_transition_time: Option<chrono::DateTime<chrono::Utc>>,
 }
@@ -213,25 +203,6 @@ impl Pod {
         }
     }
 
-    /// Cores and bytes that its containers request together. Init containers are left out, as in the metrics that the models
-    /// have learned from.
-    pub fn requests(&self) -> (f64, f64) {
-        let of = |container: &Container, resource: &str, read: fn(&str) -> Option<f64>| match container
-            .resources
-            .requests
-            .get(resource)
-        {
-            Some(Quantity::Text(text)) => read(text.trim()).unwrap_or_default(),
-            Some(Quantity::Number(number)) if number.is_finite() => number.max(0.0),
-            _ => 0.0,
-        };
-        let cores = |text: &str| Some(text.parse::<Cores>().ok()?.as_f64());
-        let bytes = |text: &str| Some(text.parse::<Bytes>().ok()?.as_f64());
-        self.spec.containers.iter().fold((0.0, 0.0), |(cpu, memory), container| {
-            (cpu + of(container, "cpu", cores), memory + of(container, "memory", bytes))
-        })
-    }
-
     /// Whether the cluster itself depends on it, or it has no choice of nodes: then it is left alone.
     pub fn is_exempt(&self) -> bool {
         let owned_by = |kind: &str| self.metadata.owner_references.iter().any(|owner| owner.kind == kind);
@@ -282,15 +253,6 @@ mod tests {
             assert_eq!(owned(kind, name, labels).as_deref(), Some(wanted));
         }
         assert_eq!(pod(json!({ "metadata": { "namespace": "shop" } })).workload(), None);
-    }
-
-    #[test]
-    fn requests_are_summed_and_what_cannot_be_read_counts_as_none() {
-        let with = |requests: serde_json::Value| json!({ "resources": { "requests": requests } });
-        let pod = pod(json!({ "spec": { "containers": [
-            with(json!({ "cpu": "250m", "memory": "1Gi" })), with(json!({ "cpu": 1, "memory": "1k" })),
-            with(json!({ "cpu": "lots", "memory": [1] })), with(json!(null)), {}] } }));
-        assert_eq!(pod.requests(), (1.25, 1_073_741_824.0 + 1_000.0));
     }
 
     #[test]

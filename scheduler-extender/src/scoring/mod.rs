@@ -8,7 +8,7 @@ pub use embedded::{Embedded, EmbeddedSetup};
 pub use remote::Remote;
 pub use samples::Samples;
 
-use crate::kubernetes::Pod;
+use crate::kubernetes::{Pod, Requests};
 use crate::ledger::{Standing, Usage};
 use cluster::score::PartWeights;
 use score_api::client::ClientError;
@@ -188,13 +188,22 @@ impl Scoring {
 
 /// A pod as scores are asked for.
 pub fn pod_request(pod: &Pod) -> PodRequest {
-    let (cpu, memory) = pod.requests();
+    let requests = requests_or_none(pod);
     PodRequest {
         namespace: pod.metadata.namespace.clone(),
         name: pod.metadata.name.clone(),
         workload: pod.workload(),
-        cpu_request_cores: cpu.min(MAX_AMOUNT),
-        memory_request_bytes: memory.min(MAX_AMOUNT),
+        cpu_request_cores: requests.cpu_cores.min(MAX_AMOUNT),
+        memory_request_bytes: requests.memory_bytes.min(MAX_AMOUNT),
         priority: pod.spec.priority.unwrap_or_default(),
     }
+}
+
+/// What a pod requests. kube-scheduler's pods were looked at when they came in; one that the API server tells of has passed its checks.
+fn requests_or_none(pod: &Pod) -> Requests {
+    pod.requests().unwrap_or_else(|error| {
+        let (namespace, name) = (&pod.metadata.namespace, &pod.metadata.name);
+        tracing::warn!(namespace, pod = name, %error, "a request of a pod cannot be read, so the pod counts without any");
+        Requests::default()
+    })
 }

@@ -98,9 +98,12 @@ mod tests {
         assert_eq!(nodes.candidates.objects.expect("objects")[0].get(), r#"{"metadata":{"name":"n1"},"x":1}"#);
     }
 
+    /// It requests something that is not a quantity.
+    const LOTS: &str = r#"{"spec":{"containers":[{"resources":{"requests":{"cpu":"lots"}}}]}}"#;
+
     #[test]
     fn an_odd_pod_leaves_the_candidates_known() {
-        for pod in ["[]", "3", "null", r#"{"spec":{"containers":7}}"#] {
+        for pod in ["[]", "3", "null", r#"{"spec":{"containers":7}}"#, LOTS] {
             let body = format!(r#"{{"Pod":{pod},"NodeNames":["n1"]}}"#);
             let ask = Ask::parse(body.as_bytes()).expect(pod);
             assert_eq!(ask.candidates.names, ["n1"]);

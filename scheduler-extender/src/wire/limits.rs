@@ -51,6 +51,8 @@ pub(super) fn checked_pod(text: &str) -> Result<Pod, String> {
         return Err(format!("`Pod` has {} bytes, more than an API server takes", text.len()));
     }
     let pod: Pod = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    // A pod that seems to request nothing fits everywhere.
+    pod.requests().map_err(|error| error.to_string())?;
     let (meta, spec) = (&pod.metadata, &pod.spec);
     let checks: [(&str, &str, fn(&str) -> bool); 6] = [
         ("metadata.name", &meta.name, is_dns_subdomain),

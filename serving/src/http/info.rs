@@ -20,7 +20,7 @@ pub(super) async fn model_info(State(app): State<Arc<App>>) -> Json<Value> {
             let version = |model: &Arc<crate::registry::ServedModel>| {
                 json!({
                     "version": model.version,
-                    "semver": model.metadata.version,
+                    "semver": model.semver,
                     "algorithm": model.metadata.algorithm,
                     "trained_at": model.metadata.trained_at,
                     "training_seconds": model.metadata.training_seconds,

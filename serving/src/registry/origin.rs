@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tracking::promotion::tags;
 use tracking::{ModelVersion, Tracker};
 
 /// Where a model comes from.
@@ -52,7 +53,7 @@ impl Origin {
     /// Reads a version and checks all of it.
     pub(super) async fn fetch(&self, name: ModelName, version: &str) -> anyhow::Result<ServedModel> {
         let model = name.as_str();
-        let blobs = match self {
+        let (blobs, semver) = match self {
             Self::Alias { tracker, .. } => {
                 let registered = tracker.version(model, version).await;
                 let registered =
@@ -63,11 +64,13 @@ impl Origin {
                 let blobs = runtime::files::read_folder(folder.path())?;
                 check_seal(&registered, &blobs)
                     .with_context(|| format!("version {version} of `{model}` is not what was registered"))?;
-                blobs
+                (blobs, registered.tags.get(tags::SEMVER).cloned())
             }
-            Self::Folder(folder) => runtime::files::read_folder(folder)?,
+            Self::Folder(folder) => (runtime::files::read_folder(folder)?, None),
         };
-        ServedModel::read(name, version, blobs).with_context(|| format!("version {version} of `{model}` is not usable"))
+        let served = ServedModel::read(name, version, blobs);
+        let served = served.with_context(|| format!("version {version} of `{model}` is not usable"))?;
+        Ok(ServedModel { semver: semver.or(served.semver), ..served })
     }
 }
 

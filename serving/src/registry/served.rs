@@ -41,6 +41,8 @@ pub struct ServedModel {
     pub name: ModelName,
     /// Its version in the registry; the beginning of a hash for one from a folder.
     pub version: String,
+    /// Its semantic version: the registry gives it, so the model's own files have none; `None` for one from a folder.
+    pub semver: Option<String>,
     /// What it is.
     pub metadata: ArtifactMetadata,
     /// What computes.
@@ -87,6 +89,7 @@ impl ServedModel {
         Ok(Self {
             name,
             version: version.to_owned(),
+            semver: Some(artifact.metadata().version.clone()).filter(|version| !version.is_empty()),
             metadata: artifact.metadata().clone(),
             algorithm,
             loaded_at: Utc::now(),

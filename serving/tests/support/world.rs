@@ -20,6 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
+use tracking::promotion::tags;
 use tracking::{Decision, NewRun, NewVersion, Tracker, TrackingArgs};
 
 pub const NODES: usize = 4;
@@ -162,12 +163,13 @@ impl Root {
             tracker.log_artifact(&run.id, &format!("model/{file}"), bytes).await.expect("logged");
         }
         tracker.register_model(name, "for tests").await.expect("registered");
+        let before = tracker.versions(name).await.expect("versions").len();
         let version = NewVersion {
             model: name.to_owned(),
             run_id: run.id,
             artifact_path: "model".into(),
             description: String::new(),
-            tags: tracking::Labels::new(),
+            tags: [(tags::SEMVER.to_owned(), format!("1.{before}.0"))].into(),
         };
         tracker.create_version(version).await.expect("a version").version
     }

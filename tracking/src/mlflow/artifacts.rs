@@ -2,6 +2,7 @@
 
 use super::Mlflow;
 use super::http::meaning;
+use super::runs::PROXY;
 use super::wire::ArtifactsReply;
 use crate::TrackingError;
 use crate::types::*;
@@ -26,7 +27,7 @@ impl Mlflow {
     async fn proxy_path(&self, run_id: &str, path: &str) -> Result<String, TrackingError> {
         let uri = self.artifact_uri(run_id).await?;
         // `mlflow-artifacts:/1/…` or, with a server named, `mlflow-artifacts://host:5000/1/…`.
-        let inside = uri.strip_prefix("mlflow-artifacts:").map(|rest| match rest.strip_prefix("//") {
+        let inside = uri.strip_prefix(PROXY).map(|rest| match rest.strip_prefix("//") {
             Some(with_host) => with_host.split_once('/').map_or("", |(_, path)| path),
             None => rest.trim_start_matches('/'),
         });

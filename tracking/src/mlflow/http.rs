@@ -88,6 +88,19 @@ impl Http {
         self.send(doing, request).await.map(drop)
     }
 
+    /// Checks that the server has a proxy for artifacts, before anything is computed whose artifacts it should keep.
+    ///
+    /// # Errors
+    /// [`TrackingError::Refused`] when it was started without; [`TrackingError::Away`].
+    pub(super) async fn artifacts_are_served(&self) -> Result<(), TrackingError> {
+        // A file that does not exist: whatever is said about it, the proxy has said it.
+        let path = format!("berth-{}", uuid::Uuid::new_v4());
+        match self.get_artifact("look for its proxy of artifacts", &path).await {
+            Err(TrackingError::Refused { message, .. }) if !serves_no_artifacts(message.as_bytes()) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
     /// Fetches the bytes of an artifact from the server's proxy.
     pub(super) async fn get_artifact(&self, doing: &str, path: &str) -> Result<Vec<u8>, TrackingError> {
         let request = self.client.get(self.url("api/2.0/mlflow-artifacts/artifacts", path)).timeout(TRANSFER_LIMIT);
@@ -110,7 +123,8 @@ impl Http {
             StatusCode::GATEWAY_TIMEOUT,
             StatusCode::TOO_MANY_REQUESTS,
         ];
-        if away.contains(&status) {
+        // That one will not come back by itself.
+        if away.contains(&status) && !serves_no_artifacts(&bytes) {
             let why = format!("it answers {status}: {}", beginning(&bytes));
             return Err(TrackingError::Away { server: self.server.clone(), doing: doing.to_owned(), why });
         }
@@ -133,6 +147,11 @@ impl Http {
         }
         TrackingError::Away { server: self.server.clone(), doing: doing.to_owned(), why }
     }
+}
+
+/// What MLflow says, with 503, when it was started with --no-serve-artifacts: it names that flag, or (3.17) the one that is missing.
+fn serves_no_artifacts(answer: &[u8]) -> bool {
+    String::from_utf8_lossy(answer).contains("-serve-artifacts")
 }
 
 /// The server's own code and message. Some answers are plain text: those of its host check, and of proxies before it.
@@ -233,6 +252,17 @@ mod tests {
             assert!(ask(ResponseTemplate::new(status)).await.is_away(), "{status}");
         }
         assert!(!ask(ResponseTemplate::new(500)).await.is_away());
+    }
+
+    #[tokio::test]
+    async fn a_server_without_a_proxy_of_artifacts_is_no_server_that_is_away() {
+        for said in [
+            r#"{"detail":"Artifact serving is disabled. Run `mlflow server` with `--serve-artifacts` to enable."}"#,
+            "Endpoint: /api/2.0/mlflow-artifacts/artifacts/<path:artifact_path> disabled due to the mlflow server running with `--no-serve-artifacts`.",
+        ] {
+            let error = ask(ResponseTemplate::new(503).set_body_string(said)).await;
+            assert!(!error.is_away() && error.to_string().contains("serve-artifacts"), "{error}");
+        }
     }
 
     #[tokio::test]

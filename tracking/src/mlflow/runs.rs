@@ -4,7 +4,7 @@ use super::http::meaning;
 use super::wire::*;
 use super::{CLIENT_ID, Mlflow, PARENT, batch};
 use crate::types::*;
-use crate::{Condition, Direction, Operand, RunQuery, TrackingError};
+use crate::{Condition, Direction, Field, Operand, RunQuery, TrackingError};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 const RUNS_PER_PAGE: usize = 1000;
 const EXPERIMENTS_PER_PAGE: &str = "1000";
 const POINTS_PER_PAGE: &str = "25000";
+/// How addresses begin that lead through the server.
+pub(super) const PROXY: &str = "mlflow-artifacts:";
 
 impl Mlflow {
     pub(super) async fn find_or_make_experiment(&self, name: &str) -> Result<Experiment, TrackingError> {
@@ -19,6 +21,8 @@ impl Mlflow {
         if let Some(found) = crate::optional(self.experiment_by_name(name).await)? {
             return Ok(found);
         }
+        // An experiment keeps the artifact location that it is made with, so none is made that could not be used.
+        self.http.artifacts_are_served().await?;
         let body = json!({ "name": name });
         let made = self.http.post::<Value>("make an experiment", "experiments/create", &body).await;
         match made.map_err(|error| meaning(error, "experiment", name)) {
@@ -37,6 +41,18 @@ impl Mlflow {
                 "experiment",
                 name,
                 "it was deleted on the server. Restore it there, or choose another name",
+            ));
+        }
+        if !experiment.artifact_location.starts_with(PROXY) {
+            return Err(TrackingError::invalid(
+                "artifact location",
+                &experiment.artifact_location,
+                format!(
+                    "artifacts are sent through the MLflow server, since no credentials of a bucket are needed then, and the experiment \
+                     `{name}` keeps them elsewhere. Start `mlflow server` with --serve-artifacts (its default) and \
+                     --artifacts-destination s3://…; an experiment keeps the location that it was made with, so rename this one in \
+                     MLflow, and another is made"
+                ),
             ));
         }
         Ok(experiment.into())
@@ -128,7 +144,10 @@ impl Mlflow {
         }
         let filter: Vec<String> = query.conditions.iter().map(filter).collect::<Result<_, _>>()?;
         let mut order: Vec<String> = query.order.iter().map(order_by).collect();
-        order.push("attributes.start_time DESC".into());
+        // Ties: newest first. The server refuses an order that names a field twice.
+        if query.order.as_ref().is_none_or(|(field, _)| *field != Field::StartedAt) {
+            order.push(order_by(&(Field::StartedAt, Direction::Descending)));
+        }
         let (mut runs, mut token) = (Vec::new(), String::new());
         while runs.len() < query.limit {
             let page = (query.limit - runs.len()).min(RUNS_PER_PAGE);
@@ -164,7 +183,7 @@ impl Mlflow {
     }
 }
 
-fn order_by((field, direction): &(crate::Field, Direction)) -> String {
+fn order_by((field, direction): &(Field, Direction)) -> String {
     let direction = match direction {
         Direction::Ascending => "ASC",
         Direction::Descending => "DESC",

@@ -58,6 +58,8 @@ pub(super) struct ExperimentsReply {
 pub(super) struct WireExperiment {
     experiment_id: String,
     name: String,
+    #[serde(default)]
+    pub(super) artifact_location: String,
     #[serde(default, deserialize_with = "whole")]
     creation_time: i64,
     #[serde(default)]

@@ -149,6 +149,10 @@ async fn runs_are_searched(tracker: &dyn Tracker, mark: &str) {
     assert_eq!(names(of().limit(2)).await, ["d", "c"]);
     assert_eq!(names(of().ordered(mae(), Direction::Ascending)).await, ["b", "c", "a", "d"], "without the metric last");
     assert_eq!(names(of().ordered(mae(), Direction::Descending)).await, ["a", "c", "b", "d"]);
+    // By what breaks ties as well, which a server may not be told twice.
+    assert_eq!(names(of().ordered(Field::StartedAt, Direction::Descending)).await, ["d", "c", "b", "a"]);
+    assert_eq!(names(of().ordered(Field::StartedAt, Direction::Ascending)).await, ["a", "b", "c", "d"]);
+    assert_eq!(names(of().ordered(Field::Name, Direction::Ascending)).await, ["a", "b", "c", "d"]);
     assert_eq!(names(of().and(Condition::metric("mae 1h", Comparison::Less, 0.25))).await, ["c", "b"]);
     assert_eq!(names(of().and(Condition::tag("kind", "it's odd"))).await, ["c"]);
     assert_eq!(names(of().and(Condition::param("depth", "a"))).await, ["a"]);

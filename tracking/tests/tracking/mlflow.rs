@@ -45,6 +45,36 @@ async fn a_real_mlflow_server_that_comes_and_goes() {
     let mut server = MlflowServer::start().await;
     spool::survives_a_killed_server(&mut server).await;
     spool::survives_lost_answers(&server).await;
+    artifacts_elsewhere_are_refused_at_once(&mut server).await;
+}
+
+/// Before anything is trained: an experiment says so when it is opened.
+async fn artifacts_elsewhere_are_refused_at_once(server: &mut MlflowServer) {
+    let folder = tempfile::tempdir().expect("folder");
+    let tracker = open_at(server, folder.path()).await;
+    let client = runtime::http::HttpArgs::default().client(std::time::Duration::from_secs(60)).expect("client");
+    let body = serde_json::json!({ "name": "in a bucket", "artifact_location": "s3://bucket/of/a/team" });
+    let create = format!("{}/api/2.0/mlflow/experiments/create", server.address());
+    client.post(create).json(&body).send().await.expect("an answer").error_for_status().expect("made");
+    let said = tracker.experiment("in a bucket").await.expect_err("elsewhere").to_string();
+    assert!(said.contains("s3://bucket/of/a/team") && said.contains("--artifacts-destination"), "{said}");
+    tracker.experiment("here").await.expect("behind the proxy");
+
+    server.kill();
+    server.serve_no_artifacts();
+    server.start_again().await;
+    // A connection of before would look like a server that is away.
+    let tracker = open_at(server, folder.path()).await;
+    let error = tracker.experiment("new").await.expect_err("no proxy");
+    assert!(!error.is_away() && error.to_string().contains("--serve-artifacts"), "{error}");
+    let names: Vec<String> = tracker.experiments().await.expect("listed").into_iter().map(|it| it.name).collect();
+    assert!(!names.contains(&"new".to_owned()), "none is made whose location would stay unusable: {names:?}");
+    // One that was made before is refused when it is written to, instead of waiting for ever.
+    let here = tracker.experiment("here").await.expect("it was made behind the proxy");
+    let run = tracker.create_run(NewRun::new(here.id, "a run")).await.expect("a run");
+    let error = tracker.log_artifact(&run.id, "model/a", vec![1]).await.expect_err("no proxy");
+    assert!(error.to_string().contains("--serve-artifacts"), "{error}");
+    assert_eq!(tracker.waiting().await.expect("waiting").writes, 0);
 }
 
 async fn python_reads_what_was_written(server: &MlflowServer, tracker: &dyn Tracker) {

@@ -43,6 +43,8 @@ impl Group {
 pub struct MlflowServer {
     folder: TempDir,
     port: u16,
+    /// Where artifacts are, and whether the server hands them on.
+    artifacts: Vec<String>,
     process: Option<Group>,
 }
 
@@ -61,7 +63,10 @@ pub fn python() -> PathBuf {
 
 impl MlflowServer {
     pub async fn start() -> Self {
-        let mut server = Self { folder: tempfile::tempdir().expect("folder"), port: free_port(), process: None };
+        let folder = tempfile::tempdir().expect("folder");
+        let artifacts =
+            vec!["--artifacts-destination".to_owned(), folder.path().join("artifacts").display().to_string()];
+        let mut server = Self { folder, port: free_port(), artifacts, process: None };
         server.start_again().await;
         server
     }
@@ -80,6 +85,12 @@ impl MlflowServer {
         }
     }
 
+    /// From the next start on artifacts go to a bucket, by the clients themselves.
+    pub fn serve_no_artifacts(&mut self) {
+        self.artifacts =
+            ["--no-serve-artifacts", "--default-artifact-root", "s3://bucket/mlflow"].map(str::to_owned).into();
+    }
+
     /// Starts the server on its port with what it had before.
     pub async fn start_again(&mut self) {
         let folder = self.folder.path();
@@ -88,8 +99,7 @@ impl MlflowServer {
             .args(["-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1", "--port", &self.port.to_string()])
             .arg("--backend-store-uri")
             .arg(format!("sqlite:///{}/mlflow.db", folder.display()))
-            .arg("--artifacts-destination")
-            .arg(folder.join("artifacts"))
+            .args(&self.artifacts)
             .env("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
             .env("DO_NOT_TRACK", "1")
             .current_dir(folder)
