@@ -2,12 +2,14 @@
 //!
 //! This crate does no I/O, knows no async runtime and never reads the clock.
 
+mod limits;
 mod metric;
 mod schema;
 pub mod score;
 mod time;
 mod units;
 
+pub use limits::{HOT_UTILIZATION, SATURATED_UTILIZATION, TARGET_UTILIZATION, VERY_HOT_UTILIZATION};
 pub use metric::{NodeMetric, NodeSample};
 pub use schema::{Column, ColumnKind, DECISIONS, INCIDENTS, NODE_METRICS, PODS, PREDICTIONS, TableSchema};
 pub use time::{DAY_MS, GRID_STEP_MS, HOUR_MS, MINUTE_MS, grid_ceil, grid_floor};
