@@ -3,7 +3,7 @@
 
 use crate::metrics::Metrics;
 use anyhow::Context;
-use cluster::score::PartWeights;
+use cluster::score::{PartWeights, Strategy};
 use runtime::settings::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -57,6 +57,8 @@ pub struct Rules {
     pub annotate: bool,
     /// How much each part of a score counts.
     pub weights: PartWeights,
+    /// Which nodes the load part prefers, where scores are worked out in this process.
+    pub strategy: Strategy,
     /// Which pods.
     pub scope: Scope,
     /// From scores to points.
@@ -175,6 +177,7 @@ impl Default for Rules {
             filter: false,
             annotate: true,
             weights: PartWeights::DESIGN,
+            strategy: Strategy::Spread,
             scope: Scope::default(),
             spread: Spread::default(),
             guard: Guard::default(),

@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use simulator::engine::{EngineSettings, Simulation, run};
 use simulator::input::{Shape, Synthetic};
 use simulator::outcome::CostWeights;
-use simulator::policy::PolicyKind;
+use simulator::policy::{PolicyKind, Scorer};
 use simulator::world::{
     Node, Notes, Pod, QosClass, Request, Rules, Scenario, SeriesId, Usage, UsageSeries, Workload, WorkloadId, ZoneId,
 };
@@ -64,7 +64,7 @@ fn placements(criterion: &mut Criterion) {
                 let ready = || {
                     let mut simulation = Simulation::new(&scenario, EngineSettings::default(), 1);
                     let first = simulation.next_pod();
-                    (simulation, first, kind.build(&scenario, &CostWeights::default(), None))
+                    (simulation, first, kind.build(&scenario, &CostWeights::default(), &Scorer::default()))
                 };
                 bencher.iter_batched(
                     ready,
@@ -92,7 +92,7 @@ fn days(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(scenario.pods.len() as u64));
         group.bench_function(BenchmarkId::new("kube-scheduler", nodes), |bencher| {
             bencher.iter(|| {
-                let mut policy = PolicyKind::KubeScheduler.build(&scenario, &CostWeights::default(), None);
+                let mut policy = PolicyKind::KubeScheduler.build(&scenario, &CostWeights::default(), &Scorer::default());
                 run(black_box(&scenario), &EngineSettings::default(), policy.as_mut(), 1)
             });
         });

@@ -229,7 +229,7 @@ impl Decider {
         let request =
             Arc::new(ScoreRequest { pods: vec![pod_ask(ask.pod)], nodes: names, in_flight, explain: Some(false) });
         let began = Instant::now();
-        let scored = self.scoring.score(&request, rules.weights, place).await;
+        let scored = self.scoring.score(&request, rules.weights, rules.strategy, place).await;
         self.metrics.scored(began.elapsed());
         let scores = match scored {
             Ok(scores) => scores,

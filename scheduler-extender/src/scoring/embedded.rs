@@ -4,13 +4,13 @@
 use super::{Condition, NodeScore, Scores, ScoringError};
 use crate::ledger::Usage;
 use anyhow::Context;
-use cluster::score::PartWeights;
+use cluster::score::{PartWeights, Strategy};
 use collector::prometheus::Source;
 use features::cluster_state::Amount;
 use models::anomaly::Severity;
 use serde_json::Value;
 use serving::metrics::Metrics;
-use serving::nodes::{Feed, Fresh, KeepArgs, NodeView, Shared as SharedFeed, Tables, keep};
+use serving::nodes::{ClusterView, Feed, Fresh, KeepArgs, NodeView, Shared as SharedFeed, Tables, keep};
 use serving::registry::{ModelName, Origin, Registry};
 use serving::score::{ScoreAnswer, ScoreRequest, ScoreRules, score};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,8 +63,13 @@ pub struct Embedded {
 }
 
 impl Shared {
-    fn rules(&self, weights: PartWeights) -> ScoreRules {
-        ScoreRules { weights, stale_after: self.stale_after }
+    fn rules(&self, weights: PartWeights, strategy: Strategy) -> ScoreRules {
+        ScoreRules { weights, strategy, stale_after: self.stale_after }
+    }
+
+    /// The age from which on samples are stale, which no weight moves.
+    fn limit(&self, view: &ClusterView) -> i64 {
+        self.rules(PartWeights::DESIGN, Strategy::default()).limit(view)
     }
 }
 
@@ -111,13 +116,15 @@ impl Embedded {
         &self,
         request: Arc<ScoreRequest>,
         weights: PartWeights,
+        strategy: Strategy,
         place: OwnedSemaphorePermit,
     ) -> Result<Scores, ScoringError> {
-        let answer = self.answer(request, weights, Some(place)).await?;
+        let answer = self.answer(request, weights, strategy, Some(place)).await?;
         let Some(pod) = answer.pods.into_iter().next() else { return Ok(Scores::default()) };
         let nodes = pod.nodes.into_iter().map(|node| NodeScore {
             parts: node.parts,
             uncertainty: node.uncertainty,
+            peak: node.peak,
             severity: node.severity,
             data_age_seconds: node.data_age_seconds,
         });
@@ -136,8 +143,9 @@ impl Embedded {
         &self,
         request: Arc<ScoreRequest>,
         weights: PartWeights,
+        strategy: Strategy,
     ) -> Result<Value, ScoringError> {
-        let answer = self.answer(request, weights, None).await?;
+        let answer = self.answer(request, weights, strategy, None).await?;
         Ok(serde_json::to_value(&answer).unwrap_or_default())
     }
 
@@ -145,6 +153,7 @@ impl Embedded {
         &self,
         request: Arc<ScoreRequest>,
         weights: PartWeights,
+        strategy: Strategy,
         place: Option<OwnedSemaphorePermit>,
     ) -> Result<ScoreAnswer, ScoringError> {
         let registry = self.shared.registry.get().ok_or(ScoringError::NotReady)?;
@@ -152,7 +161,7 @@ impl Embedded {
         // Work for the processor: it leaves the threads that answer others. A panic ends there.
         let work = tokio::task::spawn_blocking(move || {
             let _place = place;
-            let rules = shared.rules(weights);
+            let rules = shared.rules(weights, strategy);
             score(&request, &shared.fresh.view(), &registry, None, &rules, shared.fresh.now())
         });
         work.await.map_err(|_| ScoringError::Panicked)
@@ -160,7 +169,7 @@ impl Embedded {
 
     pub(super) fn condition(&self) -> Condition {
         let (view, now) = (self.shared.fresh.view(), self.shared.fresh.now());
-        let limit = self.shared.rules(PartWeights::DESIGN).limit(&view);
+        let limit = self.shared.limit(&view);
         let (mut models, mut lacking) = (BTreeMap::new(), Vec::new());
         if let Some(registry) = self.shared.registry.get() {
             for (name, slot) in registry.slots() {
@@ -183,7 +192,7 @@ impl Embedded {
 
     pub(super) fn critical_nodes(&self) -> (BTreeSet<String>, usize) {
         let (view, now) = (self.shared.fresh.view(), self.shared.fresh.now());
-        let limit = self.shared.rules(PartWeights::DESIGN).limit(&view);
+        let limit = self.shared.limit(&view);
         let is_critical = |node: &NodeView| {
             now - node.sampled_at <= limit
                 && node.anomaly.as_ref().is_some_and(|anomaly| anomaly.severity == Some(Severity::Critical))
@@ -198,7 +207,7 @@ impl Embedded {
 
     pub(super) fn is_stale(&self, node: &str) -> bool {
         let (view, now) = (self.shared.fresh.view(), self.shared.fresh.now());
-        let limit = self.shared.rules(PartWeights::DESIGN).limit(&view);
+        let limit = self.shared.limit(&view);
         view.nodes.get(node).is_some_and(|node| now - node.sampled_at > limit)
     }
 

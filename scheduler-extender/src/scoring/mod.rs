@@ -8,7 +8,7 @@ pub use remote::Remote;
 
 use crate::kubernetes::Pod;
 use crate::ledger::Usage;
-use cluster::score::{PartWeights, Parts};
+use cluster::score::{PartWeights, Parts, Strategy};
 use models::anomaly::Severity;
 use serde::Deserialize;
 use serde_json::Value;
@@ -26,6 +26,9 @@ pub struct NodeScore {
     /// Scores that are closer than this are as good as equal.
     #[serde(default)]
     pub uncertainty: Option<f64>,
+    /// The highest P90 forecast with the pod, as a share of allocatable.
+    #[serde(default)]
+    pub peak: Option<f64>,
     /// Of its newest reading.
     #[serde(default)]
     pub severity: Option<Severity>,
@@ -127,7 +130,7 @@ pub enum Scoring {
 }
 
 impl Scoring {
-    /// Scores one pod's candidates, by these weights where they are worked out here. Whoever does not want to wait any longer drops the
+    /// Scores one pod's candidates, by these weights and this strategy where they are worked out here. Whoever does not want to wait any longer drops the
     /// future; what cannot be stopped goes on, and keeps its `place` until it has ended, so that work that hangs does not pile up.
     ///
     /// # Errors
@@ -136,11 +139,12 @@ impl Scoring {
         &self,
         request: &Arc<ScoreRequest>,
         weights: PartWeights,
+        strategy: Strategy,
         place: OwnedSemaphorePermit,
     ) -> Result<Scores, ScoringError> {
         let wanted = request.nodes.len();
         let scores = match self {
-            Self::Embedded(embedded) => embedded.score(Arc::clone(request), weights, place).await?,
+            Self::Embedded(embedded) => embedded.score(Arc::clone(request), weights, strategy, place).await?,
             Self::Remote(remote) => {
                 // Dropping the future ends the request.
                 let _place = place;
@@ -155,10 +159,15 @@ impl Scoring {
     ///
     /// # Errors
     /// See [`Scoring::score`].
-    pub async fn explain(&self, mut request: ScoreRequest, weights: PartWeights) -> Result<Value, ScoringError> {
+    pub async fn explain(
+        &self,
+        mut request: ScoreRequest,
+        weights: PartWeights,
+        strategy: Strategy,
+    ) -> Result<Value, ScoringError> {
         request.explain = Some(true);
         match self {
-            Self::Embedded(embedded) => embedded.explain(Arc::new(request), weights).await,
+            Self::Embedded(embedded) => embedded.explain(Arc::new(request), weights, strategy).await,
             Self::Remote(remote) => remote.ask(&request).await,
         }
     }

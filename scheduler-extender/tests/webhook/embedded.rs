@@ -33,7 +33,7 @@ async fn the_busy_node_gets_the_fewest_points_and_the_explanation_says_why() {
     assert_eq!(explanation["versions"].as_object().map(serde_json::Map::len), Some(3), "{explanation}");
     assert_eq!(explanation["best"].as_array().map(Vec::len), Some(NODES));
     let sentences = explanation["sentences"].to_string();
-    assert!(sentences.contains("stays below") && sentences.contains("target of 65 %"), "{sentences}");
+    assert!(sentences.contains("stays below") && sentences.contains("chance of passing 80 %"), "{sentences}");
     // What the models and refreshes count is there as well, in one document.
     let text = extender.text("/metrics").await;
     assert!(text.contains("berth_serving_nodes 4") && text.contains("berth_scheduler_extender_nodes 4"), "{text}");

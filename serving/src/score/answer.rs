@@ -4,7 +4,7 @@ use super::reasons::Detail;
 use crate::registry::ModelName;
 use crate::rollout::Arm;
 use chrono::{DateTime, SecondsFormat};
-use cluster::score::{PartWeights, Parts};
+use cluster::score::{PartWeights, Parts, Strategy};
 use features::habit::Expected;
 use models::anomaly::Severity;
 use serde::Serialize;
@@ -24,6 +24,8 @@ pub struct ScoreAnswer {
     pub challenger_models: Option<BTreeMap<ModelName, String>>,
     /// How much each part counts.
     pub weights: PartWeights,
+    /// Which nodes the load part prefers: `spread` or `pack`.
+    pub strategy: Strategy,
     /// In the order of the request.
     pub pods: Vec<PodScores>,
     /// Candidates that no metric names.
@@ -77,10 +79,14 @@ pub struct NodeScore {
     /// What it is made of.
     #[serde(serialize_with = "single::parts")]
     pub parts: Parts,
-    /// By how much the score would differ if the load part followed the forecast's median in place of P90: scores that are
-    /// closer than that are as good as equal. Absent where there is no load part.
+    /// Scores that are closer than this are as good as equal: by how much the load part would differ if the forecast's median
+    /// came true, and what one sample of telemetry moves the agent's value by, each as far as it counts in the score. Absent
+    /// where there is no part.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "single::maybe")]
     pub uncertainty: Option<f64>,
+    /// The highest P90 forecast with the pod and those in flight, of CPU and memory, as a share of allocatable.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "single::maybe")]
+    pub peak: Option<f64>,
     /// Why parts are not there: `node_unknown`, `data_stale`, `no_load_predictor`, `no_forecast`, `no_placement_agent`,
     /// `no_features`, `no_anomaly_detector`.
     #[serde(skip_serializing_if = "Vec::is_empty")]

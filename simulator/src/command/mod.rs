@@ -3,9 +3,11 @@
 mod agent;
 mod compare;
 mod replay;
+mod score;
 mod what_if;
 
 pub use agent::{AgentArgs, Network};
+pub use score::ScoreArgs;
 
 use crate::input::InputError;
 use crate::policy::PolicyKind;

@@ -2,13 +2,11 @@
 
 use crate::engine::EngineSettings;
 use crate::input::{InputError, ScenarioKind, Sources};
-use crate::learning::Scores;
 use crate::outcome::{CostWeights, Outcome};
-use crate::policy::PolicyKind;
+use crate::policy::{PolicyKind, Scorer};
 use crate::world::{Notes, Scenario};
 use rayon::prelude::*;
 use runtime::WrongUse;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// What to compare.
@@ -22,8 +20,8 @@ pub struct CompareSettings {
     pub engine: EngineSettings,
     /// What outcomes cost.
     pub weights: CostWeights,
-    /// What scores for the policies that need a learned network.
-    pub agent: Option<Arc<dyn Scores>>,
+    /// What the learned policies score by.
+    pub scorer: Scorer,
 }
 
 /// All runs of one scenario.
@@ -79,13 +77,8 @@ pub(crate) fn run_all(scenarios: &[Scenario], settings: &CompareSettings, done: 
         .par_iter()
         .map(|(policy, at)| {
             let started = Instant::now();
-            let outcome = policy.run(
-                &scenarios[*at],
-                &settings.engine,
-                &settings.weights,
-                settings.agent.as_ref(),
-                settings.seeds[*at],
-            );
+            let outcome =
+                policy.run(&scenarios[*at], &settings.engine, &settings.weights, &settings.scorer, settings.seeds[*at]);
             done();
             (outcome, started.elapsed().as_secs_f64())
         })

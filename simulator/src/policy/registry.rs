@@ -2,16 +2,14 @@
 
 use super::{
     BestFit, Coldest, DotProduct, Foresight, KubeScheduler, Learned, LeastUsed, LoadVariationRiskBalancing,
-    MostAllocated, Oracle, Policy, Random, Recorded, RoundRobin, TargetLoadPacking,
+    MostAllocated, Oracle, Policy, Random, Recorded, RoundRobin, Scorer, TargetLoadPacking,
 };
 use crate::engine::{EngineSettings, run};
-use crate::learning::Scores;
 use crate::outcome::{CostWeights, Outcome};
 use crate::world::Scenario;
 use clap::ValueEnum;
 use cluster::score::PartWeights;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// A policy that a command can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
@@ -43,7 +41,7 @@ pub enum PolicyKind {
     Predictor,
     /// The learned network alone (needs --agent)
     Agent,
-    /// 30 % forecast, 40 % network, 30 % anomaly; the last is missing here and the rest scaled up (needs --agent)
+    /// Forecast and network by their weights; there is no anomaly detector here, and the rest is scaled up (needs --agent)
     Combined,
     /// Reads the future usage and lifetime of every pod
     Oracle,
@@ -68,14 +66,9 @@ impl PolicyKind {
 
     /// A fresh policy for one run of `scenario`.
     ///
-    /// `agent` scores for those policies that need one; without it they leave that part out.
-    pub fn build<'a>(
-        self,
-        scenario: &'a Scenario,
-        weights: &CostWeights,
-        agent: Option<&Arc<dyn Scores>>,
-    ) -> Box<dyn Policy + 'a> {
-        let learned = |name, weights| Box::new(Learned::new(name, weights, agent.cloned()));
+    /// `scorer` is what the learned policies score by; without an agent they leave that part out.
+    pub fn build<'a>(self, scenario: &'a Scenario, weights: &CostWeights, scorer: &Scorer) -> Box<dyn Policy + 'a> {
+        let learned = |name, parts| Box::new(Learned::new(name, Scorer { weights: parts, ..scorer.clone() }));
         match self {
             Self::Random => Box::new(Random),
             Self::RoundRobin => Box::new(RoundRobin::default()),
@@ -90,28 +83,31 @@ impl PolicyKind {
             Self::Recorded => Box::new(Recorded::new(scenario)),
             Self::Predictor => learned("predictor", PartWeights::LOAD),
             Self::Agent => learned("agent", PartWeights::PLACEMENT),
-            Self::Combined => learned("combined", PartWeights::DESIGN),
-            Self::Oracle => Box::new(Oracle::new(scenario, weights.clone(), Foresight::ALL[0])),
+            Self::Combined => learned("combined", scorer.weights),
+            Self::Oracle => {
+                Box::new(Oracle::new(scenario, weights.clone(), Foresight::ALL[0]))
+            }
         }
     }
 
-    /// Runs `scenario`. The oracle's outcome is the cheapest of its foresights and of the two simple policies that are
-    /// hardest to beat: the best placement that is known in hindsight.
+    /// Runs `scenario`. The outcome of [`PolicyKind::Oracle`] is the cheapest of its foresights and of the two simple
+    /// policies that are hardest to beat.
     pub fn run(
         self,
         scenario: &Scenario,
         engine: &EngineSettings,
         weights: &CostWeights,
-        agent: Option<&Arc<dyn Scores>>,
+        scorer: &Scorer,
         seed: u64,
     ) -> Outcome {
         let once = |policy: &mut dyn Policy| run(scenario, engine, policy, seed);
         if self != Self::Oracle {
-            return once(self.build(scenario, weights, agent).as_mut());
+            return once(self.build(scenario, weights, scorer).as_mut());
         }
-        let simple = [Self::KubeScheduler, Self::LeastUsed].map(|kind| kind.build(scenario, weights, None));
+        let simple = [Self::KubeScheduler, Self::LeastUsed].map(|kind| kind.build(scenario, weights, scorer));
         let [simple_best, other] = simple.map(|mut policy| once(policy.as_mut()));
-        let foreseen = Foresight::ALL.map(|foresight| once(&mut Oracle::new(scenario, weights.clone(), foresight)));
+        let foreseen =
+            Foresight::ALL.map(|foresight| once(&mut Oracle::new(scenario, weights.clone(), foresight)));
         let cheaper = |best: Outcome, other| if weights.cost(&other) < weights.cost(&best) { other } else { best };
         let best = foreseen.into_iter().chain([other]).fold(simple_best, cheaper);
         Outcome { policy: self.name(), ..best }

@@ -88,6 +88,7 @@ async fn score(State((behaviour, _, asked, _)): State<Shared>, body: Bytes) -> R
         let part = number.map(|number| (number / count).min(1.0));
         json!({
             "node": name, "score": part.unwrap_or(0.5), "uncertainty": 0.0, "data_age_seconds": 5.0,
+            "peak": part.map(|part| 0.98 - 0.4 * part),
             "parts": { "load": part, "placement": part, "anomaly": part }, "reasons": [format!("{name} is as good as its number")],
         })
     });
