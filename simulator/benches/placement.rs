@@ -58,7 +58,7 @@ fn placements(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(PODS as u64)).sample_size(10);
     for nodes in [150, 1_500, 5_000] {
         let scenario = stream(nodes);
-        for kind in PolicyKind::COMPARED.into_iter().filter(|kind| *kind != PolicyKind::Oracle) {
+        for kind in PolicyKind::COMPARED.into_iter().filter(|kind| *kind != PolicyKind::GreedyOracle) {
             group.bench_function(BenchmarkId::new(kind.name(), nodes), |bencher| {
                 // The half hour of telemetry before the first pod is not part of the time.
                 let ready = || {

@@ -46,7 +46,7 @@ fn every_policy_places_the_whole_trace_and_loses_no_pod() {
         PolicyKind::KubeScheduler,
         PolicyKind::TargetLoadPacking,
         PolicyKind::LeastUsed,
-        PolicyKind::Oracle,
+        PolicyKind::GreedyOracle,
     ] {
         let outcome = kind.run(&scenario, &EngineSettings::default(), &weights, &Scorer::default(), 1);
         assert_eq!(outcome.pods, scenario.pods.len() as u64);

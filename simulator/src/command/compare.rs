@@ -1,7 +1,7 @@
 //! `simulator compare`.
 
 use super::{AgentArgs, OutputArgs, ScoreArgs, SeedArgs, checked_policies, input_error};
-use crate::compare::{CompareSettings, LEGEND, ScenarioFigures, compare, figures, page, table};
+use crate::compare::{CompareSettings, LEGEND, ScenarioFigures, compare, figures, least_cost, page, table};
 use crate::engine::EngineSettings;
 use crate::input::{ScenarioArgs, ScenarioKind};
 use crate::outcome::CostWeights;
@@ -84,7 +84,7 @@ pub(super) fn run(args: &CompareArgs, config: &ConfigFile, given: &ArgMatches, s
     Ok(())
 }
 
-/// All that need no history; those that need a network when there is one, before the oracle.
+/// All that need no history; those that need a network when there is one, before the one that knows the future.
 fn default_policies(has_agent: bool) -> Vec<PolicyKind> {
     let mut policies = PolicyKind::COMPARED.to_vec();
     if has_agent {
@@ -101,6 +101,7 @@ pub(super) fn print(figures: &ScenarioFigures) {
         figures.scenario, figures.nodes, figures.pods, figures.days, figures.seeds
     );
     println!("{}", table(figures).markdown());
+    println!("{}\n", least_cost(figures));
     for (reason, count) in &figures.notes.counts {
         println!("- {reason}: {count}");
     }

@@ -24,7 +24,7 @@ pub struct ReplayArgs {
         long,
         env = "BERTH_REPLAY_POLICIES",
         value_delimiter = ',',
-        default_value = "kube-scheduler,target-load-packing,load-variation-risk-balancing,least-used,oracle",
+        default_value = "kube-scheduler,target-load-packing,load-variation-risk-balancing,least-used,greedy-oracle",
         value_name = "NAMES"
     )]
     pub policies: Vec<PolicyKind>,

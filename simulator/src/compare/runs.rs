@@ -1,6 +1,7 @@
 //! Runs policies × seeds in parallel.
 
 use crate::engine::EngineSettings;
+use crate::foresight::lower_bound;
 use crate::input::{InputError, ScenarioKind, Sources};
 use crate::outcome::{CostWeights, Outcome};
 use crate::policy::{PolicyKind, Scorer};
@@ -43,6 +44,8 @@ pub struct ScenarioRuns {
     pub outcomes: Vec<(PolicyKind, Vec<Outcome>)>,
     /// Wall-clock seconds of each policy's runs, by seed.
     pub seconds: Vec<Vec<f64>>,
+    /// The cost that no placement can beat, by seed.
+    pub bounds: Vec<f64>,
 }
 
 /// Runs all policies on all seeds of each scenario kind.
@@ -83,6 +86,7 @@ pub(crate) fn run_all(scenarios: &[Scenario], settings: &CompareSettings, done: 
             (outcome, started.elapsed().as_secs_f64())
         })
         .collect();
+    let bounds = scenarios.par_iter().map(|scenario| lower_bound(scenario, &settings.weights)).collect();
     let by_policy = || settings.policies.iter().zip(outcomes.chunks(scenarios.len().max(1)));
     let first = &scenarios[0];
     ScenarioRuns {
@@ -94,5 +98,6 @@ pub(crate) fn run_all(scenarios: &[Scenario], settings: &CompareSettings, done: 
         notes: first.notes.clone(),
         outcomes: by_policy().map(|(policy, runs)| (*policy, runs.iter().map(|run| run.0.clone()).collect())).collect(),
         seconds: by_policy().map(|(_, runs)| runs.iter().map(|run| run.1).collect()).collect(),
+        bounds,
     }
 }

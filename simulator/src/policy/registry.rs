@@ -1,10 +1,11 @@
 //! The policies by name.
 
 use super::{
-    BestFit, Coldest, DotProduct, Foresight, KubeScheduler, Learned, LeastUsed, LoadVariationRiskBalancing,
-    MostAllocated, Oracle, Policy, Random, Recorded, RoundRobin, Scorer, TargetLoadPacking,
+    BestFit, Coldest, DotProduct, Foresight, GreedyOracle, KubeScheduler, Learned, LeastUsed,
+    LoadVariationRiskBalancing, MostAllocated, Policy, Random, Recorded, RoundRobin, Scorer, TargetLoadPacking,
 };
 use crate::engine::{EngineSettings, run};
+use crate::foresight::{SearchSettings, search};
 use crate::outcome::{CostWeights, Outcome};
 use crate::world::Scenario;
 use clap::ValueEnum;
@@ -43,8 +44,12 @@ pub enum PolicyKind {
     Agent,
     /// Forecast and network by their weights; there is no anomaly detector here, and the rest is scaled up (needs --agent)
     Combined,
-    /// Reads the future usage and lifetime of every pod
-    Oracle,
+    /// Knows the future usage and lifetime of every pod, and places one after the other (formerly `oracle`)
+    #[value(alias = "oracle")]
+    #[serde(alias = "oracle")]
+    GreedyOracle,
+    /// Knows the same, and searches long for the cheapest placement: the least cost that is known
+    SearchOracle,
 }
 
 impl PolicyKind {
@@ -61,7 +66,7 @@ impl PolicyKind {
         Self::Coldest,
         Self::LeastUsed,
         Self::Predictor,
-        Self::Oracle,
+        Self::GreedyOracle,
     ];
 
     /// A fresh policy for one run of `scenario`.
@@ -84,14 +89,19 @@ impl PolicyKind {
             Self::Predictor => learned("predictor", PartWeights::LOAD),
             Self::Agent => learned("agent", PartWeights::PLACEMENT),
             Self::Combined => learned("combined", scorer.weights),
-            Self::Oracle => {
-                Box::new(Oracle::new(scenario, weights.clone(), Foresight::ALL[0]))
+            Self::GreedyOracle | Self::SearchOracle => {
+                Box::new(GreedyOracle::new(scenario, weights.clone(), Foresight::ALL[0]))
             }
         }
     }
 
-    /// Runs `scenario`. The outcome of [`PolicyKind::Oracle`] is the cheapest of its foresights and of the two simple
-    /// policies that are hardest to beat.
+    /// Whether it knows what is to come: no policy that can be used.
+    pub const fn knows_the_future(self) -> bool {
+        matches!(self, Self::GreedyOracle | Self::SearchOracle)
+    }
+
+    /// Runs `scenario`. The outcome of [`PolicyKind::GreedyOracle`] is the cheapest of its foresights and of the two simple
+    /// policies that are hardest to beat; that of [`PolicyKind::SearchOracle`] is what [`search`] finds.
     pub fn run(
         self,
         scenario: &Scenario,
@@ -101,13 +111,16 @@ impl PolicyKind {
         seed: u64,
     ) -> Outcome {
         let once = |policy: &mut dyn Policy| run(scenario, engine, policy, seed);
-        if self != Self::Oracle {
+        if self == Self::SearchOracle {
+            return search(scenario, engine, weights, &SearchSettings::default(), seed);
+        }
+        if self != Self::GreedyOracle {
             return once(self.build(scenario, weights, scorer).as_mut());
         }
         let simple = [Self::KubeScheduler, Self::LeastUsed].map(|kind| kind.build(scenario, weights, scorer));
         let [simple_best, other] = simple.map(|mut policy| once(policy.as_mut()));
         let foreseen =
-            Foresight::ALL.map(|foresight| once(&mut Oracle::new(scenario, weights.clone(), foresight)));
+            Foresight::ALL.map(|foresight| once(&mut GreedyOracle::new(scenario, weights.clone(), foresight)));
         let cheaper = |best: Outcome, other| if weights.cost(&other) < weights.cost(&best) { other } else { best };
         let best = foreseen.into_iter().chain([other]).fold(simple_best, cheaper);
         Outcome { policy: self.name(), ..best }
