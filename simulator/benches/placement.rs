@@ -92,7 +92,8 @@ fn days(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(scenario.pods.len() as u64));
         group.bench_function(BenchmarkId::new("kube-scheduler", nodes), |bencher| {
             bencher.iter(|| {
-                let mut policy = PolicyKind::KubeScheduler.build(&scenario, &CostWeights::default(), &Scorer::default());
+                let mut policy =
+                    PolicyKind::KubeScheduler.build(&scenario, &CostWeights::default(), &Scorer::default());
                 run(black_box(&scenario), &EngineSettings::default(), policy.as_mut(), 1)
             });
         });

@@ -42,6 +42,8 @@ pub(super) struct Board<'a> {
     steps: usize,
     /// By node, then step.
     cells: Vec<Cell>,
+    /// Cells that were looked at: how much work was done, whatever the machine.
+    looked_at: std::cell::Cell<u64>,
     /// First and last step (exclusive) of each pod.
     pub(super) spans: Vec<Option<(u32, u32)>>,
 }
@@ -66,12 +68,22 @@ impl<'a> Board<'a> {
             (first as u32, last.clamp(first, steps) as u32)
         };
         let spans = stays.iter().map(|stay| stay.as_ref().map(span)).collect();
-        Self { scenario, weights, even, steps, cells, spans }
+        Self { scenario, weights, even, steps, cells, looked_at: std::cell::Cell::new(0), spans }
     }
 
     fn range(&self, node: NodeId, span: (u32, u32)) -> std::ops::Range<usize> {
         let start = node.index() * self.steps;
         start + span.0 as usize..start + span.1 as usize
+    }
+
+    /// How much work was done so far, in cells that were looked at.
+    pub fn work(&self) -> u64 {
+        self.looked_at.get()
+    }
+
+    /// Sets [`Board::work`].
+    pub fn worked(&mut self, work: u64) {
+        self.looked_at.set(work);
     }
 
     /// A pod that has a stay.
@@ -120,22 +132,24 @@ impl<'a> Board<'a> {
         let gpu_room = 1e3 * f32::from(shape.gpus) - asked.gpu_requested;
         let places = shape.max_pods as f32 - 1.0;
         let cost = self.cost_on(node);
-        let mut sum = 0.0;
-        for (cell, (cpu, memory)) in self.cells[self.range(node, guest.span)].iter().zip(&guest.usage) {
+        let (mut sum, mut looked_at) = (0.0, 0);
+        let cells = &self.cells[self.range(node, guest.span)];
+        let mut is_over = false;
+        for (cell, (cpu, memory)) in cells.iter().zip(&guest.usage) {
+            looked_at += 1;
             let fits = cell.cpu_requested <= cpu_room
                 && cell.memory_requested <= memory_room
                 && cell.gpu_requested <= gpu_room
                 && cell.pods <= places;
-            if !fits {
-                return None;
-            }
             // Costs only grow with usage, so the sum does not fall again.
             sum += cost(cell.cpu + cpu, cell.memory + memory, cell.pods + 1.0) - cell.cost;
-            if sum >= enough {
-                return None;
+            is_over = !fits || sum >= enough;
+            if is_over {
+                break;
             }
         }
-        Some(sum)
+        self.looked_at.set(self.looked_at.get() + looked_at);
+        (!is_over).then_some(sum)
     }
 
     /// Whether a node costs anything but unevenness at any time of the pod's stay.

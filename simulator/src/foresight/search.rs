@@ -23,8 +23,10 @@ pub struct SearchSettings {
     pub starts: usize,
     /// Passes over all pods at most, each time it goes for the nearest best.
     pub passes: usize,
-    /// Times that it is moved away from there.
+    /// Times that it is moved away from there,
     pub kicks: usize,
+    /// as long as it has not looked at so many steps of nodes.
+    pub work: u64,
     /// Share of the pods that such a kick moves.
     pub kicked: f64,
     /// Runs times pods that single moves are tried by.
@@ -33,7 +35,7 @@ pub struct SearchSettings {
 
 impl Default for SearchSettings {
     fn default() -> Self {
-        Self { starts: 2, passes: 10, kicks: 8, kicked: 0.03, tries: 40_000 }
+        Self { starts: 2, passes: 10, kicks: 24, work: 1_500_000_000, kicked: 0.03, tries: 40_000 }
     }
 }
 
@@ -106,6 +108,9 @@ impl<'a> Searcher<'a> {
         self.descend(&mut board, &mut plan);
         self.try_plan(&plan);
         for kick in 0..self.settings.kicks {
+            if board.work() > self.settings.work {
+                break;
+            }
             let (before, kept) = (board.clone(), plan.clone());
             let mut gained = self.kick(&mut board, &mut plan);
             gained += self.descend(&mut board, &mut plan);
@@ -115,7 +120,10 @@ impl<'a> Searcher<'a> {
                     self.try_plan(&plan);
                 }
             } else {
+                // What was done in vain was done all the same.
+                let work = board.work();
                 (board, plan) = (before, kept);
+                board.worked(work);
             }
         }
         self.try_plan(&plan);
@@ -156,7 +164,7 @@ impl<'a> Searcher<'a> {
                 gained += self.exchange(board, plan);
             }
             all += gained;
-            if gained <= LEAST_GAIN.max(WORTH_A_PASS * all) {
+            if gained <= LEAST_GAIN.max(WORTH_A_PASS * all) || board.work() > self.settings.work {
                 break;
             }
         }
