@@ -2,15 +2,17 @@
 # Makes docs/placement-results.md and docs/images/placement-learning.svg: trains the agent, compares it with intervals.
 #
 # Usage: scripts/placement.sh   TRACES: folder with openb and bitbrains-rnd (default: BERTH_TRACES; empty leaves openb out)
-#                               SEEDS (default 5), EPISODES (default: that of the trainer), SHARE of openb's nodes and pods
-#                               (default 0.25: whole, the learned policies and the oracle take an hour)
+#                               SEEDS (default 10), EPISODES (default: that of the trainer), SHARE of openb's nodes and pods
+#                               (default 0.25: whole, the learned policies and the oracles take hours)
+#                               ROUNDS of the search for weights, 12 clusters each (default 3)
 # An agent that was trained before is taken as it is: BERTH_AGENT=DIR. The work goes to .berth/placement.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=${BERTH_PLACEMENT_WORK:-.berth/placement}
 binaries=${BERTH_BIN:-${CARGO_TARGET_DIR:-target}/debug}
 traces=${TRACES:-${BERTH_TRACES:-}}
-seeds=${SEEDS:-5}
+seeds=${SEEDS:-10}
+rounds=${ROUNDS:-3}
 share=${SHARE:-0.25}
 mkdir -p "$work"
 agent=${BERTH_AGENT:-$work/placement-agent}
@@ -20,14 +22,18 @@ if [ -z "${BERTH_AGENT:-}" ]; then
     ${EPISODES:+--episodes "$EPISODES"} | tee "$work/training.txt" || [ "${PIPESTATUS[0]}" = 3 ]
 fi
 
+policies=random,kube-scheduler,target-load-packing,load-variation-risk-balancing,least-used,predictor,agent,combined,greedy-oracle,search-oracle
+"$binaries/trainer" --data "$work" weights --agent "$agent" --rounds "$rounds" > "$work/weights.txt"
+
 compare() { # name, arguments
   local name=$1; shift
   "$binaries/simulator" --data "$work" compare --agent "$agent" --seeds "$seeds" --base kube-scheduler,agent \
-    --policies random,kube-scheduler,target-load-packing,load-variation-risk-balancing,least-used,predictor,agent,combined,oracle \
+    --policies "$policies" \
     --json-out "$work/$name.json" --html-out "$work/$name.html" "$@" | grep -v '^page: ' > "$work/$name.md"
   echo "$name: $work/$name.html" >&2
 }
 compare synthetic --scenario mixed,misrequested,bursts,memory,pools
+policies=kube-scheduler,predictor,agent,combined compare pack --strategy pack --scenario mixed,bursts,memory
 compare large --scenario mixed,misrequested --size 120 --days 1
 if [ -n "$traces" ]; then compare openb --scenario openb --trace "$traces" --days 7 --share "$share"; fi
 
@@ -40,10 +46,13 @@ if [ -n "$traces" ]; then compare openb --scenario openb --trace "$traces" --day
     cp "$work/curve.svg" docs/images/placement-learning.svg
     printf '\n![Cost at the looks while learning, against kube-scheduler](images/placement-learning.svg)\n'
   fi
+  printf '\n## Weights\n\n```text\n'; cat "$work/weights.txt"; printf '```\n'
   printf '\n## Clusters of twice the size that it learned in\n\n'
   cat "$work/synthetic.md"
   printf '\n## Twice as large again, one day\n\n'
   cat "$work/large.md"
+  printf '\n## The strategy pack\n\n'
+  cat "$work/pack.md"
   if [ -n "$traces" ]; then printf '\n## openb, 7 days, %s of its nodes and pods\n\n' "$share"; cat "$work/openb.md"; fi
 } > docs/placement-results.md
 echo "docs/placement-results.md is written"
