@@ -2,7 +2,7 @@
 # Makes docs/placement-results.md and docs/images/placement-learning.svg: trains the agent, compares it with intervals.
 #
 # Usage: scripts/placement.sh   TRACES: folder with openb and bitbrains-rnd (default: BERTH_TRACES; empty leaves openb out)
-#                               SEEDS (default 10), EPISODES (default: that of the trainer), SHARE of openb's nodes and pods
+#                               SEEDS (default 5), EPISODES (default: that of the trainer), SHARE of openb's nodes and pods
 #                               (default 0.25: whole, the learned policies and the oracles take hours)
 #                               ROUNDS of the search for weights, 12 clusters each (default 3)
 # An agent that was trained before is taken as it is: BERTH_AGENT=DIR. The work goes to .berth/placement.
@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 work=${BERTH_PLACEMENT_WORK:-.berth/placement}
 binaries=${BERTH_BIN:-${CARGO_TARGET_DIR:-target}/debug}
 traces=${TRACES:-${BERTH_TRACES:-}}
-seeds=${SEEDS:-10}
+seeds=${SEEDS:-5}
 rounds=${ROUNDS:-3}
 share=${SHARE:-0.25}
 mkdir -p "$work"
