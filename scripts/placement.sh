@@ -5,6 +5,7 @@
 #                               SEEDS (default 5), EPISODES (default: that of the trainer), SHARE of openb's nodes and pods
 #                               (default 0.25: whole, the learned policies and the oracles take hours)
 #                               ROUNDS of the search for weights, 12 clusters each (default 3)
+#                               POLICIES to compare (default: below; search-oracle takes more than half of the time)
 # An agent that was trained before is taken as it is: BERTH_AGENT=DIR. The work goes to .berth/placement.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,7 +23,8 @@ if [ -z "${BERTH_AGENT:-}" ]; then
     ${EPISODES:+--episodes "$EPISODES"} | tee "$work/training.txt" || [ "${PIPESTATUS[0]}" = 3 ]
 fi
 
-policies=random,kube-scheduler,target-load-packing,load-variation-risk-balancing,least-used,predictor,agent,combined,greedy-oracle,search-oracle
+all=random,kube-scheduler,target-load-packing,load-variation-risk-balancing,least-used,predictor,agent,combined,greedy-oracle,search-oracle
+policies=${POLICIES:-$all}
 "$binaries/trainer" --data "$work" weights --agent "$agent" --rounds "$rounds" > "$work/weights.txt"
 
 compare() { # name, arguments
@@ -39,6 +41,7 @@ if [ -n "$traces" ]; then compare openb --scenario openb --trace "$traces" --day
 
 {
   cat scripts/placement/preface.md
+  if [ "$policies" != "$all" ]; then printf '\nThis page compares only: %s.\n' "$policies"; fi
   if [ -f "$work/training.txt" ]; then printf '\n## Training\n\n```text\n'; grep -v -e '^model ' -e '^report ' -e '^run ' "$work/training.txt"; printf '```\n'; fi
   # The report's chart of learning, as a file of its own.
   if sed -n '/<h2>Learning</,$p' "$agent/report.html" | sed 's/.*<h2>Learning<//' | sed -n '/<svg /,/<\/svg>/p;/<\/svg>/q' | sed 's/.*<svg /<svg xmlns="http:\/\/www.w3.org\/2000\/svg" /; s/<\/svg>.*/<\/svg>/' > "$work/curve.svg" && [ -s "$work/curve.svg" ]; then
