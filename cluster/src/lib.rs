@@ -5,6 +5,7 @@
 mod anomaly;
 mod ignore;
 mod interval;
+mod limits;
 mod metric;
 mod moment;
 mod quantity;
@@ -16,6 +17,7 @@ mod units;
 pub use anomaly::{AnomalyKind, Severity};
 pub use ignore::{IGNORED_NODES, IgnoreRule, IgnoredNodes, ParseIgnoreRuleError};
 pub use interval::SampleIntervals;
+pub use limits::{HOT_UTILIZATION, SATURATED_UTILIZATION, TARGET_UTILIZATION, VERY_HOT_UTILIZATION};
 pub use metric::{NodeMetric, NodeSample};
 pub use moment::{EARLIEST_MS, LATEST_MS, is_plausible_moment, moment_from_seconds};
 pub use quantity::ParseQuantityError;

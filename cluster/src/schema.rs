@@ -204,7 +204,7 @@ pub static DECISIONS: TableSchema = TableSchema {
             ColumnKind::Text,
             false,
             "JSON",
-            "the best candidates and the bound one: node, score, the parts load, placement and anomaly, points 0..10",
+            "the best candidates and the bound one: node, score, the parts load, placement and anomaly, points 0..10, the highest P90 with the pod",
         ),
         Column::new(
             "gain",

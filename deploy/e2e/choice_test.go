@@ -49,7 +49,7 @@ func checkExplained(t *testing.T, berth *harness.Berth, bound harness.Bound) {
 	}
 }
 
-// Group 1: by the load part alone, pods go where they bring a node near the target of 65 %, and not beyond.
+// Group 1: by the load part alone and with the strategy that packs, pods go where they bring a node near the target of 65 %, and not beyond.
 func TestChoiceApproachesTheTarget(t *testing.T) {
 	levels := []float64{0.10, 0.25, 0.40, 0.85}
 	// Of nodes that are known for two days, what the forecast adds for doubt is some points: P90 is what is held below the target.
@@ -58,7 +58,7 @@ func TestChoiceApproachesTheTarget(t *testing.T) {
 	// Ten pods one after the other, each of a quarter of a core, of which pods without a history are expected to use six tenths.
 	pods := harness.Pods{Count: 1, CPU: "250m", Memory: "256Mi"}
 	alone := inTurn(t, "", pods, 10)
-	berth := scene.berth(t, "mode = \"active\"\n[weights]\nload = 1.0\nplacement = 0.0\nanomaly = 0.0\n",
+	berth := scene.berth(t, "mode = \"active\"\nstrategy = \"pack\"\n[weights]\nload = 1.0\nplacement = 0.0\nanomaly = 0.0\n",
 		"--warm", "48h", "--warm-step", "5m", "--scrape-interval", "5m", "--rate-window", "12m")
 	with := inTurn(t, berth.URL, pods, 10)
 	before, after := scene.after(levels, alone, 0.15), scene.after(levels, with, 0.15)

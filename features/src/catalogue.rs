@@ -152,7 +152,7 @@ impl Sink for ColumnSink<'_> {
 
 /// Collects descriptions.
 #[derive(Default)]
-struct CatalogueSink(Vec<Feature>);
+pub(crate) struct CatalogueSink(pub(crate) Vec<Feature>);
 
 impl Sink for CatalogueSink {
     fn put(&mut self, _: f32, describe: impl FnOnce() -> Feature) {

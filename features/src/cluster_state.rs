@@ -3,22 +3,23 @@
 //! One row per candidate. All values are shares of the candidate's allocatable amounts or of the clock, so that a network
 //! that learned on one fleet can read another; none depends on how many candidates there are or in which order.
 
-use crate::catalogue::{AHEAD, Feature, Topic};
+use crate::catalogue::{AHEAD, CatalogueSink, Feature, RowSink, Sink, Topic};
 use serde::{Deserialize, Serialize};
 use std::f32::consts::TAU;
 use std::sync::LazyLock;
 
-/// Values of a row.
-pub const WIDTH: usize = ENTRIES.len();
+/// Values of a row: as many as there are in the catalogue, which a test holds, since the length of an array has to be known when
+/// the program is built.
+pub const WIDTH: usize = 38;
 
-/// Utilization above which the design counts a node as hot.
-const HOT: f32 = 0.8;
-/// Utilization that placement aims at.
-const TARGET: f32 = 0.65;
+const HOT: f32 = cluster::HOT_UTILIZATION as f32;
+const TARGET: f32 = cluster::TARGET_UTILIZATION as f32;
 /// Memory is not shared: above this the kubelet is near evicting.
-const TIGHT_MEMORY: f32 = 0.9;
+const TIGHT_MEMORY: f32 = cluster::VERY_HOT_UTILIZATION as f32;
 /// Shares are cut here: beyond it all are equally impossible, and a network should not extrapolate.
 const MOST: f32 = 2.0;
+/// The group's name.
+pub const GROUP: &str = "cluster_state";
 
 /// CPU in cores and memory in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -101,105 +102,11 @@ pub struct PodCourse {
     pub memory_peak: f32,
 }
 
-type Entry = (&'static str, Topic, &'static str, &'static str, &'static str);
-
-const ENTRIES: [Entry; 38] = [
-    ("pod_cpu_request_share", Topic::Pods, "ratio", "now", "requested CPU of the pod ÷ allocatable"),
-    ("pod_memory_request_share", Topic::Pods, "ratio", "now", "requested memory of the pod ÷ allocatable"),
-    ("pod_cpu_expected_share", Topic::Pods, "ratio", "history", "expected CPU usage of the pod ÷ allocatable"),
-    ("pod_memory_expected_share", Topic::Pods, "ratio", "history", "expected memory usage of the pod ÷ allocatable"),
-    ("pod_usage_known", Topic::Pods, "0/1", "history", "usage of the pod's workload was seen before"),
-    ("pod_hours_known", Topic::Pods, "ratio", "24h", "share of the day's hours at which its workload was seen"),
-    ("pod_low_priority", Topic::Pods, "0/1", "now", "the pod's priority is below 0, as that of batch work"),
-    ("pod_life_known", Topic::Pods, "0/1", "history", "a pod of the workload has ended before"),
-    (
-        "pod_life",
-        Topic::Pods,
-        "ratio",
-        "history",
-        "mean life of the workload's pods, hours ÷ (hours + 6); 1 where unknown",
-    ),
-    ("cpu_requested_after", Topic::Pods, "ratio", "now", "requested share of CPU with the pod"),
-    ("memory_requested_after", Topic::Pods, "ratio", "now", "requested share of memory with the pod"),
-    (
-        "requests_skew_after",
-        Topic::Pods,
-        "ratio",
-        "now",
-        "difference of the requested shares of CPU and memory with the pod",
-    ),
-    ("room_for_large_after", Topic::Pods, "ratio", "now", "large pods of this cluster that still fit, n ÷ (n + 1)"),
-    ("room_for_large_taken", Topic::Pods, "ratio", "now", "share of that room which the pod takes away"),
-    ("same_workload_share", Topic::Pods, "ratio", "now", "pods of the same workload ÷ (these + 3)"),
-    ("telemetry_known", Topic::Cpu, "0/1", "now", "the node has a sample; else the cluster's mean stands in"),
-    ("cpu_seen", Topic::Cpu, "ratio", "30s", "CPU utilization of the newest sample"),
-    ("cpu_mean_15m", Topic::Cpu, "ratio", "15m", "mean CPU utilization"),
-    ("cpu_deviation_15m", Topic::Cpu, "ratio", "15m", "standard deviation of CPU utilization"),
-    (
-        "cpu_in_flight",
-        Topic::Cpu,
-        "ratio",
-        "since sample",
-        "expected CPU share of pods that the newest sample does not show",
-    ),
-    ("cpu_after", Topic::Cpu, "ratio", "now", "CPU seen, in flight and expected of the pod"),
-    ("cpu_after_over_target", Topic::Cpu, "ratio", "now", "cpu_after over 0.65"),
-    ("cpu_after_hot", Topic::Cpu, "ratio", "now", "cpu_after over 0.8"),
-    (
-        "cpu_course_now",
-        Topic::Cpu,
-        "ratio",
-        "history",
-        "expected CPU share of its pods in this hour, by their workloads",
-    ),
-    ("cpu_course_mean_after", Topic::Cpu, "ratio", "next 24h", "mean over the next 24 hours with the pod"),
-    ("cpu_course_peak_after", Topic::Cpu, "ratio", "next 24h", "highest hour of the next 24 with the pod"),
-    (
-        "cpu_course_hot_after",
-        Topic::Cpu,
-        "ratio",
-        "next 24h",
-        "share of the next 24 hours over 0.8 with the pod, smoothed",
-    ),
-    ("cpu_course_hot_added", Topic::Cpu, "ratio", "next 24h", "what the pod adds to that"),
-    (
-        "cpu_course_over_after",
-        Topic::Cpu,
-        "ratio",
-        "next 24h",
-        "mean excess over 0.65 in the next 24 hours with the pod",
-    ),
-    ("cpu_course_over_added", Topic::Cpu, "ratio", "next 24h", "what the pod adds to that"),
-    ("memory_seen", Topic::Memory, "ratio", "now", "memory utilization of the newest sample"),
-    ("memory_after", Topic::Memory, "ratio", "now", "memory seen, in flight and expected of the pod"),
-    (
-        "memory_peak_after",
-        Topic::Memory,
-        "ratio",
-        "history",
-        "highest memory seen of each workload, over its pods, with the pod",
-    ),
-    (
-        "memory_tight_after",
-        Topic::Memory,
-        "ratio",
-        "history",
-        "the larger of memory_after and memory_peak_after, over 0.9",
-    ),
-    ("cluster_cpu_mean", Topic::Cluster, "ratio", "now", "mean CPU utilization of the nodes"),
-    ("cluster_cpu_deviation", Topic::Cluster, "ratio", "now", "standard deviation of CPU utilization over the nodes"),
-    ("hour_sin", Topic::Calendar, "ratio", "now", "sine of the hour of the day"),
-    ("hour_cos", Topic::Calendar, "ratio", "now", "cosine of the hour of the day"),
-];
-
 static CATALOGUE: LazyLock<Vec<Feature>> = LazyLock::new(|| {
-    let entry = |(name, topic, unit, window, formula): &Entry| {
-        let feature = Feature::new(*topic, *name, unit, *window, *formula);
-        let feature =
-            Feature { group: "cluster_state", knowable: "at the decision, from samples that have arrived", ..feature };
-        if matches!(topic, Topic::Calendar) { feature.knowable(AHEAD) } else { feature }
-    };
-    ENTRIES.iter().map(entry).collect()
+    let (pod, course, cluster) = Default::default();
+    let mut sink = CatalogueSink::default();
+    Rows::new(&pod, &course, &cluster).emit(&NodeFacts::default(), &mut sink);
+    sink.0
 });
 
 /// Every feature of the group, in the order of a row.
@@ -209,12 +116,12 @@ pub fn all() -> &'static [Feature] {
 
 /// The names, in the order of a row.
 pub fn names() -> Vec<String> {
-    ENTRIES.iter().map(|entry| entry.0.to_owned()).collect()
+    CATALOGUE.iter().map(|feature| feature.name.clone()).collect()
 }
 
 /// The place of a feature in a row.
 pub fn index(name: &str) -> Option<usize> {
-    ENTRIES.iter().position(|entry| entry.0 == name)
+    CATALOGUE.iter().position(|feature| feature.name == name)
 }
 
 /// What is the same in the rows of all candidates of a pod.
@@ -235,72 +142,299 @@ impl<'a> Rows<'a> {
 
     /// The row of one candidate. Missing telemetry is answered with the cluster's mean and a flag, never with "idle".
     pub fn of(&self, node: &NodeFacts) -> [f32; WIDTH] {
-        row(self, node)
+        let mut row = [0.0; WIDTH];
+        self.emit(node, &mut RowSink::new(&mut row));
+        row
+    }
+
+    /// Hands each value together with what it is to `sink`.
+    fn emit(&self, node: &NodeFacts, sink: &mut impl Sink) {
+        self.emit_pod(node, sink);
+        self.emit_requests(node, sink);
+        self.emit_cpu(node, sink);
+        self.emit_course(node, sink);
+        self.emit_memory(node, sink);
+        let Self { cluster, hour: [hour_sin, hour_cos], .. } = *self;
+        sink.put(cut(cluster.cpu_mean), || {
+            feature(Topic::Cluster, "cluster_cpu_mean", "ratio", "now", "mean CPU utilization of the nodes")
+        });
+        sink.put(cut(cluster.cpu_deviation), || {
+            feature(
+                Topic::Cluster,
+                "cluster_cpu_deviation",
+                "ratio",
+                "now",
+                "standard deviation of CPU utilization over the nodes",
+            )
+        });
+        sink.put(hour_sin, || feature(Topic::Calendar, "hour_sin", "ratio", "now", "sine of the hour of the day"));
+        sink.put(hour_cos, || feature(Topic::Calendar, "hour_cos", "ratio", "now", "cosine of the hour of the day"));
+    }
+
+    /// The pod itself.
+    fn emit_pod(&self, node: &NodeFacts, sink: &mut impl Sink) {
+        let (pod, (cpu, memory)) = (self.pod, node.size());
+        sink.put(cut(pod.request.cpu / cpu), || {
+            feature(Topic::Pods, "pod_cpu_request_share", "ratio", "now", "requested CPU of the pod ÷ allocatable")
+        });
+        sink.put(cut(pod.request.memory / memory), || {
+            feature(
+                Topic::Pods,
+                "pod_memory_request_share",
+                "ratio",
+                "now",
+                "requested memory of the pod ÷ allocatable",
+            )
+        });
+        sink.put(cut(pod.expected.cpu / cpu), || {
+            feature(
+                Topic::Pods,
+                "pod_cpu_expected_share",
+                "ratio",
+                "history",
+                "expected CPU usage of the pod ÷ allocatable",
+            )
+        });
+        sink.put(cut(pod.expected.memory / memory), || {
+            feature(
+                Topic::Pods,
+                "pod_memory_expected_share",
+                "ratio",
+                "history",
+                "expected memory usage of the pod ÷ allocatable",
+            )
+        });
+        sink.put(f32::from(u8::from(pod.known)), || {
+            feature(Topic::Pods, "pod_usage_known", "0/1", "history", "usage of the pod's workload was seen before")
+        });
+        sink.put(pod.hours_known, || {
+            feature(
+                Topic::Pods,
+                "pod_hours_known",
+                "ratio",
+                "24h",
+                "share of the day's hours at which its workload was seen",
+            )
+        });
+        sink.put(f32::from(u8::from(pod.low_priority)), || {
+            feature(
+                Topic::Pods,
+                "pod_low_priority",
+                "0/1",
+                "now",
+                "the pod's priority is below 0, as that of batch work",
+            )
+        });
+        sink.put(f32::from(u8::from(pod.life_hours.is_finite())), || {
+            feature(Topic::Pods, "pod_life_known", "0/1", "history", "a pod of the workload has ended before")
+        });
+        sink.put(or(pod.life_hours / (pod.life_hours + 6.0), 1.0), || {
+            feature(
+                Topic::Pods,
+                "pod_life",
+                "ratio",
+                "history",
+                "mean life of the workload's pods, hours ÷ (hours + 6); 1 where unknown",
+            )
+        });
+    }
+
+    /// Requests on the node with the pod.
+    fn emit_requests(&self, node: &NodeFacts, sink: &mut impl Sink) {
+        let Self { pod, cluster, .. } = *self;
+        let ((cpu, memory), own) = (node.size(), node.own());
+        let cpu_requested = (node.requested.cpu + own * pod.request.cpu) / cpu;
+        let memory_requested = (node.requested.memory + own * pod.request.memory) / memory;
+        let room_after = room(cluster, node, own, pod);
+        let room_before = room(cluster, node, own - 1.0, pod);
+        sink.put(cut(cpu_requested), || {
+            feature(Topic::Pods, "cpu_requested_after", "ratio", "now", "requested share of CPU with the pod")
+        });
+        sink.put(cut(memory_requested), || {
+            feature(Topic::Pods, "memory_requested_after", "ratio", "now", "requested share of memory with the pod")
+        });
+        sink.put((cpu_requested - memory_requested).abs().min(MOST), || {
+            feature(
+                Topic::Pods,
+                "requests_skew_after",
+                "ratio",
+                "now",
+                "difference of the requested shares of CPU and memory with the pod",
+            )
+        });
+        sink.put(room_after / (room_after + 1.0), || {
+            feature(
+                Topic::Pods,
+                "room_for_large_after",
+                "ratio",
+                "now",
+                "large pods of this cluster that still fit, n ÷ (n + 1)",
+            )
+        });
+        sink.put(((room_before - room_after) / room_before.max(1.0)).clamp(0.0, 1.0), || {
+            feature(Topic::Pods, "room_for_large_taken", "ratio", "now", "share of that room which the pod takes away")
+        });
+        sink.put(node.same_workload as f32 / (node.same_workload as f32 + 3.0), || {
+            feature(Topic::Pods, "same_workload_share", "ratio", "now", "pods of the same workload ÷ (these + 3)")
+        });
+    }
+
+    /// CPU now. Missing telemetry is answered with the cluster's mean.
+    fn emit_cpu(&self, node: &NodeFacts, sink: &mut impl Sink) {
+        let Self { pod, cluster, .. } = *self;
+        let ((cpu, _), own) = (node.size(), node.own());
+        let cpu_seen = or(node.cpu_seen, cluster.cpu_mean);
+        let cpu_mean = or(node.cpu_mean, cluster.cpu_mean);
+        let cpu_after = cpu_seen + (node.in_flight.cpu + own * pod.expected.cpu) / cpu;
+        sink.put(f32::from(u8::from(node.cpu_seen.is_finite())), || {
+            feature(
+                Topic::Cpu,
+                "telemetry_known",
+                "0/1",
+                "now",
+                "the node has a sample; else the cluster's mean stands in",
+            )
+        });
+        sink.put(cut(cpu_seen), || {
+            feature(Topic::Cpu, "cpu_seen", "ratio", "30s", "CPU utilization of the newest sample")
+        });
+        sink.put(cut(cpu_mean), || feature(Topic::Cpu, "cpu_mean_15m", "ratio", "15m", "mean CPU utilization"));
+        sink.put(cut(or(node.cpu_deviation, 0.0)), || {
+            feature(Topic::Cpu, "cpu_deviation_15m", "ratio", "15m", "standard deviation of CPU utilization")
+        });
+        sink.put(cut(node.in_flight.cpu / cpu), || {
+            feature(
+                Topic::Cpu,
+                "cpu_in_flight",
+                "ratio",
+                "since sample",
+                "expected CPU share of pods that the newest sample does not show",
+            )
+        });
+        sink.put(cut(cpu_after), || {
+            feature(Topic::Cpu, "cpu_after", "ratio", "now", "CPU seen, in flight and expected of the pod")
+        });
+        sink.put(cut(cpu_after - TARGET), || {
+            feature(Topic::Cpu, "cpu_after_over_target", "ratio", "now", "cpu_after over 0.65")
+        });
+        sink.put(cut(cpu_after - HOT), || feature(Topic::Cpu, "cpu_after_hot", "ratio", "now", "cpu_after over 0.8"));
+    }
+
+    /// CPU in the day to come.
+    fn emit_course(&self, node: &NodeFacts, sink: &mut impl Sink) {
+        let ((cpu, _), own) = (node.size(), node.own());
+        let day = Day::of(node, self.course, cpu, own);
+        sink.put(cut(node.hours[0] / cpu), || {
+            feature(
+                Topic::Cpu,
+                "cpu_course_now",
+                "ratio",
+                "history",
+                "expected CPU share of its pods in this hour, by their workloads",
+            )
+        });
+        sink.put(cut(day.mean), || {
+            feature(
+                Topic::Cpu,
+                "cpu_course_mean_after",
+                "ratio",
+                "next 24h",
+                "mean over the next 24 hours with the pod",
+            )
+        });
+        sink.put(cut(day.peak), || {
+            feature(
+                Topic::Cpu,
+                "cpu_course_peak_after",
+                "ratio",
+                "next 24h",
+                "highest hour of the next 24 with the pod",
+            )
+        });
+        sink.put(day.hot_after, || {
+            feature(
+                Topic::Cpu,
+                "cpu_course_hot_after",
+                "ratio",
+                "next 24h",
+                "share of the next 24 hours over 0.8 with the pod, smoothed",
+            )
+        });
+        sink.put((day.hot_after - day.hot_before).clamp(0.0, 1.0), || {
+            feature(Topic::Cpu, "cpu_course_hot_added", "ratio", "next 24h", "what the pod adds to that")
+        });
+        sink.put(cut(day.over_after), || {
+            feature(
+                Topic::Cpu,
+                "cpu_course_over_after",
+                "ratio",
+                "next 24h",
+                "mean excess over 0.65 in the next 24 hours with the pod",
+            )
+        });
+        sink.put(cut(day.over_after - day.over_before), || {
+            feature(Topic::Cpu, "cpu_course_over_added", "ratio", "next 24h", "what the pod adds to that")
+        });
+    }
+
+    /// Memory now and at most.
+    fn emit_memory(&self, node: &NodeFacts, sink: &mut impl Sink) {
+        let ((_, memory), own) = (node.size(), node.own());
+        let memory_seen = or(node.memory_seen, self.cluster.memory_mean);
+        let memory_after = memory_seen + (node.in_flight.memory + own * self.pod.expected.memory) / memory;
+        let memory_peak = (node.memory_peak + own * self.course.memory_peak) / memory;
+        sink.put(cut(memory_seen), || {
+            feature(Topic::Memory, "memory_seen", "ratio", "now", "memory utilization of the newest sample")
+        });
+        sink.put(cut(memory_after), || {
+            feature(Topic::Memory, "memory_after", "ratio", "now", "memory seen, in flight and expected of the pod")
+        });
+        sink.put(cut(memory_peak), || {
+            feature(
+                Topic::Memory,
+                "memory_peak_after",
+                "ratio",
+                "history",
+                "highest memory seen of each workload, over its pods, with the pod",
+            )
+        });
+        sink.put(cut(memory_after.max(memory_peak) - TIGHT_MEMORY), || {
+            feature(
+                Topic::Memory,
+                "memory_tight_after",
+                "ratio",
+                "history",
+                "the larger of memory_after and memory_peak_after, over 0.9",
+            )
+        });
     }
 }
 
-fn row(Rows { pod, course, cluster, hour }: &Rows<'_>, node: &NodeFacts) -> [f32; WIDTH] {
-    let cpu = node.allocatable.cpu.max(1e-3);
-    let memory = node.allocatable.memory.max(1.0);
-    // What comes on top: nothing when the pod runs there already.
-    let own = if node.includes_pod { 0.0 } else { 1.0 };
-    let or = |value: f32, other: f32| if value.is_finite() { value } else { other };
-    let cut = |share: f32| share.clamp(0.0, MOST);
+impl NodeFacts {
+    /// Cores and bytes that shares are taken of.
+    fn size(&self) -> (f32, f32) {
+        (self.allocatable.cpu.max(1e-3), self.allocatable.memory.max(1.0))
+    }
 
-    let cpu_requested = (node.requested.cpu + own * pod.request.cpu) / cpu;
-    let memory_requested = (node.requested.memory + own * pod.request.memory) / memory;
-    let room_after = room(cluster, node, own, pod);
-    let room_before = if node.includes_pod { room(cluster, node, -1.0, pod) } else { room(cluster, node, 0.0, pod) };
+    /// What comes on top of what is there, in pods: none when the pod at hand runs there already.
+    fn own(&self) -> f32 {
+        if self.includes_pod { 0.0 } else { 1.0 }
+    }
+}
 
-    let cpu_seen = or(node.cpu_seen, cluster.cpu_mean);
-    let cpu_mean = or(node.cpu_mean, cluster.cpu_mean);
-    let memory_seen = or(node.memory_seen, cluster.memory_mean);
-    let cpu_after = cpu_seen + (node.in_flight.cpu + own * pod.expected.cpu) / cpu;
-    let memory_after = memory_seen + (node.in_flight.memory + own * pod.expected.memory) / memory;
-    let memory_peak = (node.memory_peak + own * course.memory_peak) / memory;
+fn or(value: f32, other: f32) -> f32 {
+    if value.is_finite() { value } else { other }
+}
 
-    let day = Day::of(node, course, cpu, own);
-    let [hour_sin, hour_cos] = *hour;
-    [
-        cut(pod.request.cpu / cpu),
-        cut(pod.request.memory / memory),
-        cut(pod.expected.cpu / cpu),
-        cut(pod.expected.memory / memory),
-        f32::from(u8::from(pod.known)),
-        pod.hours_known,
-        f32::from(u8::from(pod.low_priority)),
-        f32::from(u8::from(pod.life_hours.is_finite())),
-        or(pod.life_hours / (pod.life_hours + 6.0), 1.0),
-        cut(cpu_requested),
-        cut(memory_requested),
-        (cpu_requested - memory_requested).abs().min(MOST),
-        room_after / (room_after + 1.0),
-        ((room_before - room_after) / room_before.max(1.0)).clamp(0.0, 1.0),
-        node.same_workload as f32 / (node.same_workload as f32 + 3.0),
-        f32::from(u8::from(node.cpu_seen.is_finite())),
-        cut(cpu_seen),
-        cut(cpu_mean),
-        cut(or(node.cpu_deviation, 0.0)),
-        cut(node.in_flight.cpu / cpu),
-        cut(cpu_after),
-        cut(cpu_after - TARGET),
-        cut(cpu_after - HOT),
-        cut(node.hours[0] / cpu),
-        cut(day.mean),
-        cut(day.peak),
-        day.hot_after,
-        (day.hot_after - day.hot_before).clamp(0.0, 1.0),
-        cut(day.over_after),
-        cut(day.over_after - day.over_before),
-        cut(memory_seen),
-        cut(memory_after),
-        cut(memory_peak),
-        cut(memory_after.max(memory_peak) - TIGHT_MEMORY),
-        cut(cluster.cpu_mean),
-        cut(cluster.cpu_deviation),
-        hour_sin,
-        hour_cos,
-    ]
+fn cut(share: f32) -> f32 {
+    share.clamp(0.0, MOST)
+}
+
+/// An entry of the catalogue.
+fn feature(topic: Topic, name: &str, unit: &'static str, window: &str, formula: &str) -> Feature {
+    let feature = Feature::new(topic, name, unit, window, formula);
+    let knowable = if topic == Topic::Calendar { AHEAD } else { "at the decision, from samples that have arrived" };
+    Feature { group: GROUP, knowable, ..feature }
 }
 
 /// How many large pods fit beside `own` times the pod.
@@ -431,8 +565,8 @@ mod tests {
     #[test]
     fn names_are_unique_and_described() {
         let names: HashSet<&str> = all().iter().map(|feature| feature.name.as_str()).collect();
-        assert_eq!(names.len(), WIDTH);
-        assert!(all().iter().all(|feature| feature.formula.len() > 10 && feature.group == "cluster_state"));
+        assert_eq!((names.len(), all().len()), (WIDTH, WIDTH));
+        assert!(all().iter().all(|feature| feature.formula.len() > 10 && feature.group == GROUP));
     }
 
     proptest! {

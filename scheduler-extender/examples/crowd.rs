@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use clap::Parser;
-use cluster::score::{PartWeights, Parts};
+use cluster::score::{PartWeights, Parts, Strategy};
 use score_api::{
     ApiVersion, Arm, ExpectedUsage, NODES_PATH, NodeDescription, NodeList, NodeScore, PodRequest, PodScores,
     SCORE_PATH, ScoreAnswer, ScoreRequest, Timestamp, UsageSource,
@@ -152,6 +152,7 @@ async fn score(body: Bytes) -> Response {
         models: models(),
         challenger_models: None,
         weights: PartWeights::DESIGN,
+        strategy: Strategy::default(),
         pods: request.pods.iter().map(pod).collect(),
         unknown_nodes: Vec::new(),
     })

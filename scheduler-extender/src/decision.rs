@@ -6,6 +6,7 @@ use crate::ledger::{Binding, Standing};
 use crate::moment::Moment;
 use crate::rollout::Neutral;
 use crate::rules::Mode;
+use cluster::HOT_UTILIZATION;
 use cluster::score::Parts;
 use score_api::NodeScore;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct Line {
     pub parts: Parts,
     /// Scores that are closer than this are as good as equal.
     pub uncertainty: Option<f64>,
+    /// The highest P90 forecast with the pod, as a share of allocatable, where that is remembered.
+    #[serde(default)]
+    pub peak: Option<f64>,
     /// 0 to 10, as kube-scheduler reads it.
     pub points: u8,
     /// Cores that are on their way to it, where that is remembered.
@@ -43,6 +47,8 @@ pub struct Brief {
     pub score: f32,
     /// The load part; not a number where there is none.
     pub load: f32,
+    /// The highest P90 forecast with the pod; not a number where there is none.
+    pub peak: f32,
     /// As kube-scheduler reads it.
     pub points: u8,
 }
@@ -173,13 +179,10 @@ impl Decision {
         let gain = f64::from(best.score - brief.score);
         // Half of the best one's uncertainty down and half of the other's up. A node that got nothing is not as good, whatever it scores.
         let as_good = gain <= first.uncertainty.unwrap_or_default() && (brief.points > 0 || best.points == 0);
-        let is_hot = |brief: Brief| brief.load < HOT;
+        let is_hot = |brief: Brief| f64::from(brief.peak) > HOT_UTILIZATION;
         Some(Outcome { gain, agrees: bound.node == first.node || as_good, hot: is_hot(brief), best_hot: is_hot(best) })
     }
 }
-
-/// A load part below this is a forecast over 80 % with the pod: `load_score(0.8)` is one half, and no node below the target has less than 0.7.
-pub const HOT: f32 = 0.5;
 
 /// Where a pod went, against where it would have done best.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,13 +1,13 @@
 //! Decisions of past days, from the table `raw/decisions` and from the lines that have not been rolled into it yet.
 
-use crate::decision::{HOT, Line, Outcome};
+use crate::decision::{Line, Outcome};
 use crate::explain::Explanation;
 use crate::record::Record;
 use crate::shadow::Comparison;
 use anyhow::Context;
 use chrono::{DateTime, SecondsFormat};
-use cluster::DECISIONS;
 use cluster::score::Parts;
+use cluster::{DECISIONS, HOT_UTILIZATION};
 use polars::prelude::{DataFrame, PolarsResult};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -123,6 +123,9 @@ fn told(record: &Record) -> Explanation {
     explanation.in_sentences()
 }
 
+/// Records of earlier versions have no P90: their load part was below one half where it was over 80 %.
+const HOT_LOAD: f64 = 0.5;
+
 /// A candidate as [`Record::of`] writes it.
 fn line(written: &Value) -> Line {
     let parts = Parts { load: written[2].as_f64(), placement: written[3].as_f64(), anomaly: written[4].as_f64() };
@@ -131,6 +134,7 @@ fn line(written: &Value) -> Line {
         score: written[1].as_f64(),
         parts,
         uncertainty: None,
+        peak: written[6].as_f64(),
         points: written[5].as_u64().and_then(|points| points.try_into().ok()).unwrap_or_default(),
         in_flight_cores: None,
     }
@@ -146,8 +150,11 @@ fn earlier_outcome(record: &Record) -> Option<Outcome> {
     let (best, bound) = (record.best.as_ref()?, record.bound.as_ref()?);
     let gain = record.best_score? - record.bound_score?;
     let is_hot = |node: &str| {
-        let line = record.scores.as_array().into_iter().flatten().find(|line| line[0] == node);
-        line.and_then(|line| line[2].as_f64()).is_some_and(|load| load < f64::from(HOT))
+        let written = record.scores.as_array().into_iter().flatten().find(|written| written[0] == node);
+        written.map(line).is_some_and(|line| match line.peak {
+            Some(peak) => peak > HOT_UTILIZATION,
+            None => line.parts.load.is_some_and(|load| load < HOT_LOAD),
+        })
     };
     Some(Outcome { gain, agrees: best == bound || gain <= AS_GOOD, hot: is_hot(bound), best_hot: is_hot(best) })
 }
@@ -160,7 +167,7 @@ mod tests {
 
     fn record(id: &str, bound: Option<(&str, f64)>) -> Record {
         let mut scores = vec![json!(["n1", 0.9, 0.9, 0.9, 0.9, 10])];
-        scores.extend(bound.map(|(node, score)| json!([node, score, score, null, null, 2])));
+        scores.extend(bound.map(|(node, score)| json!([node, score, score, null, null, 2, 1.25 - score])));
         let mut value = json!({
             "ts": 1_780_272_000_000_i64, "id": id, "verb": "prioritize", "namespace": "shop", "pod": id, "pod_uid": id, "workload": null,
             "mode": "shadow", "answer": "neutral", "reason": "shadow", "state": "healthy", "candidates": 2, "best": "n1", "best_score": 0.9,

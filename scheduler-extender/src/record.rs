@@ -1,6 +1,7 @@
 //! A decision as it is kept in the table `raw/decisions`.
 
 use crate::decision::{Decision, Outcome};
+use cluster::score::Parts;
 use cluster::{ColumnKind, DECISIONS, TableSchema};
 use polars::prelude::{Column, DataFrame, PolarsError, PolarsResult};
 use serde::{Deserialize, Serialize};
@@ -51,13 +52,15 @@ impl Record {
         let (bound, outcome) = (decision.bound.as_ref(), decision.outcome());
         let brief = bound.and_then(|bound| decision.brief(&bound.node));
         let line = |line: &crate::decision::Line| {
-            json!([line.node, line.score, line.parts.load, line.parts.placement, line.parts.anomaly, line.points])
+            let Parts { load, placement, anomaly } = line.parts;
+            json!([line.node, line.score, load, placement, anomaly, line.points, line.peak])
         };
         let mut scores: Vec<Value> = decision.best.iter().map(line).collect();
         if let (Some(bound), Some(brief)) = (bound, brief)
             && !decision.best.iter().any(|line| line.node == bound.node)
         {
-            scores.push(json!([bound.node, finite(brief.score), finite(brief.load), null, null, brief.points]));
+            let (score, load, peak) = (finite(brief.score), finite(brief.load), finite(brief.peak));
+            scores.push(json!([bound.node, score, load, null, null, brief.points, peak]));
         }
         Self {
             ts: decision.ts,

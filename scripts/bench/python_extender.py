@@ -23,6 +23,7 @@ place = {name: at for at, name in enumerate(names)}
 cores = numpy.full(len(names), 8.0)
 memory = numpy.full(len(names), 32.0 * 2**30)
 forecast = chance.uniform(0.1, 0.8, (len(names), 6)).astype(numpy.float32)
+deviation = chance.uniform(0.05, 0.15, (len(names), 6)).astype(numpy.float32)
 anomaly = chance.uniform(0.0, 0.4, len(names)).astype(numpy.float32)
 facts = chance.uniform(0.0, 1.0, (len(names), width)).astype(numpy.float32)
 app = FastAPI()
@@ -37,11 +38,29 @@ def quantity(text, thousandth, suffixes={"Ki": 2**10, "Mi": 2**20, "Gi": 2**30})
     return float(text)
 
 
-def load_score(utilization):
-    """Best at 65 %, 0.7 when idle, 0 from 95 % on."""
-    below = 0.7 + 0.3 * utilization / 0.65
-    above = (0.95 - utilization) / 0.3
-    return numpy.clip(numpy.where(utilization <= 0.65, below, above), 0.0, 1.0)
+def above(z):
+    """The chance that a standard normal value is above z."""
+    t = 1.0 / (1.0 + 0.2316419 * numpy.abs(z))
+    series = t * (0.31938153 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429))))
+    tail = numpy.exp(-0.5 * z * z) / numpy.sqrt(2.0 * numpy.pi) * series
+    return numpy.where(z >= 0.0, tail, 1.0 - tail)
+
+
+def load_score(median, deviation):
+    """1 less the mean of the chances to pass 80 % and 90 %, of the worst hour."""
+    chances = above((0.8 - median) / deviation) + above((0.9 - median) / deviation)
+    return 1.0 - 0.5 * chances.max(axis=1)
+
+
+def soft_ranks(score, scale):
+    """The share of the others that each is better than; less than the scale counts in part."""
+    order = numpy.sort(score)
+    sums = numpy.concatenate([[0.0], numpy.cumsum(order)])
+    start = numpy.searchsorted(order, score - scale, side="right")
+    end = numpy.searchsorted(order, score + scale, side="left")
+    near = end - start
+    draws = 0.5 * near + (near * score - (sums[end] - sums[start])) / (2.0 * scale)
+    return (start + draws - 0.5) / max(len(score) - 1, 1)
 
 
 @app.get("/readyz")
@@ -60,18 +79,17 @@ async def prioritize(request: Request):
     after = forecast[at].copy()
     after[:, :3] += (cpu / cores[at])[:, None]
     after[:, 3:] += (ram / memory[at])[:, None]
-    load = numpy.minimum(load_score(after[:, :3].max(axis=1)), load_score(numpy.maximum(after[:, 3:].max(axis=1), 0.65)))
+    load = load_score(after, deviation[at])
     rows = facts[at].copy()
     rows[:, 0], rows[:, 1] = cpu / cores[at], ram / memory[at]
     (values,) = agent.run(["value"], {"features": rows})
     values = values[:, 0]
-    spread = float(values.max() - values.min())
-    placement = (values - values.min()) / spread if spread > 0 else numpy.full(len(values), 0.5)
+    placement = 1.0 - numpy.clip(values.max() - values, 0.0, 1.0)
     score = 0.3 * load + 0.4 * placement + 0.3 * (1.0 - anomaly[at])
-    score += chance.uniform(-0.01, 0.01, len(score))
-    ranks = score.argsort().argsort() / max(len(score) - 1, 1)
-    linear = (score - score.min()) / max(float(score.max() - score.min()), 1e-9)
-    points = numpy.rint(10 * (0.5 * linear + 0.5 * ranks)).astype(int).tolist()
+    ranks = soft_ranks(score, 0.2)
+    linear = (score - score.min()) / max(float(score.max() - score.min()), 0.2)
+    worth = 5.0 * (linear + ranks - ranks.min())
+    points = numpy.clip(numpy.floor(worth + chance.random()), 0, 10).astype(int).tolist()
     return [{"Host": name, "Score": score} for name, score in zip(offered, points)]
 
 

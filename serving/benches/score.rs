@@ -96,7 +96,11 @@ fn view(nodes: usize, now: i64) -> ClusterView {
 fn scores(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder");
     let (registry, now) = (registry(folder.path()), Utc::now().timestamp_millis());
-    let rules = ScoreRules { weights: cluster::score::PartWeights::DESIGN, stale_after: 180_000 };
+    let rules = ScoreRules {
+        weights: cluster::score::PartWeights::DESIGN,
+        strategy: cluster::score::Strategy::default(),
+        stale_after: 180_000,
+    };
     let mut group = criterion.benchmark_group("score of all candidates for a pod");
     for count in [100, 500, 5_000] {
         let view = view(count, now);

@@ -85,7 +85,8 @@ impl Setup {
             concurrent: server.max_concurrent,
             time: server.request_timeout.0,
         };
-        let rules = ScoreRules { weights: server.weights(), stale_after: server.stale_after.millis() };
+        let (weights, strategy) = (server.weights(), server.strategy);
+        let rules = ScoreRules { weights, strategy, stale_after: server.stale_after.millis() };
         let app = Arc::new(App::new(
             Arc::clone(&registry),
             Arc::clone(&fresh),

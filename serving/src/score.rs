@@ -9,12 +9,13 @@ pub(crate) use reasons::told;
 use crate::nodes::{ClusterView, MOST_AHEAD, NodeView, age_seconds};
 use crate::registry::{Algorithm, ModelName, Registry, ServedModel};
 use crate::shadow::Shadow;
-use cluster::score::{PartWeights, Parts, load_score, unit};
+use cluster::score::{PartWeights, Parts, Quantiles, Strategy, ValueScale};
 use cluster::{NodeName, Resource};
 use features::cluster_state::{Amount, NodeFacts, PodCourse, PodFacts, Rows};
 use features::habit::Expected;
 use memo::{Kind, Worked};
 use models::anomaly::Severity;
+use models::load::LoadForecast;
 use models::placement::{PlacementNetwork, Scratch};
 use score_api::{
     ApiVersion, Arm, Contribution, ExpectedUsage, InFlight, MissingReason, NodeScore, PodRequest, PodScores,
@@ -30,6 +31,8 @@ const NEUTRAL: f64 = 0.5;
 pub struct ScoreRules {
     /// How much each part counts.
     pub weights: PartWeights,
+    /// Which nodes the load part prefers.
+    pub strategy: Strategy,
     /// A node whose newest sample is older, in milliseconds, has no parts; see [`ScoreRules::limit`].
     pub stale_after: i64,
 }
@@ -90,6 +93,7 @@ pub fn score(
         models,
         challenger_models: None,
         weights: rules.weights,
+        strategy: rules.strategy,
         pods: request.pods.iter().map(|pod| scorer.pod(pod)).collect(),
         unknown_nodes: unknown,
     }
@@ -144,16 +148,17 @@ impl Scorer<'_> {
         let counted = workloads.counted(workload, asked);
         let (worked, mut leans) = self.worked(pod, &facts, &course, &counted);
         let values: Vec<f32> = worked.iter().flatten().filter_map(|worked| worked.value).collect();
-        let mut units = unit(&values);
+        let scale = self.network().map(PlacementNetwork::scale);
+        let mut placements = scale.into_iter().flat_map(|scale| scale.parts(&values));
         let mut nodes: Vec<NodeScore> = Vec::with_capacity(self.candidates.len());
         for (Candidate { name, known }, worked) in self.candidates.iter().zip(&worked) {
             let node = known.map(|(_, node)| node);
             let fresh = worked.and(node);
             let anomaly = fresh.and_then(|node| node.anomaly.as_ref());
-            let valued = worked.and_then(|worked| worked.value).and_then(|_| units.next());
+            let placement = worked.and_then(|worked| worked.value).and_then(|_| placements.next());
             let parts = Parts {
                 load: worked.and_then(|worked| worked.load),
-                placement: valued,
+                placement,
                 anomaly: anomaly.map(|anomaly| match anomaly.severity {
                     Some(Severity::Critical) => 0.0,
                     _ => f64::from(1.0 - anomaly.score),
@@ -162,14 +167,15 @@ impl Scorer<'_> {
             let explanation = self.request.wants_explanations().then(|| {
                 let after: Vec<After> =
                     fresh.into_iter().flat_map(|node| after(node, self.in_flight(name), &counted)).collect();
-                let valued = valued.map(|unit| Valued { unit, leans: leans.next().unwrap_or_default() });
-                Box::new(reasons::explanation(&after, &counted, fresh, valued.as_ref()))
+                let leans = placement.and_then(|_| leans.next()).unwrap_or_default();
+                Box::new(reasons::explanation(&after, &counted, fresh, leans, self.rules.strategy))
             });
             nodes.push(NodeScore {
                 node: (*name).to_owned(),
                 score: self.rules.weights.combine(&parts).unwrap_or(f64::NAN),
                 missing: self.missing(node, &parts),
-                uncertainty: worked.and_then(|worked| self.uncertainty(&worked, &parts)),
+                uncertainty: worked.and_then(|worked| self.uncertainty(&worked, &parts, scale)),
+                peak: worked.and_then(|worked| worked.peak),
                 parts,
                 data_age_seconds: node.map(|node| age_seconds(self.now.saturating_sub(node.sampled_at))),
                 severity: anomaly.and_then(|anomaly| anomaly.severity),
@@ -220,12 +226,12 @@ impl Scorer<'_> {
         }
     }
 
-    /// What the forecast's spread is worth in the score.
-    fn uncertainty(&self, worked: &Worked, parts: &Parts) -> Option<f64> {
-        parts.load?;
-        let weights = &self.rules.weights;
-        let differs = weights.combine(parts)? - weights.combine(&Parts { load: worked.by_median, ..*parts })?;
-        Some(differs.abs())
+    /// Scores that are closer than this are as good as equal: what the forecast's spread and the noise of the agent's value are
+    /// worth in the score.
+    fn uncertainty(&self, worked: &Worked, parts: &Parts, scale: Option<ValueScale>) -> Option<f64> {
+        let load = worked.load.zip(worked.by_median).map(|(load, by_median)| load - by_median);
+        let by = Parts { load, placement: scale.map(ValueScale::uncertainty), anomaly: None };
+        self.rules.weights.moved(parts, &by)
     }
 
     /// Pods that the metrics do not show yet.
@@ -241,6 +247,10 @@ impl Scorer<'_> {
         }
     }
 
+    fn load_part(&self, lines: &[After], how: impl Fn(Quantiles) -> Quantiles) -> Option<f64> {
+        self.rules.strategy.load_part(lines.iter().map(|line| (line.resource, how(line.with_pod))))
+    }
+
     /// What is worked out for each candidate with fresh data, and which way the agent leans in each where that is wanted.
     fn worked(
         &self,
@@ -253,7 +263,8 @@ impl Scorer<'_> {
         // Reasons, and a challenger that is compared, want the rows of all candidates.
         let wants_rows = self.request.wants_explanations()
             || self.shadow.is_some_and(|shadow| shadow.compares_choices(self.registry));
-        let shelf = (!wants_rows).then(|| self.view.memo.shelf(&Kind::of(pod, self.agent), self.view.nodes.len()));
+        let kind = || Kind::of(pod, self.agent, self.rules.strategy);
+        let shelf = (!wants_rows).then(|| self.view.memo.shelf(&kind(), self.view.nodes.len()));
         // Who finds it in use works for itself.
         let mut shelf = shelf.as_ref().and_then(|shelf| shelf.try_lock().ok());
         let of_pod = Rows::new(facts, course, &self.view.cluster);
@@ -272,8 +283,9 @@ impl Scorer<'_> {
             lines.extend(after(node, flight, counted));
             all[place] = Some(Worked {
                 value: None,
-                load: load_part(&lines, |after| after.with_pod),
-                by_median: load_part(&lines, |after| after.with_pod - after.p90 + after.p50),
+                load: self.load_part(&lines, |with_pod| with_pod),
+                by_median: self.load_part(&lines, Quantiles::median),
+                peak: lines.iter().map(|line| line.with_pod.p90).max_by(f64::total_cmp),
             });
             places.push((place, at, flight));
             if network.is_some() {
@@ -316,54 +328,25 @@ fn after<'a>(node: &'a NodeView, flight: Amount, expected: &Expected) -> impl It
             Resource::Cpu => cpu,
             Resource::Memory => memory,
         };
-        let (p50, p90) = forecast.p50.zip(forecast.p90).filter(|_| added.is_finite())?;
-        Some(After {
-            resource: forecast.key.resource,
-            hours: forecast.key.horizon.hours(),
-            p50: f64::from(p50),
-            p90: f64::from(p90),
-            with_pod: f64::from(p90) + added,
-        })
+        let without = quantiles(forecast).filter(|_| added.is_finite())?;
+        let with_pod = Quantiles { p50: without.p50 + added, p90: without.p90 + added };
+        Some(After { resource: forecast.key.resource, hours: forecast.key.horizon.hours(), without, with_pod })
     })
 }
 
-/// What the agent says of a candidate.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Valued {
-    /// In 0..1 over the candidates.
-    pub unit: f64,
-    /// What sets it apart from the other candidates; empty where nobody asks.
-    pub leans: Vec<Contribution>,
+/// The quantiles of a forecast as they are served: every score reads them here.
+fn quantiles(forecast: &LoadForecast) -> Option<Quantiles> {
+    let (p50, p90) = forecast.p50.zip(forecast.p90)?;
+    Some(Quantiles { p50: f64::from(p50), p90: f64::from(p90) })
 }
 
-/// One forecast, and what it is with the pod.
+/// One forecast, and what it is with the pod and those in flight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct After {
     pub resource: Resource,
     pub hours: u32,
-    pub p50: f64,
-    pub p90: f64,
-    /// P90 with the pod and those in flight.
-    pub with_pod: f64,
-}
-
-/// The hour that is worst decides. CPU is best at the target; memory only has to stay below it, since an idle node is no
-/// worse for memory than a half-full one.
-fn load_part(after: &[After], utilization: impl Fn(&After) -> f64) -> Option<f64> {
-    let worst = |resource| {
-        let of = after.iter().filter(|after| after.resource == resource).map(&utilization);
-        of.max_by(f64::total_cmp)
-    };
-    load_of(worst(Resource::Cpu), worst(Resource::Memory))
-}
-
-/// The load score of a node by its utilization, where that is known: of the resource that has less left.
-pub(crate) fn load_of(cpu: Option<f64>, memory: Option<f64>) -> Option<f64> {
-    let memory = memory.map(|utilization| load_score(utilization.max(cluster::score::TARGET_UTILIZATION)));
-    match (cpu.map(load_score), memory) {
-        (Some(cpu), Some(memory)) => Some(cpu.min(memory)),
-        (only, None) | (None, only) => only,
-    }
+    pub without: Quantiles,
+    pub with_pod: Quantiles,
 }
 
 /// A node of which nothing is known is as good as the others on average: neutral, never best and never worst.
@@ -372,26 +355,5 @@ fn neutral(nodes: &mut [NodeScore]) {
     let mean = if known.is_empty() { NEUTRAL } else { known.iter().sum::<f64>() / known.len() as f64 };
     for node in nodes.iter_mut().filter(|node| node.score.is_nan()) {
         node.score = mean;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn after(resource: Resource, with_pod: f64) -> After {
-        After { resource, hours: 1, p50: 0.0, p90: 0.0, with_pod }
-    }
-
-    #[test]
-    fn the_worst_hour_and_the_scarcer_resource_decide() {
-        let close = |got: Option<f64>, wanted: f64| got.is_some_and(|got| (got - wanted).abs() < 1e-9);
-        let load_part = |after: &[After]| load_part(after, |after| after.with_pod);
-        assert!(close(load_part(&[after(Resource::Cpu, 0.3), after(Resource::Cpu, 0.65)]), 1.0));
-        // Memory at 0.8 is worth one half.
-        assert!(close(load_part(&[after(Resource::Cpu, 0.65), after(Resource::Memory, 0.8)]), 0.5));
-        // Idle memory takes nothing away.
-        assert!(close(load_part(&[after(Resource::Cpu, 0.65), after(Resource::Memory, 0.1)]), 1.0));
-        assert_eq!(load_part(&[]), None);
     }
 }

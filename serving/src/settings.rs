@@ -3,7 +3,7 @@
 use crate::http::listen::ConnectionLimits;
 use crate::registry::ModelName;
 use clap::{Args, FromArgMatches};
-use cluster::score::PartWeights;
+use cluster::score::{PartWeights, Strategy};
 use runtime::settings::Span;
 use runtime::{ConfigFile, WrongUse};
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,10 @@ pub struct ServerArgs {
     /// How much the anomaly part counts
     #[arg(long, env = "BERTH_SERVING_WEIGHT_ANOMALY", default_value_t = 0.3, value_name = "SHARE")]
     pub weight_anomaly: f64,
+    /// Which nodes the load part prefers: `spread` those that are unlikely to become hot, `pack` those that come near 65 %, for
+    /// clusters that remove empty nodes
+    #[arg(long, env = "BERTH_SERVING_STRATEGY", default_value_t = Strategy::Spread, value_name = "spread|pack")]
+    pub strategy: Strategy,
     /// File that holds the bearer token which clients must send; without it everyone is answered
     #[arg(long, env = "BERTH_SERVING_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,

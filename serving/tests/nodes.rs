@@ -2,7 +2,8 @@
 
 mod support;
 
-use cluster::{GRID_STEP_MS, NodeName};
+use cluster::score::{Quantiles, Strategy};
+use cluster::{GRID_STEP_MS, NodeName, Resource};
 use features::{OnlineFeatures, catalogue};
 use models::artifact::Artifact;
 use serde_json::{Value, json};
@@ -45,21 +46,20 @@ async fn the_busy_node_scores_last_and_every_part_says_why() {
         let wanted = 0.3 * part("load") + 0.4 * part("placement") + 0.3 * part("anomaly");
         // In single precision.
         assert!((wanted - node["score"].as_f64().expect("a score")).abs() < 1e-6, "{node}");
-        // The load part by hand, from the forecast and the expected usage.
-        let line = |resource: &str, amount: f64, size: f64| {
-            ["1h", "2h", "4h"]
-                .map(|hours| {
-                    node["explanation"]["forecast"][resource][hours]["p90"].as_f64().expect("a forecast")
-                        + amount / size
-                })
-                .into_iter()
-                .fold(f64::MIN, f64::max)
+        // The load part from the forecasts with what the pod is expected to use.
+        let hours = |resource: Resource, amount: &str, size: f64| {
+            let more = expected[amount].as_f64().expect("an amount") / size;
+            ["1h", "2h", "4h"].map(|hours| {
+                let line = &node["explanation"]["forecast"][resource.as_str()][hours];
+                let with_pod = |quantile: &str| line[quantile].as_f64().expect("a forecast") + more;
+                (resource, Quantiles { p50: with_pod("p50"), p90: with_pod("p90") })
+            })
         };
-        let cpu = cluster::score::load_score(line("cpu", expected["cpu_cores"].as_f64().expect("cores"), CORES));
-        let memory = cluster::score::load_score(
-            line("memory", expected["memory_bytes"].as_f64().expect("bytes"), BYTES).max(0.65),
-        );
-        assert!((part("load") - cpu.min(memory)).abs() < 1e-5, "{} {}", part("load"), cpu.min(memory));
+        let all = [hours(Resource::Cpu, "cpu_cores", CORES), hours(Resource::Memory, "memory_bytes", BYTES)].concat();
+        let peak = all.iter().map(|(_, hour)| hour.p90).fold(f64::MIN, f64::max);
+        assert!((node["peak"].as_f64().expect("a peak") - peak).abs() < 1e-5, "{node}");
+        let load = Strategy::Spread.load_part(all).expect("forecasts");
+        assert!((part("load") - load).abs() < 1e-5, "{} {load}", part("load"));
         assert!(node["explanation"]["reasons"].as_array().is_some_and(|reasons| reasons.len() >= 3), "{node}");
         assert!(node["data_age_seconds"].as_f64().is_some_and(|age| age <= 60.0), "{node}");
     }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use cluster::score::PartWeights;
+use cluster::score::{PartWeights, Strategy};
 use cluster::{HOUR_MS, MINUTE_MS, NodeName};
 use features::cluster_state::{Amount, NodeFacts};
 use features::{GridRows, catalogue};
@@ -198,7 +198,8 @@ async fn choices_that_turn_out_hot_end_the_rollout_though_medians_are_right() {
         in_flight: HashMap::new(),
         explain: Some(false),
     };
-    let rules = ScoreRules { weights: PartWeights::DESIGN, stale_after: HOUR_MS };
+    // This strategy goes by the upper end alone.
+    let rules = ScoreRules { weights: PartWeights::DESIGN, strategy: Strategy::Pack, stale_after: HOUR_MS };
     let rollout = world.rollout();
     assert_eq!(take_in(&rollout, &champion(START), challenger(START)), 50.0);
     for _ in 0..3 {

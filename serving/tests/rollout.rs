@@ -94,9 +94,10 @@ async fn a_share_of_the_workloads_gets_the_challengers_answers_through_restarts_
         let pod = answer["pods"].as_array().expect("pods").iter().find(|pod| pod["arm"] == arm).expect("a pod");
         placement(pod)
     };
-    for (ours, theirs) in of("champion").iter().zip(of("challenger")) {
-        assert!((ours + theirs - 1.0).abs() < 1e-3, "{ours} {theirs}");
-    }
+    // By how much a node is below the best of one it is above the worst of the other: the sum is the same for all.
+    let sums: Vec<f64> = of("champion").iter().zip(of("challenger")).map(|(ours, theirs)| ours + theirs).collect();
+    assert!(sums.iter().all(|sum| (sum - sums[0]).abs() < 1e-3), "{sums:?}");
+    assert!(of("champion").iter().any(|part| *part < 0.99), "{:?}", of("champion"));
     // One pod alone is answered for by the same versions.
     let one = pods().into_iter().find(|pod| arm_of(pod, 30.0) == Arm::Challenger).expect("one of them");
     let (_, alone) = server.post("/v1/score", &json!({ "pods": [one] })).await;

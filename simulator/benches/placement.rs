@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use simulator::engine::{EngineSettings, Simulation, run};
 use simulator::input::{Shape, Synthetic};
 use simulator::outcome::CostWeights;
-use simulator::policy::PolicyKind;
+use simulator::policy::{PolicyKind, Scorer};
 use simulator::world::{
     Node, Notes, Pod, QosClass, Request, Rules, Scenario, SeriesId, Usage, UsageSeries, Workload, WorkloadId, ZoneId,
 };
@@ -58,13 +58,13 @@ fn placements(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(PODS as u64)).sample_size(10);
     for nodes in [150, 1_500, 5_000] {
         let scenario = stream(nodes);
-        for kind in PolicyKind::COMPARED.into_iter().filter(|kind| *kind != PolicyKind::Oracle) {
+        for kind in PolicyKind::COMPARED.into_iter().filter(|kind| *kind != PolicyKind::GreedyOracle) {
             group.bench_function(BenchmarkId::new(kind.name(), nodes), |bencher| {
                 // The half hour of telemetry before the first pod is not part of the time.
                 let ready = || {
                     let mut simulation = Simulation::new(&scenario, EngineSettings::default(), 1);
                     let first = simulation.next_pod();
-                    (simulation, first, kind.build(&scenario, &CostWeights::default(), None))
+                    (simulation, first, kind.build(&scenario, &CostWeights::default(), &Scorer::default()))
                 };
                 bencher.iter_batched(
                     ready,
@@ -92,7 +92,8 @@ fn days(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(scenario.pods.len() as u64));
         group.bench_function(BenchmarkId::new("kube-scheduler", nodes), |bencher| {
             bencher.iter(|| {
-                let mut policy = PolicyKind::KubeScheduler.build(&scenario, &CostWeights::default(), None);
+                let mut policy =
+                    PolicyKind::KubeScheduler.build(&scenario, &CostWeights::default(), &Scorer::default());
                 run(black_box(&scenario), &EngineSettings::default(), policy.as_mut(), 1)
             });
         });

@@ -7,7 +7,7 @@ use report::chart::{self, Axis, Line, Lines};
 use simulator::engine::{EngineSettings, run};
 use simulator::input::{Shape, Synthetic};
 use simulator::outcome::CostWeights;
-use simulator::policy::PolicyKind;
+use simulator::policy::{PolicyKind, Scorer};
 use simulator::world::Scenario;
 use std::error::Error;
 use std::time::Instant;
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let Some(scenario) = cluster(nodes, pods)? else { continue };
             let days = scenario.span_ms as f64 / cluster::DAY_MS as f64;
             let began = Instant::now();
-            let mut policy = PolicyKind::KubeScheduler.build(&scenario, &CostWeights::default(), None);
+            let mut policy = PolicyKind::KubeScheduler.build(&scenario, &CostWeights::default(), &Scorer::default());
             let outcome = run(&scenario, &EngineSettings::default(), policy.as_mut(), 1);
             let seconds = began.elapsed().as_secs_f64();
             let placed = scenario.pods.len();

@@ -13,6 +13,7 @@
 pub mod command;
 pub mod compare;
 pub mod engine;
+pub mod foresight;
 pub mod input;
 pub mod learning;
 pub mod outcome;

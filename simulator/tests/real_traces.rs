@@ -5,7 +5,7 @@ use cluster::HOUR_MS;
 use simulator::engine::{EngineSettings, run};
 use simulator::input::{CombineSettings, OpenbTrace, PodLives, Shape, Synthetic, UsageLibrary, UsageSet, combine};
 use simulator::outcome::CostWeights;
-use simulator::policy::PolicyKind;
+use simulator::policy::{PolicyKind, Scorer};
 use simulator::world::Scenario;
 use std::path::{Path, PathBuf};
 
@@ -46,9 +46,9 @@ fn every_policy_places_the_whole_trace_and_loses_no_pod() {
         PolicyKind::KubeScheduler,
         PolicyKind::TargetLoadPacking,
         PolicyKind::LeastUsed,
-        PolicyKind::Oracle,
+        PolicyKind::GreedyOracle,
     ] {
-        let outcome = kind.run(&scenario, &EngineSettings::default(), &weights, None, 1);
+        let outcome = kind.run(&scenario, &EngineSettings::default(), &weights, &Scorer::default(), 1);
         assert_eq!(outcome.pods, scenario.pods.len() as u64);
         assert_eq!(outcome.pods, outcome.completed + outcome.running + outcome.waiting, "{}", outcome.policy);
         assert!(outcome.placed as f64 > 0.9 * outcome.pods as f64, "{} placed {}", outcome.policy, outcome.placed);
@@ -70,7 +70,7 @@ fn lives_as_in_the_trace_end_and_leave_the_cluster_almost_empty() {
     let library = UsageLibrary::read(&folder, UsageSet::Planetlab).expect("planetlab");
     let scenario = combine(&trace, &library, &settings(2.0, PodLives::Trace, 0.1)).expect("a scenario");
     assert_eq!(scenario.span_ms, 48 * HOUR_MS);
-    let mut policy = PolicyKind::KubeScheduler.build(&scenario, &CostWeights::default(), None);
+    let mut policy = PolicyKind::KubeScheduler.build(&scenario, &CostWeights::default(), &Scorer::default());
     let outcome = run(&scenario, &EngineSettings::default(), policy.as_mut(), 1);
     assert!(outcome.completed > outcome.pods / 2, "{} of {} ended", outcome.completed, outcome.pods);
 }

@@ -3,7 +3,7 @@
 use crate::wire::{parts, required, single, single_option};
 use crate::{ApiVersion, NodeExplanation, ScoreRequest, Timestamp};
 use cluster::Severity;
-use cluster::score::{PartWeights, Parts};
+use cluster::score::{PartWeights, Parts, Strategy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -25,6 +25,8 @@ pub struct ScoreAnswer {
     pub challenger_models: Option<BTreeMap<String, String>>,
     /// How much each part counts.
     pub weights: PartWeights,
+    /// Which nodes the load part prefers: `spread` or `pack`.
+    pub strategy: Strategy,
     /// In the order of the request.
     pub pods: Vec<PodScores>,
     /// Candidates that no metric names.
@@ -102,10 +104,14 @@ pub struct NodeScore {
     /// What it is made of.
     #[serde(with = "parts")]
     pub parts: Parts,
-    /// How far the score may be off by what the forecast does not know: scores that are closer than that are as good as equal. `null`
-    /// where there is no load part.
+    /// Scores that are closer than this are as good as equal: by how much the load part would differ if the forecast's median came
+    /// true, and what one sample of telemetry moves the agent's value by, each as far as it counts in the score. `null` where there is
+    /// neither part.
     #[serde(with = "single_option")]
     pub uncertainty: Option<f64>,
+    /// The highest P90 forecast with the pod and those in flight, of CPU and memory, as a share of allocatable; `null` where there is none.
+    #[serde(with = "single_option")]
+    pub peak: Option<f64>,
     /// Why parts are not there; empty where all are.
     pub missing: Vec<MissingReason>,
     /// Age of its newest sample; `null` where the node is unknown.

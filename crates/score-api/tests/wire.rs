@@ -18,6 +18,7 @@ fn scores() -> Value {
         "models": { "load-predictor": "3", "placement-agent": "2" },
         "challenger_models": { "load-predictor": "4" },
         "weights": { "load": 0.3, "placement": 0.4, "anomaly": 0.3 },
+        "strategy": "spread",
         "pods": [{
             "namespace": "shop",
             "name": "cart-1",
@@ -28,6 +29,7 @@ fn scores() -> Value {
                 "score": 0.5,
                 "parts": { "load": 0.5, "placement": null, "anomaly": 0.75 },
                 "uncertainty": 0.0625,
+                "peak": 0.75,
                 "missing": ["no_placement_agent"],
                 "data_age_seconds": 12.5,
                 "severity": "warning",

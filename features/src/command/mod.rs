@@ -4,7 +4,7 @@ mod show;
 
 use crate::catalogue::{self, NODE_HISTORY, Topic};
 use crate::settings::FeatureSettings;
-use crate::{docs, offline};
+use crate::{cluster_state, docs, offline};
 use clap::{ArgMatches, Args, Parser, Subcommand};
 use cluster::NODE_METRICS;
 use runtime::ConfigFile;
@@ -152,16 +152,24 @@ fn write_docs(args: &DocsArgs, store: &Store) -> anyhow::Result<()> {
 }
 
 fn list(json: bool) -> anyhow::Result<()> {
+    let groups = [catalogue::all(), cluster_state::all()];
     if json {
-        println!("{}", serde_json::to_string_pretty(catalogue::all())?);
+        println!("{}", serde_json::to_string_pretty(&groups.concat())?);
         return Ok(());
     }
-    for topic in Topic::ALL {
-        println!("{}", topic.title());
-        for feature in catalogue::all().iter().filter(|feature| feature.topic == topic) {
-            println!("  {:<28} {:<11} {:<4} {}", feature.name, feature.unit, feature.window, feature.formula);
+    for features in groups {
+        let group = features.first().map_or("", |feature| feature.group);
+        for topic in Topic::ALL {
+            let of_topic: Vec<_> = features.iter().filter(|feature| feature.topic == topic).collect();
+            if of_topic.is_empty() {
+                continue;
+            }
+            println!("{group}: {}", topic.title());
+            for feature in of_topic {
+                println!("  {:<28} {:<11} {:<12} {}", feature.name, feature.unit, feature.window, feature.formula);
+            }
         }
+        println!("{} features in the group `{group}`\n", features.len());
     }
-    println!("{} features", catalogue::len());
     Ok(())
 }

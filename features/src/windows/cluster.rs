@@ -9,7 +9,7 @@ use crate::slot::Slot;
 use serde::{Deserialize, Serialize};
 
 /// A node at or above this utilization is hot.
-pub(crate) const HOT: f32 = 0.8;
+pub(crate) const HOT: f32 = cluster::HOT_UTILIZATION as f32;
 
 /// Cluster means of one resource; NaN = missing.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 
 use super::{Layer, PlacementNetwork};
 use crate::ModelError;
+use cluster::score::ValueScale;
 use serde_json::{Map, Value, json};
 
 /// The file's name in an artifact.
@@ -10,13 +11,23 @@ pub const NETWORK_FILE: &str = "network.safetensors";
 
 /// Tells our layout from other safetensors files.
 const FORMAT: &str = "berth-placement-network-1";
+const FULL_DIFFERENCE: &str = "full_difference";
+const NOISE: &str = "noise";
 
 impl PlacementNetwork {
     /// The file's bytes. The same network always gives the same bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut header = Map::new();
         // A comma is in no feature's name: names are those of the catalogue.
-        header.insert("__metadata__".into(), json!({ "format": FORMAT, "features": self.features.join(",") }));
+        // The format wants texts; the shortest one that reads back to the same number.
+        let ValueScale { full_difference, noise } = self.scale;
+        let metadata = json!({
+            "format": FORMAT,
+            "features": self.features.join(","),
+            FULL_DIFFERENCE: full_difference.to_string(),
+            NOISE: noise.to_string(),
+        });
+        header.insert("__metadata__".into(), metadata);
         let mut data: Vec<u8> = Vec::new();
         let mut tensor = |name: String, shape: Value, values: &[f32]| {
             let start = data.len();
@@ -94,6 +105,20 @@ impl PlacementNetwork {
             };
             layers.push(Layer { inputs, outputs, weights, bias });
         }
-        Self::new(features.split(',').map(str::to_owned).collect(), skip, layers).map_err(|error| damaged(&error))
+        let number = |name: &str| -> Result<Option<f64>, ModelError> {
+            let Some(value) = metadata.get(name) else { return Ok(None) };
+            let read = value.as_str().and_then(|text| text.parse().ok());
+            read.map(Some).ok_or_else(|| damaged(&format!("its `{name}` is {value}, expected a number as text")))
+        };
+        let network = Self::new(features.split(',').map(str::to_owned).collect(), skip, layers)
+            .map_err(|error| damaged(&error))?;
+        // Files of earlier versions have no scale.
+        match (number(FULL_DIFFERENCE)?, number(NOISE)?) {
+            (Some(full), Some(noise)) => {
+                Ok(network.with_scale(ValueScale::new(full, noise).map_err(|error| damaged(&error))?))
+            }
+            (None, None) => Ok(network),
+            _ => Err(damaged(&format!("it has only one of `{FULL_DIFFERENCE}` and `{NOISE}`"))),
+        }
     }
 }

@@ -10,6 +10,7 @@ pub use file::NETWORK_FILE;
 pub use forward::Scratch;
 
 use crate::ModelError;
+use cluster::score::ValueScale;
 
 /// One fully connected layer.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +34,12 @@ pub struct PlacementNetwork {
     features: Vec<String>,
     skip: Vec<f32>,
     layers: Vec<Layer>,
+    scale: ValueScale,
 }
+
+/// How the values of a network are read of which no scale was measured: that of the rule that ships (`trainer train placement`
+/// prints it), which every agent begins as.
+pub const DEFAULT_SCALE: ValueScale = ValueScale { full_difference: 0.42, noise: 0.031 };
 
 /// Layers and units beyond this are no network of ours.
 const MOST_UNITS: usize = 4_096;
@@ -68,7 +74,7 @@ impl PlacementNetwork {
         if let Some(bad) = all.copied().find(|weight| !weight.is_finite()) {
             return Err(ModelError::Setting { setting: "weight", rule: "finite", got: bad.to_string() });
         }
-        Ok(Self { features, skip, layers })
+        Ok(Self { features, skip, layers, scale: DEFAULT_SCALE })
     }
 
     /// The features in the order of a row.
@@ -84,6 +90,16 @@ impl PlacementNetwork {
     /// The layers from the features to the value.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
+    }
+
+    /// How differences of its values are read.
+    pub const fn scale(&self) -> ValueScale {
+        self.scale
+    }
+
+    /// The same network whose differences are read by `scale`.
+    pub fn with_scale(self, scale: ValueScale) -> Self {
+        Self { scale, ..self }
     }
 
     /// Units of the hidden layers.

@@ -71,6 +71,35 @@ fn a_file_comes_back_whole_and_anything_else_is_refused() {
 }
 
 #[test]
+fn a_scale_is_kept_in_the_file_and_files_without_one_are_read_by_the_default() {
+    let scale = ValueScale::new(0.731, 0.0129).expect("a scale");
+    let bytes = network(2).with_scale(scale).to_bytes();
+    assert_eq!(PlacementNetwork::from_bytes(&bytes).expect("read").scale(), scale);
+    let with = |change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {
+        let length = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+        let mut header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).expect("JSON");
+        change(header["__metadata__"].as_object_mut().expect("metadata"));
+        let text = header.to_string().into_bytes();
+        let mut changed = (text.len() as u64).to_le_bytes().to_vec();
+        changed.extend(text);
+        changed.extend(&bytes[8 + length..]);
+        PlacementNetwork::from_bytes(&changed)
+    };
+    let without = with(&|metadata| metadata.retain(|key, _| key != "full_difference" && key != "noise"));
+    assert_eq!(without.expect("a file of an earlier version").scale(), DEFAULT_SCALE);
+    for (key, value, said) in [
+        ("noise", "2.0", "full difference 0.731 and noise 2"),
+        ("full_difference", "zero", "expected a number as text"),
+        ("full_difference", "NaN", "full difference NaN"),
+    ] {
+        let error = with(&|metadata| drop(metadata.insert(key.to_owned(), value.into()))).expect_err(value).to_string();
+        assert!(error.contains(said), "{error}");
+    }
+    let half = with(&|metadata| drop(metadata.remove("noise"))).expect_err("half a scale").to_string();
+    assert!(half.contains("only one of"), "{half}");
+}
+
+#[test]
 fn the_feature_that_moves_the_value_is_named_first() {
     let silent = Layer { inputs: 3, outputs: 1, weights: vec![0.0; 3], bias: vec![0.0] };
     let network = PlacementNetwork::new(names(3), vec![0.1, 2.0, 5.0], vec![silent]).expect("a network");

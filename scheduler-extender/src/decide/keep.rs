@@ -42,6 +42,7 @@ impl Decider {
                 score: worked.totals[*place],
                 parts: node.parts,
                 uncertainty: node.uncertainty,
+                peak: node.peak,
                 points: worked.points[*place],
                 in_flight_cores: Some(
                     worked.request.in_flight.get(&names[*place]).map_or(0.0, |flight| flight.cpu_cores),
@@ -54,6 +55,7 @@ impl Decider {
                 name: hash_of(&names[place]),
                 score: worked.totals[place].map_or(f32::NAN, |score| score as f32),
                 load: worked.scores.nodes[place].parts.load.map_or(f32::NAN, |load| load as f32),
+                peak: worked.scores.nodes[place].peak.map_or(f32::NAN, |peak| peak as f32),
                 points: worked.points[place],
             })
             .collect();
@@ -66,9 +68,9 @@ impl Decider {
             let nodes = sample(&order).map(|place| names[place].clone()).collect();
             let in_flight = worked.request.in_flight.clone();
             let request = ScoreRequest { pods: vec![pod_request(ask.pod)], nodes, in_flight, explain: Some(true) };
-            let (this, weights) = (Arc::clone(self), self.book.rules().weights);
+            let (this, rules) = (Arc::clone(self), self.book.rules());
             tokio::spawn(async move {
-                match this.scoring.explain(request, weights).await {
+                match this.scoring.explain(request, rules.preferences()).await {
                     Ok(answer) => this.memory.detailed(&key, id, first_nodes(answer)),
                     Err(error) => tracing::debug!(%error, "a decision could not be put into words"),
                 }

@@ -261,7 +261,7 @@ impl Decider {
         let request =
             Arc::new(ScoreRequest { pods: vec![pod_request(ask.pod)], nodes: names, in_flight, explain: Some(false) });
         let began = Instant::now();
-        let scored = self.scoring.score(&request, rules.weights, decision.standing, place).await;
+        let scored = self.scoring.score(&request, rules.preferences(), decision.standing, place).await;
         self.metrics.scored(began.elapsed());
         let scores = match scored {
             Ok(scores) => scores,

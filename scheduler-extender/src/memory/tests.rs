@@ -15,13 +15,20 @@ fn decision(name: &str, scores: &[(&str, f32)]) -> Decision {
     (pod.metadata.namespace, pod.metadata.name, pod.metadata.uid) = ("shop".into(), name.into(), format!("uid-{name}"));
     let mut decision = Decision::new("prioritize", &pod, Standing::Known, scores.len(), Mode::Shadow, State::Healthy);
     decision.neutral = Some(Neutral::Shadow);
-    let brief = |(node, score): &(&str, f32)| Brief { name: hash_of(node), score: *score, load: *score, points: 3 };
+    let brief = |(node, score): &(&str, f32)| Brief {
+        name: hash_of(node),
+        score: *score,
+        load: *score,
+        peak: 1.25 - *score,
+        points: 3,
+    };
     decision.briefs = scores.iter().map(brief).collect();
     let line = |(node, score): &(&str, f32)| Line {
         node: (*node).to_owned(),
         score: Some(f64::from(*score)),
         parts: cluster::score::Parts::default(),
         uncertainty: Some(0.05),
+        peak: Some(1.25 - f64::from(*score)),
         points: 3,
         in_flight_cores: None,
     };

@@ -5,8 +5,9 @@ mod book;
 
 pub use book::{Book, LOOK_EVERY};
 
+use crate::scoring::Preferences;
 use anyhow::Context;
-use cluster::score::PartWeights;
+use cluster::score::{PartWeights, Strategy};
 use runtime::settings::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -57,6 +58,8 @@ pub struct Rules {
     pub annotate: bool,
     /// How much each part of a score counts.
     pub weights: PartWeights,
+    /// Which nodes the load part prefers, where scores are worked out in this process.
+    pub strategy: Strategy,
     /// Which pods.
     pub scope: Scope,
     /// From scores to points.
@@ -175,6 +178,7 @@ impl Default for Rules {
             filter: false,
             annotate: false,
             weights: PartWeights::DESIGN,
+            strategy: Strategy::Spread,
             scope: Scope::default(),
             spread: Spread::default(),
             guard: Guard::default(),
@@ -206,6 +210,11 @@ impl Default for Guard {
 }
 
 impl Rules {
+    /// What makes one score better than another.
+    pub fn preferences(&self) -> Preferences {
+        Preferences { weights: self.weights, strategy: self.strategy }
+    }
+
     /// Reads a file.
     ///
     /// # Errors

@@ -1,10 +1,9 @@
 //! Scores by the same code as `serving`, in this process: models from the registry, nodes kept fresh from Prometheus. All of that
 //! runs in threads of its own, so that a refresh of all nodes never keeps an answer waiting for a thread.
 
-use super::{Condition, Samples, Scores, ScoringError};
+use super::{Condition, Preferences, Samples, Scores, ScoringError};
 use crate::ledger::Usage;
 use anyhow::Context;
-use cluster::score::PartWeights;
 use collector::prometheus::Source;
 use features::cluster_state::Amount;
 use models::anomaly::Severity;
@@ -63,13 +62,14 @@ pub struct Embedded {
 }
 
 impl Shared {
-    fn rules(&self, weights: PartWeights) -> ScoreRules {
-        ScoreRules { weights, stale_after: self.stale_after }
+    fn rules(&self, by: Preferences) -> ScoreRules {
+        ScoreRules { weights: by.weights, strategy: by.strategy, stale_after: self.stale_after }
     }
 
     /// Whether what is known of a node may be acted on now.
     fn is_fresh(&self, view: &ClusterView, node: &NodeView) -> bool {
-        self.rules(PartWeights::DESIGN).is_fresh(view, self.fresh.now().saturating_sub(node.sampled_at))
+        // No preference moves the age from which on samples are stale.
+        self.rules(Preferences::default()).is_fresh(view, self.fresh.now().saturating_sub(node.sampled_at))
     }
 }
 
@@ -115,24 +115,24 @@ impl Embedded {
     pub(super) async fn score(
         &self,
         request: Arc<ScoreRequest>,
-        weights: PartWeights,
+        by: Preferences,
         place: OwnedSemaphorePermit,
     ) -> Result<Scores, ScoringError> {
-        Ok(Scores::of(self.answer(request, weights, Some(place)).await?))
+        Ok(Scores::of(self.answer(request, by, Some(place)).await?))
     }
 
     pub(super) async fn explain(
         &self,
         request: Arc<ScoreRequest>,
-        weights: PartWeights,
+        by: Preferences,
     ) -> Result<ScoreAnswer, ScoringError> {
-        self.answer(request, weights, None).await
+        self.answer(request, by, None).await
     }
 
     async fn answer(
         &self,
         request: Arc<ScoreRequest>,
-        weights: PartWeights,
+        by: Preferences,
         place: Option<OwnedSemaphorePermit>,
     ) -> Result<ScoreAnswer, ScoringError> {
         let registry = self.shared.registry.get().ok_or(ScoringError::NotReady)?;
@@ -140,7 +140,7 @@ impl Embedded {
         // Work for the processor: it leaves the threads that answer others. A panic ends there.
         let work = tokio::task::spawn_blocking(move || {
             let _place = place;
-            let rules = shared.rules(weights);
+            let rules = shared.rules(by);
             score(&request, &shared.fresh.view(), &registry, None, &rules, shared.fresh.now())
         });
         work.await.map_err(|_| ScoringError::Panicked)
@@ -185,7 +185,7 @@ impl Embedded {
 
     pub(super) fn samples(&self) -> Samples {
         let now = self.shared.fresh.now();
-        Samples::Embedded { view: self.shared.fresh.view(), rules: self.shared.rules(PartWeights::DESIGN), now }
+        Samples::Embedded { view: self.shared.fresh.view(), rules: self.shared.rules(Preferences::default()), now }
     }
 
     pub(super) fn expected(&self, workload: Option<&str>, request: Usage) -> Usage {

@@ -10,12 +10,21 @@ pub use samples::Samples;
 
 use crate::kubernetes::{Pod, Requests};
 use crate::ledger::{Standing, Usage};
-use cluster::score::PartWeights;
+use cluster::score::{PartWeights, Strategy};
 use score_api::client::ClientError;
 use score_api::{MAX_AMOUNT, NodeScore, PodRequest, ScoreAnswer, ScoreRequest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
+
+/// What makes one score better than another, where scores are worked out here.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Preferences {
+    /// How much each part counts.
+    pub weights: PartWeights,
+    /// Which nodes the load part prefers.
+    pub strategy: Strategy,
+}
 
 /// The scores of one pod's candidates, in the order that they were asked in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -102,7 +111,7 @@ pub enum Scoring {
 }
 
 impl Scoring {
-    /// Scores one pod's candidates, by these weights where they are worked out here. `standing`: whether the pod is one of the cluster's;
+    /// Scores one pod's candidates, by these preferences where they are worked out here. `standing`: whether the pod is one of the cluster's;
     /// what comes of others does not tell how the scorer does. Whoever does not want to wait any longer drops the
     /// future; what cannot be stopped goes on, and keeps its `place` until it has ended, so that work that hangs does not pile up.
     ///
@@ -111,13 +120,13 @@ impl Scoring {
     pub async fn score(
         &self,
         request: &Arc<ScoreRequest>,
-        weights: PartWeights,
+        by: Preferences,
         standing: Standing,
         place: OwnedSemaphorePermit,
     ) -> Result<Scores, ScoringError> {
         let wanted = request.nodes.len();
         let scores = match self {
-            Self::Embedded(embedded) => embedded.score(Arc::clone(request), weights, place).await?,
+            Self::Embedded(embedded) => embedded.score(Arc::clone(request), by, place).await?,
             Self::Remote(remote) => {
                 // Dropping the future ends the request.
                 let _place = place;
@@ -132,10 +141,10 @@ impl Scoring {
     ///
     /// # Errors
     /// See [`Scoring::score`].
-    pub async fn explain(&self, mut request: ScoreRequest, weights: PartWeights) -> Result<ScoreAnswer, ScoringError> {
+    pub async fn explain(&self, mut request: ScoreRequest, by: Preferences) -> Result<ScoreAnswer, ScoringError> {
         request.explain = Some(true);
         match self {
-            Self::Embedded(embedded) => embedded.explain(Arc::new(request), weights).await,
+            Self::Embedded(embedded) => embedded.explain(Arc::new(request), by).await,
             Self::Remote(remote) => remote.explain(&request).await,
         }
     }

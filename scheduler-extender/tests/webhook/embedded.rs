@@ -33,7 +33,7 @@ async fn the_busy_node_gets_the_fewest_points_and_the_explanation_says_why() {
     assert_eq!(explanation["versions"].as_object().map(serde_json::Map::len), Some(3), "{explanation}");
     assert_eq!(explanation["best"].as_array().map(Vec::len), Some(NODES));
     let sentences = explanation["sentences"].to_string();
-    assert!(sentences.contains("stays below") && sentences.contains("target of 65 %"), "{sentences}");
+    assert!(sentences.contains("stays below") && sentences.contains("chance of passing 80 %"), "{sentences}");
     // What the models and refreshes count is there as well, in one document.
     let text = extender.text("/metrics").await;
     assert!(text.contains("berth_serving_nodes 4") && text.contains("berth_scheduler_extender_nodes 4"), "{text}");
@@ -48,6 +48,31 @@ async fn the_busy_node_gets_the_fewest_points_and_the_explanation_says_why() {
     let (_, _, answer) = extender.post("/filter", ask(&small, &nodes()).to_string()).await;
     let failed = answer["FailedAndUnresolvableNodes"].as_object().expect("a map");
     assert_eq!(failed.keys().collect::<Vec<_>>(), [&format!("node-{BUSY}")], "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_differ_by_noise_alone_are_left_to_kube_scheduler() {
+    let root = Root::with_models().await;
+    let cluster = Cluster::new(3, NOON).alike();
+    let Some(prometheus) = cluster.serve(root.path()) else { return };
+    let rules = "mode = \"active\"\n[weights]\nload = 0.4\nplacement = 0.6\nanomaly = 0.0";
+    let mut extender = start(root, &prometheus.url(), rules, &[]).await;
+    extender.ready().await;
+    for turn in 0..20 {
+        let (points, why) = extender.prioritize(&ask(&pod(&format!("cart-{turn}"), "cart"), &nodes())).await;
+        assert_eq!((points.len(), why), (NODES, None));
+        assert!(points.iter().all(|points| *points <= 1), "{points:?}");
+    }
+    // The agent answered: it is by its noise that they are as good as equal.
+    extender.wait("it is put into words", async |it| it.get("/explain/shop/cart-19").await["best"].is_array()).await;
+    let best = extender.get("/explain/shop/cart-19").await["best"].clone();
+    let parts: Vec<f64> = best
+        .as_array()
+        .expect("lines")
+        .iter()
+        .map(|line| line["parts"]["placement"].as_f64().expect("a part"))
+        .collect();
+    assert!(parts.len() == NODES && parts.iter().any(|part| *part < 1.0), "{parts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -244,7 +244,7 @@ pub fn page() -> String {
         .table(&table)
         .section("A score")
         .text("curl -s http://127.0.0.1:8080/v1/score -d '{\"pods\":[{\"workload\":\"shop/Deployment/cart\",\"cpu_request_cores\":0.5,\"memory_request_bytes\":536870912}],\"nodes\":[\"node-1\",\"node-2\"]}'")
-        .text("Each node has a score in 0..1 and the parts that it is made of: load (P90 forecast with the pod, best at 65 %), placement (the agent's value among the candidates) and anomaly. A part that is missing or stale is null, says why in `missing`, and the others are scaled up; a node of which nothing is known gets the mean of the others.")
+        .text("Each node has a score in 0..1 and the parts that it is made of: load (the strategy `spread`: 1 less the chance that the node passes 80 and 90 % with the pod; `pack`: best at 65 %), placement (how far the agent's value is below that of the best candidate, on a fixed scale) and anomaly. A part that is missing or stale is null, says why in `missing`, and the others are scaled up; a node of which nothing is known gets the mean of the others.")
         .section("A forecast")
         .text("GET /v2/models/load-predictor names the columns of the one input, `features`, in `parameters.features`; null is a missing value. The parameter `explain` adds what each feature contributed.")
         .section("For programs")

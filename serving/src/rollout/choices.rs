@@ -1,5 +1,5 @@
 //! What the choices of both arms were worth: the node that scored best for a pod is looked at again when an hour has passed, and gets the
-//! load score of what really happened there. So an agent is judged by outcomes, not by its own numbers.
+//! load part of what really happened there, by the strategy that chose it. So an agent is judged by outcomes, not by its own numbers.
 //!
 //! Workloads are shared out by hash, so the two groups differ by chance alone. Pods of one workload go to like nodes, so a workload counts
 //! as one observation.
@@ -9,7 +9,7 @@ use super::analysis::Shares;
 use super::quality::{LATE, last_hour};
 use super::stats::Mean;
 use crate::nodes::ClusterView;
-use crate::score::load_of;
+use cluster::score::{Quantiles, Strategy};
 use cluster::{HOUR_MS, MINUTE_MS, NodeName, Resource};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,6 +26,9 @@ struct Awaited {
     /// Place in `workloads`.
     workload: u32,
     node: NodeName,
+    /// What it was chosen by. Earlier versions kept none.
+    #[serde(default)]
+    strategy: Strategy,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -64,13 +67,13 @@ impl Choices {
     }
 
     /// The node that scored best for a pod of the workload at `place`.
-    pub fn note(&mut self, arm: Arm, workload: u32, node: NodeName, at: i64) {
+    pub fn note(&mut self, arm: Arm, workload: u32, node: NodeName, at: i64, strategy: Strategy) {
         self.workloads[workload as usize].noted = Some(at);
         if self.waiting() >= MOST {
             self.lost += 1;
             return;
         }
-        self.awaited.entry(at + HOUR_MS).or_default().push(Awaited { arm, workload, node });
+        self.awaited.entry(at + HOUR_MS).or_default().push(Awaited { arm, workload, node, strategy });
     }
 
     /// Judges the choices whose hour has passed.
@@ -78,7 +81,7 @@ impl Choices {
         let later = self.awaited.split_off(&(view.at + 1));
         for (due, awaited) in std::mem::replace(&mut self.awaited, later) {
             for choice in awaited {
-                let worth = worth(view, &choice.node).filter(|_| view.at - due <= LATE);
+                let worth = worth(view, &choice.node, choice.strategy).filter(|_| view.at - due <= LATE);
                 let workload = &mut self.workloads[choice.workload as usize];
                 match (worth, choice.arm) {
                     (Some(worth), Arm::Champion) => workload.champion.add(worth),
@@ -100,7 +103,7 @@ impl Choices {
         self.lost
     }
 
-    /// What was lost by the choices of both arms: 1 less the load score of what happened.
+    /// What was lost by the choices of both arms: 1 less the load part of what happened.
     pub fn losses(&self, limit: f64) -> Shares {
         let of = |pick: fn(&Workload) -> Mean| {
             let mut all = Mean::default();
@@ -117,8 +120,8 @@ impl Choices {
     }
 }
 
-/// The load score of the hour that has just passed.
-fn worth(view: &ClusterView, node: &NodeName) -> Option<f64> {
-    let happened = |resource| last_hour(view, node, resource).map(f64::from);
-    load_of(happened(Resource::Cpu), happened(Resource::Memory))
+/// The load part of the hour that has just passed.
+fn worth(view: &ClusterView, node: &NodeName, strategy: Strategy) -> Option<f64> {
+    let happened = |resource| Some((resource, Quantiles::certain(f64::from(last_hour(view, node, resource)?))));
+    strategy.load_part(Resource::ALL.into_iter().filter_map(happened))
 }

@@ -93,7 +93,7 @@ impl Rollout {
             if let Some(place) = analysis.choices.wants(workload, at)
                 && let Some(best) = pod.nodes.iter().max_by(|one, other| one.score.total_cmp(&other.score))
             {
-                analysis.choices.note(arm, place, NodeName::new(&best.node), at);
+                analysis.choices.note(arm, place, NodeName::new(&best.node), at, answer.strategy);
             }
         }
     }

@@ -3,12 +3,13 @@
 
 use super::requested;
 use crate::registry::ServedModel;
+use cluster::score::Strategy;
 use features::cluster_state::Amount;
 use prometheus_client::metrics::counter::Counter;
 use score_api::PodRequest;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Kinds of pods that are kept: 48 bytes a node each.
+/// Kinds of pods that are kept: 64 bytes a node each.
 const MOST_KINDS: usize = 32;
 
 /// What a pod's scores depend on, beside the view and the load in flight.
@@ -18,16 +19,18 @@ pub(super) struct Kind {
     request: [u32; 2],
     low_priority: bool,
     agent: Option<String>,
+    strategy: Strategy,
 }
 
 impl Kind {
-    pub(super) fn of(pod: &PodRequest, agent: Option<&ServedModel>) -> Self {
+    pub(super) fn of(pod: &PodRequest, agent: Option<&ServedModel>, strategy: Strategy) -> Self {
         let request = requested(pod);
         Self {
             workload: pod.workload.clone(),
             request: [request.cpu.to_bits(), request.memory.to_bits()],
             low_priority: pod.priority < 0,
             agent: agent.map(|agent| agent.version.clone()),
+            strategy,
         }
     }
 }
@@ -39,8 +42,10 @@ pub(super) struct Worked {
     pub value: Option<f32>,
     /// The load part.
     pub load: Option<f64>,
-    /// The same by the forecast's median.
+    /// The same if the forecast's median came true.
     pub by_median: Option<f64>,
+    /// The highest P90 with the pod, of all hours and resources.
+    pub peak: Option<f64>,
 }
 
 /// By the node's place in the view: with which load in flight, and what came of it.
@@ -96,9 +101,14 @@ mod tests {
     #[test]
     fn the_kinds_that_were_not_used_for_long_go_first() {
         let memo = Memo::default();
-        let kind =
-            |name: usize| Kind { workload: Some(name.to_string()), request: [0, 0], low_priority: false, agent: None };
-        let worked = Worked { value: Some(1.0), load: None, by_median: None };
+        let kind = |name: usize| Kind {
+            workload: Some(name.to_string()),
+            request: [0, 0],
+            low_priority: false,
+            agent: None,
+            strategy: Strategy::Spread,
+        };
+        let worked = Worked { value: Some(1.0), load: None, by_median: None, peak: None };
         let put = |name: usize| {
             memo.shelf(&kind(name), 1).lock().expect("a shelf")[0] = Some((Amount::default(), worked));
         };

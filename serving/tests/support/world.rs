@@ -205,18 +205,28 @@ pub fn draft(version: &str) -> ArtifactDraft {
 pub struct Cluster {
     pub from: i64,
     pub until: i64,
+    /// All nodes have the same level: they differ by noise alone.
+    pub alike: bool,
 }
 
 impl Cluster {
     /// So many hours, that end at `until` seconds.
     pub fn new(hours: i64, until: i64) -> Self {
-        Self { from: until - hours * 3_600, until }
+        Self { from: until - hours * 3_600, until, alike: false }
+    }
+
+    /// The same with nodes that differ by noise alone.
+    pub fn alike(self) -> Self {
+        Self { alike: true, ..self }
     }
 
     /// Cores in use.
     pub fn cores(node: usize, ts: i64) -> f64 {
-        let noise = (((ts / 300) * 7_919 + node as i64 * 104_729) % 1_009) as f64 / 1_009.0 - 0.5;
-        CORES * (if node == BUSY { 0.9 } else { 0.2 + 0.1 * node as f64 } + 0.01 * noise)
+        CORES * if node == BUSY { 0.9 } else { 0.2 + 0.1 * node as f64 } + Self::noise(node, ts)
+    }
+
+    fn noise(node: usize, ts: i64) -> f64 {
+        CORES * 0.01 * ((((ts / 300) * 7_919 + node as i64 * 104_729) % 1_009) as f64 / 1_009.0 - 0.5)
     }
 
     /// One node is not ready for five minutes of each hour, another one in the last three minutes.
@@ -250,7 +260,7 @@ impl Cluster {
         let mut busy = [0.0; NODES];
         for ts in (self.from..self.until).step_by(STEP as usize) {
             for (node, busy) in busy.iter_mut().enumerate() {
-                let cores = Self::cores(node, ts);
+                let cores = if self.alike { 0.4 * CORES + Self::noise(node, ts) } else { Self::cores(node, ts) };
                 *busy += cores * STEP as f64;
                 let mut put = |family: usize, line: String| {
                     let name = names[family];

@@ -3,6 +3,7 @@
 use crate::learning::Scores;
 use anyhow::Context;
 use clap::Args;
+use cluster::score::ValueScale;
 use models::artifact::Artifact;
 use models::placement::{PlacementNetwork, Scratch};
 use std::path::PathBuf;
@@ -46,5 +47,9 @@ impl Scores for Network {
                 scores.resize(rows.len() / features::cluster_state::WIDTH, 0.0);
             }
         });
+    }
+
+    fn scale(&self) -> ValueScale {
+        self.0.scale()
     }
 }

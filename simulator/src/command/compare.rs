@@ -1,7 +1,7 @@
 //! `simulator compare`.
 
-use super::{AgentArgs, OutputArgs, SeedArgs, checked_policies, input_error};
-use crate::compare::{CompareSettings, LEGEND, ScenarioFigures, compare, figures, page, table};
+use super::{AgentArgs, OutputArgs, ScoreArgs, SeedArgs, checked_policies, input_error};
+use crate::compare::{CompareSettings, LEGEND, ScenarioFigures, compare, figures, least_cost, page, table};
 use crate::engine::EngineSettings;
 use crate::input::{ScenarioArgs, ScenarioKind};
 use crate::outcome::CostWeights;
@@ -28,6 +28,9 @@ pub struct CompareArgs {
     /// Where the learned network is.
     #[command(flatten)]
     pub agent: AgentArgs,
+    /// How its parts are combined.
+    #[command(flatten, next_help_heading = "Score")]
+    pub score: ScoreArgs,
     /// How the cluster behaves.
     #[command(flatten, next_help_heading = "Cluster")]
     pub engine: EngineSettings,
@@ -49,10 +52,11 @@ pub(super) fn run(args: &CompareArgs, config: &ConfigFile, given: &ArgMatches, s
         return Err(WrongUse("--scenario names none".to_owned()).into());
     }
     let has_record = scenario.scenario == [ScenarioKind::History];
-    let agent = args.agent.load()?;
-    let policies = if args.policies.is_empty() { default_policies(agent.is_some()) } else { args.policies.clone() };
-    let policies = checked_policies(&policies, has_record, agent.is_some())?;
-    let settings = CompareSettings { policies, seeds: args.seeds.list()?, engine, weights, agent };
+    let scorer = args.score.scorer(config, given, &args.agent)?;
+    let has_agent = scorer.agent.is_some();
+    let policies = if args.policies.is_empty() { default_policies(has_agent) } else { args.policies.clone() };
+    let policies = checked_policies(&policies, has_record, has_agent)?;
+    let settings = CompareSettings { policies, seeds: args.seeds.list()?, engine, weights, scorer };
     let sources = scenario.open(store).map_err(input_error)?;
     let runs = compare(&sources, &scenario.scenario, &settings).map_err(input_error)?;
     let bases = if args.base.is_empty() { &[PolicyKind::KubeScheduler][..] } else { &args.base };
@@ -80,7 +84,7 @@ pub(super) fn run(args: &CompareArgs, config: &ConfigFile, given: &ArgMatches, s
     Ok(())
 }
 
-/// All that need no history; those that need a network when there is one, before the oracle.
+/// All that need no history; those that need a network when there is one, before the one that knows the future.
 fn default_policies(has_agent: bool) -> Vec<PolicyKind> {
     let mut policies = PolicyKind::COMPARED.to_vec();
     if has_agent {
@@ -97,6 +101,7 @@ pub(super) fn print(figures: &ScenarioFigures) {
         figures.scenario, figures.nodes, figures.pods, figures.days, figures.seeds
     );
     println!("{}", table(figures).markdown());
+    println!("{}\n", least_cost(figures));
     for (reason, count) in &figures.notes.counts {
         println!("- {reason}: {count}");
     }

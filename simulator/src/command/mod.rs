@@ -3,9 +3,11 @@
 mod agent;
 mod compare;
 mod replay;
+mod score;
 mod what_if;
 
 pub use agent::{AgentArgs, Network};
+pub use score::ScoreArgs;
 
 use crate::input::InputError;
 use crate::policy::PolicyKind;
@@ -19,10 +21,10 @@ use store::{Store, StoreArgs};
 const EXAMPLES: &str = "\
 Examples:
   simulator compare --seeds 5 --html-out compare.html
-  simulator compare --scenario mixed,bursts,memory --policies kube-scheduler,least-used,oracle
+  simulator compare --scenario mixed,bursts,memory --policies kube-scheduler,least-used,greedy-oracle
   simulator compare --scenario openb --trace traces/ --days 7 --seeds 5
   simulator replay --days 7 --price 0.04 --html-out replay.html
-  simulator compare --agent .berth/models/placement-agent --policies kube-scheduler,agent,combined,oracle
+  simulator compare --agent .berth/models/placement-agent --policies kube-scheduler,agent,combined,search-oracle
   simulator what-if --policy least-used --nodes +2 --scenario history --days 7
   simulator what-if --policy kube-scheduler --nodes -4 --scenario mixed";
 

@@ -1,6 +1,6 @@
 //! `simulator replay`.
 
-use super::{AgentArgs, OutputArgs, SeedArgs, checked_policies, input_error};
+use super::{AgentArgs, OutputArgs, ScoreArgs, SeedArgs, checked_policies, input_error};
 use crate::engine::EngineSettings;
 use crate::input::{HistorySettings, read_history};
 use crate::outcome::CostWeights;
@@ -24,7 +24,7 @@ pub struct ReplayArgs {
         long,
         env = "BERTH_REPLAY_POLICIES",
         value_delimiter = ',',
-        default_value = "kube-scheduler,target-load-packing,load-variation-risk-balancing,least-used,oracle",
+        default_value = "kube-scheduler,target-load-packing,load-variation-risk-balancing,least-used,greedy-oracle",
         value_name = "NAMES"
     )]
     pub policies: Vec<PolicyKind>,
@@ -34,6 +34,9 @@ pub struct ReplayArgs {
     /// Where the learned network is.
     #[command(flatten)]
     pub agent: AgentArgs,
+    /// How its parts are combined.
+    #[command(flatten, next_help_heading = "Score")]
+    pub score: ScoreArgs,
     /// How the cluster behaves.
     #[command(flatten, next_help_heading = "Cluster")]
     pub engine: EngineSettings,
@@ -54,14 +57,14 @@ pub(super) fn run(args: &ReplayArgs, config: &ConfigFile, given: &ArgMatches, st
         return Err(WrongUse(format!("--price is {}, want a number of at least 0", args.price)).into());
     }
     let scenario = read_history(store, &HistorySettings { days: args.days }).map_err(input_error)?;
-    let agent = args.agent.load()?;
+    let scorer = args.score.scorer(config, given, &args.agent)?;
     let settings = ReplaySettings {
-        policies: checked_policies(&args.policies, true, agent.is_some())?,
+        policies: checked_policies(&args.policies, true, scorer.agent.is_some())?,
         seeds: args.seeds.list()?,
         price_per_core_hour: args.price,
         engine,
         weights,
-        agent,
+        scorer,
     };
     let replayed = replay(&scenario, &settings)?;
     if let Some(path) = &args.output.html_out {

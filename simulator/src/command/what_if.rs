@@ -1,6 +1,6 @@
 //! `simulator what-if`.
 
-use super::{AgentArgs, OutputArgs, SeedArgs, checked_policies, input_error};
+use super::{AgentArgs, OutputArgs, ScoreArgs, SeedArgs, checked_policies, input_error};
 use crate::compare::{CompareSettings, Interval, ScenarioFigures, figures, number, paired_difference, run_all};
 use crate::engine::EngineSettings;
 use crate::input::{ScenarioArgs, ScenarioKind};
@@ -32,6 +32,9 @@ pub struct WhatIfArgs {
     /// Where the learned network is.
     #[command(flatten)]
     pub agent: AgentArgs,
+    /// How its parts are combined.
+    #[command(flatten, next_help_heading = "Score")]
+    pub score: ScoreArgs,
     /// How the cluster behaves.
     #[command(flatten, next_help_heading = "Cluster")]
     pub engine: EngineSettings,
@@ -77,9 +80,9 @@ pub(super) fn run(args: &WhatIfArgs, config: &ConfigFile, given: &ArgMatches, st
         let count = scenario.scenario.len();
         return Err(WrongUse(format!("--scenario names {count} scenarios, a planning question wants one")).into());
     };
-    let agent = args.agent.load()?;
-    let policies = checked_policies(&[args.policy], kind == ScenarioKind::History, agent.is_some())?;
-    let settings = CompareSettings { policies, seeds: args.seeds.list()?, engine, weights, agent };
+    let scorer = args.score.scorer(config, given, &args.agent)?;
+    let policies = checked_policies(&[args.policy], kind == ScenarioKind::History, scorer.agent.is_some())?;
+    let settings = CompareSettings { policies, seeds: args.seeds.list()?, engine, weights, scorer };
     let sources = scenario.open(store).map_err(input_error)?;
     let now = settings.seeds.iter().map(|seed| sources.build(kind, *seed)).collect::<Result<Vec<_>, _>>();
     let now = now.map_err(input_error)?;

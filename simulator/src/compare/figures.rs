@@ -19,8 +19,8 @@ pub struct Row {
     pub against_base: Interval,
     /// Cost ÷ cost of the base − 1, by seed: seeds whose clusters are fuller do not weigh more.
     pub relative: Interval,
-    /// Share of the oracle's gap closed; absent without oracle or base.
-    pub gap_closed: Option<Interval>,
+    /// Share of what can be saved against the base that it saves; absent where next to nothing can be.
+    pub saved: Option<Saved>,
     /// Node-minutes over 80 % CPU, per 1,000.
     pub hot_80: Interval,
     /// Node-minutes over 90 % CPU, per 1,000.
@@ -45,6 +45,16 @@ pub struct Row {
     pub seconds: f64,
 }
 
+/// A share of what can be saved: the least possible cost lies between a bound and the cheapest placement that is known, so the
+/// share lies between these two.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Saved {
+    /// If the bound could be reached.
+    pub at_least: Interval,
+    /// If nothing were cheaper than the cheapest run of the same seed.
+    pub at_most: Interval,
+}
+
 /// All policies on one scenario.
 #[derive(Debug, Clone, Serialize)]
 pub struct ScenarioFigures {
@@ -60,6 +70,10 @@ pub struct ScenarioFigures {
     pub seeds: usize,
     /// What the others are compared with.
     pub base: String,
+    /// The cost that no placement can beat.
+    pub bound: Interval,
+    /// The cost of the cheapest run of each seed.
+    pub best_known: Interval,
     /// In the order of the settings.
     pub rows: Vec<Row>,
     /// Assumptions and counts.
@@ -73,7 +87,19 @@ pub fn figures(runs: &ScenarioRuns, weights: &CostWeights, base: PolicyKind) -> 
         runs.outcomes.iter().find(|(policy, _)| *policy == kind).map(|(_, outcomes)| costs(outcomes))
     };
     let base = if of(base).is_some() { base } else { runs.outcomes.first().map_or(base, |(policy, _)| *policy) };
-    let (base_costs, oracle_costs) = (of(base).unwrap_or_default(), of(PolicyKind::Oracle));
+    let base_costs = of(base).unwrap_or_default();
+    let best_known: Vec<f64> = (0..runs.bounds.len())
+        .map(|seed| {
+            let of_seed = runs.outcomes.iter().filter_map(|(_, outcomes)| outcomes.get(seed));
+            of_seed.map(|outcome| weights.cost(outcome)).fold(f64::INFINITY, f64::min)
+        })
+        .collect();
+    // A share of next to nothing says nothing.
+    let can_save = paired_ratio(&best_known, &base_costs).mean < LEAST_GAP;
+    let saved = |own: &[f64]| Saved {
+        at_least: gap_closed(own, &base_costs, &runs.bounds),
+        at_most: gap_closed(own, &base_costs, &best_known),
+    };
     let rows = runs.outcomes.iter().zip(&runs.seconds).map(|((policy, outcomes), seconds)| {
         let own = costs(outcomes);
         let over = |value: &dyn Fn(&Outcome) -> f64| t_interval(&outcomes.iter().map(value).collect::<Vec<_>>());
@@ -86,7 +112,7 @@ pub fn figures(runs: &ScenarioRuns, weights: &CostWeights, base: PolicyKind) -> 
             cost: t_interval(&own),
             against_base,
             relative: paired_ratio(&own, &base_costs),
-            gap_closed: oracle_costs.as_ref().map(|oracle| gap_closed(&own, &base_costs, oracle)),
+            saved: (can_save && *policy != base).then(|| saved(&own)),
             hot_80: per_thousand(&|outcome| outcome.hot_80_minutes),
             hot_90: per_thousand(&|outcome| outcome.hot_90_minutes),
             throttled: per_thousand(&|outcome| outcome.throttled_pod_minutes),
@@ -107,6 +133,8 @@ pub fn figures(runs: &ScenarioRuns, weights: &CostWeights, base: PolicyKind) -> 
         days: runs.span_ms as f64 / 86_400_000.0,
         seeds: runs.pods.len(),
         base: base.name(),
+        bound: t_interval(&runs.bounds),
+        best_known: t_interval(&best_known),
         rows: rows.collect(),
         notes: runs.notes.clone(),
     }
@@ -141,15 +169,12 @@ pub(crate) fn tables(figures: &ScenarioFigures) -> [Table; 2] {
 type Columns = (Vec<String>, Vec<Vec<(String, Tone)>>);
 
 fn halves(figures: &ScenarioFigures) -> [Columns; 2] {
-    // A share of next to nothing says nothing.
-    let has_gap =
-        figures.rows.iter().any(|row| row.policy == PolicyKind::Oracle.name() && row.relative.mean < LEAST_GAP);
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
-    let mut cost = words(&["cost", "", "relative", "gap closed", "over 80 %", "over 90 %"]);
+    let mut cost = words(&["cost", "", "relative", "of the possible", "over 80 %", "over 90 %"]);
     cost[1] = format!("− {}", figures.base);
     let outcomes = words(&["throttled", "evictions", "pending", "P95", "imbalance", "stranded"]);
     [
-        (cost, figures.rows.iter().map(|row| cost_cells(row, row.policy == figures.base, has_gap)).collect()),
+        (cost, figures.rows.iter().map(|row| cost_cells(row, row.policy == figures.base)).collect()),
         (outcomes, figures.rows.iter().map(outcome_cells).collect()),
     ]
 }
@@ -164,19 +189,18 @@ fn joined(figures: &ScenarioFigures, parts: &[Columns]) -> Table {
     table
 }
 
-fn cost_cells(row: &Row, is_base: bool, has_gap: bool) -> Vec<(String, Tone)> {
+fn cost_cells(row: &Row, is_base: bool) -> Vec<(String, Tone)> {
     let tone = |difference: &Interval| match difference {
         _ if is_base => Tone::Plain,
         difference if difference.is_below_zero() => Tone::Good,
         difference if difference.is_above_zero() => Tone::Bad,
         _ => Tone::Plain,
     };
-    let gap = row.gap_closed.filter(|gap| gap.mean.is_finite() && !is_base && has_gap);
     vec![
         (with_interval(&row.cost), Tone::Plain),
         (if is_base { "–".to_owned() } else { with_interval(&row.against_base) }, tone(&row.against_base)),
         (if is_base { "–".to_owned() } else { percent(&row.relative) }, tone(&row.relative)),
-        (gap.map_or("–".to_owned(), |gap| format!("{:.0} %", 100.0 * gap.mean)), Tone::Plain),
+        (row.saved.as_ref().map_or("–".to_owned(), share), Tone::Plain),
         (number(row.hot_80.mean), Tone::Plain),
         (number(row.hot_90.mean), Tone::Plain),
     ]
@@ -195,11 +219,27 @@ fn outcome_cells(row: &Row) -> Vec<(String, Tone)> {
     cells.map(|cell| (cell, Tone::Plain)).to_vec()
 }
 
-/// The oracle must save this share of the base's cost before shares of its gap are shown.
+fn share(saved: &Saved) -> String {
+    let (least, most) = (100.0 * saved.at_least.mean, 100.0 * saved.at_most.mean);
+    // What makes things worse makes them worse by any measure.
+    if most <= 0.0 { "none".to_owned() } else { format!("{least:.0} to {most:.0} %") }
+}
+
+/// What is known of the least possible cost, in a sentence.
+pub(crate) fn least_cost(figures: &ScenarioFigures) -> String {
+    let ScenarioFigures { bound, best_known, .. } = figures;
+    format!(
+        "No placement costs less than {}; the cheapest run of each seed costs {}.",
+        with_interval(bound),
+        with_interval(best_known)
+    )
+}
+
+/// The cheapest known placement must save this share of the base's cost before shares of it are shown.
 const LEAST_GAP: f64 = -0.05;
 
 /// What the columns of [`table`] mean, in one paragraph.
-pub(crate) const LEGEND: &str = "Cost, hot minutes, throttled pod-minutes and pending pod-minutes are per 1,000 node-minutes; brackets hold the 95 % interval over the seeds (Student's t); the difference is paired by seed, and so is the relative change, a geometric mean of ratios. The share of the oracle's gap closed is (base − policy) ÷ (base − oracle).";
+pub(crate) const LEGEND: &str = "Cost, hot minutes, throttled pod-minutes and pending pod-minutes are per 1,000 node-minutes; brackets hold the 95 % interval over the seeds (Student's t); the difference is paired by seed, and so is the relative change, a geometric mean of ratios. The share of the possible is what a policy saves, (base − policy), of what can be saved: at least of (base − a cost that is proven to be out of reach of every placement), at most of (base − the cheapest run of the seed).";
 
 fn percent(interval: &Interval) -> String {
     let at = |value: f64| format!("{:+.1}", 100.0 * value);

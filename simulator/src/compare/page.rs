@@ -1,7 +1,8 @@
 //! The page of a comparison.
 
-use super::figures::{LEGEND, Row, ScenarioFigures, tables};
+use super::figures::{LEGEND, Row, Saved, ScenarioFigures, least_cost, tables};
 use super::runs::ScenarioRuns;
+use super::stats::Interval;
 use crate::outcome::{CostWeights, Outcome};
 use crate::policy::PolicyKind;
 use cluster::MINUTE_MS;
@@ -85,15 +86,20 @@ fn finding(figures: &ScenarioFigures) -> String {
     };
     let lead = if relative.mean < 0.0 { "Cheapest" } else { "None is cheaper than what they are compared with. Next" };
     format!(
-        "{lead}, the oracle left out since it knows the future: {}, which costs typically {} than {} ({sure}).",
+        "{lead}, those that know the future left out: {}, which costs typically {} than {} ({sure}).",
         best.policy,
         percent(relative.mean),
         figures.base
     )
 }
 
+/// Whether the policy of this name is none that can be used.
+pub(crate) fn knows_the_future(policy: &str) -> bool {
+    [PolicyKind::GreedyOracle, PolicyKind::SearchOracle].iter().any(|kind| kind.name() == policy)
+}
+
 fn best_row(figures: &ScenarioFigures) -> Option<&Row> {
-    let fair = figures.rows.iter().filter(|row| row.policy != PolicyKind::Oracle.name() && row.policy != figures.base);
+    let fair = figures.rows.iter().filter(|row| !knows_the_future(&row.policy) && row.policy != figures.base);
     // By the typical ratio, as it is told: a mean over seeds is decided by the dearest.
     fair.min_by(|a, b| a.relative.mean.total_cmp(&b.relative.mean))
 }
@@ -106,6 +112,7 @@ pub(crate) fn scenario(page: Page, runs: &ScenarioRuns, figures: &ScenarioFigure
             figures.scenario, figures.nodes, figures.pods, figures.days
         ))
         .text(&finding(figures))
+        .text(&least_cost(figures))
         .table(&cost)
         .table(&outcomes)
         .chart("What the cost is made of, per 1,000 node-minutes", cost_chart(figures))
@@ -114,8 +121,8 @@ pub(crate) fn scenario(page: Page, runs: &ScenarioRuns, figures: &ScenarioFigure
             hot_chart(runs, figures),
         )
         .chart("Share of node-time at each CPU utilization, mean over the seeds", distribution(runs, figures));
-    let page = if figures.rows.iter().any(|row| row.gap_closed.is_some()) {
-        page.chart("Share of the oracle's gap closed (%), cut off at −100", gap_chart(figures))
+    let page = if figures.rows.iter().any(|row| row.saved.is_some()) {
+        page.chart("Share of the possible that is saved (%), cut off at −100", saved_chart(figures))
     } else {
         page
     };
@@ -138,12 +145,12 @@ pub(crate) fn notes(mut page: Page, figures: &ScenarioFigures) -> Page {
     page
 }
 
-/// The base, the oracle, and the best of the others.
+/// The base, those that know the future, and the best of the others.
 fn shown<'a>(runs: &'a ScenarioRuns, figures: &ScenarioFigures) -> Vec<(String, &'a [Outcome])> {
     let mut order: Vec<usize> = (0..figures.rows.len()).collect();
     let special = |at: &usize| {
         let policy = &figures.rows[*at].policy;
-        *policy == figures.base || *policy == PolicyKind::Oracle.name() || *policy == PolicyKind::Random.name()
+        *policy == figures.base || knows_the_future(policy) || *policy == PolicyKind::Random.name()
     };
     order.sort_by(|a, b| {
         special(b).cmp(&special(a)).then(figures.rows[*a].cost.mean.total_cmp(&figures.rows[*b].cost.mean))
@@ -167,12 +174,15 @@ fn cost_chart(figures: &ScenarioFigures) -> report::Chart {
     chart::bars(&Bars { y_label: "cost", categories: &names, series: &series })
 }
 
-fn gap_chart(figures: &ScenarioFigures) -> report::Chart {
+fn saved_chart(figures: &ScenarioFigures) -> report::Chart {
     let fair = || figures.rows.iter().filter(|row| row.policy != figures.base);
     let names: Vec<&str> = fair().map(|row| row.policy.as_str()).collect();
-    let shares: Vec<f64> =
-        fair().map(|row| row.gap_closed.map_or(f64::NAN, |gap| 100.0 * gap.mean.max(-1.0))).collect();
-    chart::bars(&Bars { y_label: "% of the gap", categories: &names, series: &[("gap closed", &shares)] })
+    let shares = |share: fn(&Saved) -> Interval| -> Vec<f64> {
+        fair().map(|row| row.saved.as_ref().map_or(f64::NAN, |saved| 100.0 * share(saved).mean.max(-1.0))).collect()
+    };
+    let (least, most) = (shares(|saved| saved.at_least), shares(|saved| saved.at_most));
+    let series: [(&str, &[f64]); 2] = [("at least, by the bound", &least), ("at most, by the cheapest run", &most)];
+    chart::bars(&Bars { y_label: "% of what can be saved", categories: &names, series: &series })
 }
 
 fn mean_of(outcomes: &[Outcome], values: impl Fn(&Outcome) -> &[f64]) -> Vec<f64> {
@@ -221,10 +231,10 @@ fn distribution(runs: &ScenarioRuns, figures: &ScenarioFigures) -> report::Chart
     })
 }
 
-/// Per-node heat maps of the base, the best policy and the oracle, first seed, on the same scale.
+/// Per-node heat maps of the base, the best policy and the one that knows the future, first seed, on the same scale.
 fn heat_maps(mut page: Page, runs: &ScenarioRuns, figures: &ScenarioFigures) -> Page {
     let best = best_row(figures).map(|row| row.policy.clone());
-    let wanted = [Some(figures.base.clone()), best, Some(PolicyKind::Oracle.name())];
+    let wanted = [Some(figures.base.clone()), best, Some(PolicyKind::SearchOracle.name())];
     for policy in wanted.into_iter().flatten() {
         let Some((_, outcomes)) = runs.outcomes.iter().find(|(kind, _)| kind.name() == policy) else { continue };
         let Some(outcome) = outcomes.first() else { continue };

@@ -1,14 +1,13 @@
 //! Runs policies × seeds in parallel.
 
 use crate::engine::EngineSettings;
+use crate::foresight::lower_bound;
 use crate::input::{InputError, ScenarioKind, Sources};
-use crate::learning::Scores;
 use crate::outcome::{CostWeights, Outcome};
-use crate::policy::PolicyKind;
+use crate::policy::{PolicyKind, Scorer};
 use crate::world::{Notes, Scenario};
 use rayon::prelude::*;
 use runtime::WrongUse;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// What to compare.
@@ -22,8 +21,8 @@ pub struct CompareSettings {
     pub engine: EngineSettings,
     /// What outcomes cost.
     pub weights: CostWeights,
-    /// What scores for the policies that need a learned network.
-    pub agent: Option<Arc<dyn Scores>>,
+    /// What the learned policies score by.
+    pub scorer: Scorer,
 }
 
 /// All runs of one scenario.
@@ -45,6 +44,8 @@ pub struct ScenarioRuns {
     pub outcomes: Vec<(PolicyKind, Vec<Outcome>)>,
     /// Wall-clock seconds of each policy's runs, by seed.
     pub seconds: Vec<Vec<f64>>,
+    /// The cost that no placement can beat, by seed.
+    pub bounds: Vec<f64>,
 }
 
 /// Runs all policies on all seeds of each scenario kind.
@@ -79,17 +80,13 @@ pub(crate) fn run_all(scenarios: &[Scenario], settings: &CompareSettings, done: 
         .par_iter()
         .map(|(policy, at)| {
             let started = Instant::now();
-            let outcome = policy.run(
-                &scenarios[*at],
-                &settings.engine,
-                &settings.weights,
-                settings.agent.as_ref(),
-                settings.seeds[*at],
-            );
+            let outcome =
+                policy.run(&scenarios[*at], &settings.engine, &settings.weights, &settings.scorer, settings.seeds[*at]);
             done();
             (outcome, started.elapsed().as_secs_f64())
         })
         .collect();
+    let bounds = scenarios.par_iter().map(|scenario| lower_bound(scenario, &settings.weights)).collect();
     let by_policy = || settings.policies.iter().zip(outcomes.chunks(scenarios.len().max(1)));
     let first = &scenarios[0];
     ScenarioRuns {
@@ -101,5 +98,6 @@ pub(crate) fn run_all(scenarios: &[Scenario], settings: &CompareSettings, done: 
         notes: first.notes.clone(),
         outcomes: by_policy().map(|(policy, runs)| (*policy, runs.iter().map(|run| run.0.clone()).collect())).collect(),
         seconds: by_policy().map(|(_, runs)| runs.iter().map(|run| run.1).collect()).collect(),
+        bounds,
     }
 }

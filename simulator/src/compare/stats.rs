@@ -66,13 +66,13 @@ pub fn paired_ratio(ours: &[f64], base: &[f64]) -> Interval {
 /// Resamples of the seeds behind an interval of a ratio.
 const RESAMPLES: usize = 2_000;
 
-/// The share of the oracle's gap that is closed: (base − ours) ÷ (base − oracle), of means over the seeds; its interval
-/// by the percentile bootstrap over seeds, since it is a ratio. NaN where the oracle is not better than the base.
-pub fn gap_closed(ours: &[f64], base: &[f64], oracle: &[f64]) -> Interval {
-    let count = ours.len().min(base.len()).min(oracle.len());
+/// The share of a gap that is closed: (base − ours) ÷ (base − least), of means over the seeds; its interval by the percentile
+/// bootstrap over seeds, since it is a ratio. NaN where the least is not below the base.
+pub fn gap_closed(ours: &[f64], base: &[f64], least: &[f64]) -> Interval {
+    let count = ours.len().min(base.len()).min(least.len());
     let share = |places: &[usize]| {
         let sum = |values: &[f64]| places.iter().map(|place| values[*place]).sum::<f64>();
-        let gap = sum(base) - sum(oracle);
+        let gap = sum(base) - sum(least);
         if gap > 0.0 { (sum(base) - sum(ours)) / gap } else { f64::NAN }
     };
     let mean = share(&(0..count).collect::<Vec<_>>());
@@ -125,10 +125,10 @@ mod tests {
 
     #[test]
     fn the_share_of_the_gap_by_hand() {
-        // Bases 10 and 20, oracles 4 and 10: a gap of 16 in sum. Ours save 2 and 6: half of it.
+        // Bases 10 and 20, least 4 and 10: a gap of 16 in sum. Ours save 2 and 6: half of it.
         let share = gap_closed(&[8.0, 14.0], &[10.0, 20.0], &[4.0, 10.0]);
         assert_eq!(share.mean, 0.5);
         assert!(share.low <= 0.5 && share.high >= 0.5, "{share:?}");
-        assert!(gap_closed(&[1.0], &[1.0], &[2.0]).mean.is_nan(), "the oracle is worse");
+        assert!(gap_closed(&[1.0], &[1.0], &[2.0]).mean.is_nan(), "nothing can be saved");
     }
 }

@@ -264,7 +264,7 @@ proptest! {
         let mut nodes = vec![node("a", "4", 8), node("b", "8", 16), node("c", "2", 32)];
         nodes[1].leaves_ms = leaves;
         let scenario = scenario(nodes, pods).checked().expect("a scenario");
-        let mut policy = kind.build(&scenario, &crate::outcome::CostWeights::default(), None);
+        let mut policy = kind.build(&scenario, &crate::outcome::CostWeights::default(), &crate::policy::Scorer::default());
         let mut simulation = Simulation::new(&scenario, EngineSettings::default(), seed);
         while let Some(pod) = simulation.next_pod() {
             prop_assert!(simulation.node_of(pod).is_none(), "asked for although it runs");

@@ -205,7 +205,7 @@ impl Policy for Player<'_, '_> {
     fn score(&mut self, ask: &Ask<'_>, view: &View<'_>, candidates: &[NodeId], scores: &mut [f64]) {
         self.look_again(view, view.now_ms());
         self.rows.clear();
-        self.observer.observe(ask, view, candidates, &mut self.rows);
+        self.observer.observe(ask, view, candidates, &mut self.rows, |_| ());
         let chosen = self.chooser.choose(&self.rows, candidates.len()).min(candidates.len() - 1);
         scores[chosen] = 1.0;
         self.made += 1;

@@ -37,9 +37,9 @@ pub(crate) fn expected(view: &View<'_>, workload: WorkloadId, request: &Request)
     Expected::of(view.habit(workload), amount(request), view.usage_of_requests())
 }
 
-/// Cores that the pod at hand is expected to use.
-pub(crate) fn expected_cpu(view: &View<'_>, ask: &Ask<'_>) -> f32 {
-    expected(view, ask.workload, &ask.request).amount.cpu
+/// What the pod at hand is expected to use.
+pub(crate) fn expected_usage(view: &View<'_>, ask: &Ask<'_>) -> Amount {
+    expected(view, ask.workload, &ask.request).amount
 }
 
 fn amount(request: &Request) -> Amount {
@@ -47,10 +47,33 @@ fn amount(request: &Request) -> Amount {
 }
 
 impl Observer {
-    /// Appends the rows of `candidates` to `rows`, in their order.
-    pub fn observe(&mut self, ask: &Ask<'_>, view: &View<'_>, candidates: &[NodeId], rows: &mut Vec<f32>) {
+    /// Appends the rows of `candidates` to `rows`, in their order, and tells what is known of `each`.
+    pub fn observe(
+        &mut self,
+        ask: &Ask<'_>,
+        view: &View<'_>,
+        candidates: &[NodeId],
+        rows: &mut Vec<f32>,
+        each: impl FnMut(&NodeFacts),
+    ) {
         self.large = larger(self.large, amount(&ask.request));
-        self.look(ask, view, candidates, None, rows);
+        self.look(ask, view, candidates, None, rows, each);
+    }
+
+    /// The rows of `candidates` if what is known of each node were what `changed` makes of it.
+    pub(super) fn observe_changed(
+        &mut self,
+        ask: &Ask<'_>,
+        view: &View<'_>,
+        candidates: &[NodeId],
+        rows: &mut Vec<f32>,
+        changed: impl Fn(NodeFacts) -> NodeFacts,
+    ) {
+        let ((pod, course), cluster) = (pod_facts(ask, view), self.cluster);
+        let of_pod = Rows::new(&pod, &course, &cluster);
+        for node in candidates {
+            rows.extend_from_slice(&of_pod.of(&changed(self.node(ask, view, *node))));
+        }
     }
 
     /// The rows as they would be now, if the pod came again; on `there` it runs already.
@@ -62,16 +85,25 @@ impl Observer {
         nodes: &[NodeId],
         rows: &mut Vec<f32>,
     ) {
-        self.look(&view.ask_of(pod), view, nodes, there, rows);
+        self.look(&view.ask_of(pod), view, nodes, there, rows, |_| ());
     }
 
-    fn look(&mut self, ask: &Ask<'_>, view: &View<'_>, nodes: &[NodeId], there: Option<NodeId>, rows: &mut Vec<f32>) {
+    fn look(
+        &mut self,
+        ask: &Ask<'_>,
+        view: &View<'_>,
+        nodes: &[NodeId],
+        there: Option<NodeId>,
+        rows: &mut Vec<f32>,
+        mut each: impl FnMut(&NodeFacts),
+    ) {
         self.refresh_cluster(view);
         let ((pod, course), cluster) = (pod_facts(ask, view), self.cluster);
         let of_pod = Rows::new(&pod, &course, &cluster);
         for node in nodes {
             let facts = NodeFacts { includes_pod: there == Some(*node), ..self.node(ask, view, *node) };
             rows.extend_from_slice(&of_pod.of(&facts));
+            each(&facts);
         }
     }
 

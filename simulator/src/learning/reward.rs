@@ -12,7 +12,7 @@
 use crate::engine::{CpuClaim, share_cpu};
 use crate::outcome::CostWeights;
 use crate::world::{NodeId, PodId, Scenario};
-use cluster::{HOUR_MS, MINUTE_MS};
+use cluster::{HOT_UTILIZATION, HOUR_MS, MINUTE_MS, VERY_HOT_UTILIZATION};
 
 /// Names of the parts of a reward.
 pub const PARTS: [&str; 3] = ["performance", "stability", "efficiency"];
@@ -257,7 +257,9 @@ impl<'a> Hindsight<'a> {
 
         let Smoothing { ramp, even } = self.smoothing;
         let over = |share: f64, limit: f64| ((share - limit + ramp) / (2.0 * ramp)).clamp(0.0, 1.0);
-        let hot = |share: f64| self.weights.hot_80 * over(share, 0.8) + self.weights.hot_90 * over(share, 0.9);
+        let hot = |share: f64| {
+            self.weights.hot_80 * over(share, HOT_UTILIZATION) + self.weights.hot_90 * over(share, VERY_HOT_UTILIZATION)
+        };
         let (mean, deviation) = self.spread[slot];
         // The deviation over N nodes changes by (u − mean) du ÷ (N deviation) and costs as much for each of them.
         let uneven = |share: f64| {

@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use clap::Args;
+use cluster::TARGET_UTILIZATION;
 use runtime::WrongUse;
 use serde::{Deserialize, Serialize};
 
@@ -57,9 +58,6 @@ impl Default for CostWeights {
     }
 }
 
-/// The design's target utilization.
-const TARGET: f64 = 0.65;
-
 /// One part of a cost.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct CostPart {
@@ -107,7 +105,7 @@ impl CostWeights {
             ("pending", self.pending, outcome.pending_pod_minutes),
             ("imbalance", self.imbalance, outcome.imbalance * whole),
             ("stranded", self.stranded, outcome.stranded_share * whole),
-            ("p95_over_target", self.p95_over_target, (outcome.p95_utilization - TARGET).max(0.0) * whole),
+            ("p95_over_target", self.p95_over_target, (outcome.p95_utilization - TARGET_UTILIZATION).max(0.0) * whole),
         ]
     }
 }

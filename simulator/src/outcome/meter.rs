@@ -3,6 +3,7 @@
 use super::summary::{Outcome, Series};
 use crate::engine::Account;
 use crate::world::{NodeId, Request, Scenario};
+use cluster::{HOT_UTILIZATION, VERY_HOT_UTILIZATION};
 
 /// Bins of the utilization's distribution: half a point each up to 100 %.
 const LEVELS: usize = 201;
@@ -112,14 +113,14 @@ impl Meter {
         if in_use {
             self.used_core_ms += cpu * lasted;
         }
-        if wanted > 0.8 * cpu {
+        if wanted > HOT_UTILIZATION * cpu {
             self.hot_80_ms += lasted;
             self.hot_bins[bin] += lasted;
-            if wanted > 0.9 * cpu {
+            if wanted > VERY_HOT_UTILIZATION * cpu {
                 self.hot_90_ms += lasted;
             }
         }
-        if memory > 0.9 * self.memory[at] {
+        if memory > VERY_HOT_UTILIZATION * self.memory[at] {
             self.memory_90_ms += lasted;
         }
         self.throttled_ms += f64::from(throttled) * lasted;
@@ -191,8 +192,8 @@ impl Meter {
                 stranded += account.cpu - account.cpu_requested.min(account.cpu);
             }
             by_requests += room;
-            let free_cpu = (0.8 * self.cpu[at] - granted).max(0.0) / self.reference_use.0;
-            let free_memory = (0.9 * self.memory[at] - memory).max(0.0) / self.reference_use.1;
+            let free_cpu = (HOT_UTILIZATION * self.cpu[at] - granted).max(0.0) / self.reference_use.0;
+            let free_memory = (VERY_HOT_UTILIZATION * self.memory[at] - memory).max(0.0) / self.reference_use.1;
             by_usage += free_cpu.min(free_memory) as u64;
         }
         self.stranded.0 += stranded as f64 / self.total_cpu;

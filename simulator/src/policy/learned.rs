@@ -1,47 +1,62 @@
 //! Policies that know more than the newest sample: a forecast, a learned network, and their combination.
 
 use super::Policy;
-use crate::engine::{Ask, View};
-use crate::learning::{Observer, Scores};
+use crate::engine::{Ask, Seen, View};
+use crate::learning::{Observer, Scores, expected_usage};
 use crate::world::NodeId;
-use cluster::score::{PartWeights, load_score, unit};
-use features::cluster_state::NodeFacts;
+use cluster::Resource;
+use cluster::score::{NORMAL_P90, PartWeights, Parts, Quantiles, Strategy};
+use features::cluster_state::{Amount, NodeFacts};
 use std::sync::Arc;
 
-/// 90th percentile of the normal distribution, in standard deviations.
-const NORMAL_90: f64 = 1.2816;
 /// Hours ahead that the forecast looks: the longest horizon of the load predictor.
 const AHEAD: usize = 4;
 
-/// Combines the parts that are there; a part that is missing is left out and the rest renormalised. Without any, all nodes
-/// score equal. The simulator has no anomaly detector: that part is always missing.
+/// What the policies that combine parts score by, as in `serving`: the same weights, strategy and code.
+#[derive(Debug, Clone, Default)]
+pub struct Scorer {
+    /// The learned network, for those that need one.
+    pub agent: Option<Arc<dyn Scores>>,
+    /// How much each part counts. The simulator has no anomaly detector: that part is always missing and the rest counts for it.
+    pub weights: PartWeights,
+    /// Which nodes the load part prefers.
+    pub strategy: Strategy,
+}
+
+/// Combines the parts that are there; a part that is missing is left out and the rest renormalised. A node of which nothing is
+/// known is as good as the others on average.
 pub struct Learned {
     name: &'static str,
-    weights: PartWeights,
-    agent: Option<Arc<dyn Scores>>,
+    scorer: Scorer,
     observer: Observer,
     rows: Vec<f32>,
     values: Vec<f32>,
+    parts: Vec<Parts>,
 }
 
 impl Learned {
-    /// A policy of this name and these parts.
-    pub fn new(name: &'static str, weights: PartWeights, agent: Option<Arc<dyn Scores>>) -> Self {
-        Self { name, weights, agent, observer: Observer::default(), rows: Vec::new(), values: Vec::new() }
+    /// A policy of this name that scores so.
+    pub fn new(name: &'static str, scorer: Scorer) -> Self {
+        let observer = Observer::default();
+        Self { name, scorer, observer, rows: Vec::new(), values: Vec::new(), parts: Vec::new() }
     }
 }
 
-/// P90 of a node's CPU utilization over the next hours without the pod: the 15-minute mean moved as its pods' workloads
-/// moved at those hours before, plus 1.28 deviations of the 15 minutes. A light stand-in for the load predictor, from the
-/// same telemetry. `None` without telemetry.
-fn forecast_p90(node: &NodeFacts) -> Option<f64> {
-    let (mean, deviation) = (f64::from(node.cpu_mean), f64::from(node.cpu_deviation));
-    if !mean.is_finite() {
-        return None;
-    }
+/// Quantiles of a node's utilization in the next hours with `more` on it: a light stand-in for the load predictor, from the
+/// same telemetry. CPU: the 15-minute mean, moved as its pods' workloads moved at those hours before; memory: the 15-minute
+/// mean. P90 is 1.28 deviations of the 15 minutes above.
+fn forecasts(seen: &Seen, node: &NodeFacts, more: Amount) -> [(Resource, Quantiles); 2] {
+    let share = |amount: f32, of: f32| f64::from(amount / of.max(1e-3));
+    let (size, flight) = (node.allocatable, node.in_flight);
     let highest = node.hours[..=AHEAD].iter().copied().fold(0.0, f32::max);
-    let rise = f64::from((highest - node.hours[0]) / node.allocatable.cpu.max(1e-3));
-    Some(mean + rise.max(0.0) + NORMAL_90 * deviation)
+    let rise = share((highest - node.hours[0]).max(0.0), size.cpu);
+    let quantiles = |p50: f64, deviation: f64| Quantiles { p50, p90: p50 + NORMAL_P90 * deviation };
+    let cpu = seen.cpu_mean() + rise + share(flight.cpu + more.cpu, size.cpu);
+    let memory = seen.memory_mean() + share(flight.memory + more.memory, size.memory);
+    [
+        (Resource::Cpu, quantiles(cpu, seen.cpu_deviation())),
+        (Resource::Memory, quantiles(memory, seen.memory_deviation())),
+    ]
 }
 
 impl Policy for Learned {
@@ -54,27 +69,30 @@ impl Policy for Learned {
     }
 
     fn score(&mut self, ask: &Ask<'_>, view: &View<'_>, candidates: &[NodeId], scores: &mut [f64]) {
-        let placement = if self.agent.is_some() { self.weights.placement } else { 0.0 };
-        let total = self.weights.load + placement;
-        if let Some(agent) = self.agent.as_ref().filter(|_| placement > 0.0) {
-            self.rows.clear();
-            self.observer.observe(ask, view, candidates, &mut self.rows);
-            agent.score(&self.rows, &mut self.values);
-            let share = placement / total;
-            scores.iter_mut().zip(unit(&self.values)).for_each(|(score, value)| *score = share * value);
-        }
-        if self.weights.load > 0.0 {
-            let share = self.weights.load / total;
-            let pod = crate::learning::expected_cpu(view, ask);
-            for (score, node) in scores.iter_mut().zip(candidates) {
-                let facts = self.observer.node(ask, view, *node);
-                // A node without telemetry is neutral: half.
-                let load = forecast_p90(&facts).map_or(0.5, |p90| {
-                    load_score(p90 + f64::from(facts.in_flight.cpu + pod) / f64::from(facts.allocatable.cpu.max(1e-3)))
-                });
-                *score += share * load;
+        let Scorer { agent, weights, strategy } = &self.scorer;
+        let more = expected_usage(view, ask);
+        let asks_load = weights.load > 0.0;
+        self.parts.clear();
+        let mut places = candidates.iter();
+        let mut each = |facts: &NodeFacts| {
+            let seen = places.next().and_then(|node| view.seen(*node)).filter(|_| asks_load);
+            let load = seen.and_then(|seen| strategy.load_part(forecasts(seen, facts, more)));
+            self.parts.push(Parts { load, ..Parts::default() });
+        };
+        match agent.as_ref().filter(|_| weights.placement > 0.0) {
+            Some(agent) => {
+                self.rows.clear();
+                self.observer.observe(ask, view, candidates, &mut self.rows, each);
+                agent.score(&self.rows, &mut self.values);
+                let placements = agent.scale().parts(&self.values);
+                self.parts.iter_mut().zip(placements).for_each(|(parts, placement)| parts.placement = Some(placement));
             }
+            None => candidates.iter().for_each(|node| each(&self.observer.node(ask, view, *node))),
         }
+        for (score, parts) in scores.iter_mut().zip(&self.parts) {
+            *score = weights.combine(parts).unwrap_or(f64::NAN);
+        }
+        super::unknown_is_average(scores);
     }
 }
 
@@ -86,6 +104,7 @@ mod tests {
     use crate::outcome::CostWeights;
     use crate::testing::{after_telemetry, cores, gib};
     use crate::world::Request;
+    use cluster::score::ValueScale;
 
     /// Scores by minus one feature.
     #[derive(Debug)]
@@ -97,34 +116,60 @@ mod tests {
             scores.clear();
             scores.extend(rows.chunks(features::cluster_state::WIDTH).map(|row| -row[at]));
         }
+
+        fn scale(&self) -> ValueScale {
+            ValueScale { full_difference: 0.5, noise: 0.01 }
+        }
+    }
+
+    fn by(weights: PartWeights, agent: Option<Arc<dyn Scores>>, strategy: Strategy) -> Learned {
+        Learned::new("learned", Scorer { agent, weights, strategy })
     }
 
     #[test]
     fn in_flight_pods_and_the_pod_itself_count() {
-        // 4 cores, 0.8 used without variation: 0.2. The pod and one in flight request 1 core each; nothing was seen of
-        // their workload or any other, so 60 % of it is expected: 0.2 + 2 × 0.15 = 0.5.
-        let score = after_telemetry(
-            &mut Learned::new("predictor", PartWeights::LOAD, None),
-            800.0,
-            Request::new(cores("1"), gib(1)),
-        );
-        assert!((score - load_score(0.5)).abs() < 1e-6, "{score}");
+        // 4 cores, 3.1 used without variation: 0.775. The pod and one in flight request 0.1 cores each; nothing was seen of
+        // their workload or any other, so 60 % of it is expected: 0.775 + 2 × 0.015 = 0.805 of CPU and next to no memory.
+        let request = Request::new(cores("100m"), gib(0));
+        for strategy in Strategy::ALL {
+            let score = after_telemetry(&mut by(PartWeights::LOAD, None, strategy), 3_100.0, request);
+            let expected = strategy.load_part([(Resource::Cpu, Quantiles::certain(0.805))]).expect("a part");
+            assert!((score - expected).abs() < 1e-6, "{strategy}: {score} and not {expected}");
+        }
+    }
+
+    #[test]
+    fn memory_counts_as_cpu_does() {
+        // Nothing runs but what was bound: the pod and one in flight request 6 of 16 GiB each, and are expected to use all of it.
+        let request = Request::new(cores("0"), gib(6));
+        let score = after_telemetry(&mut by(PartWeights::LOAD, None, Strategy::Spread), 0.0, request);
+        let expected = Strategy::Spread.load_part([(Resource::Memory, Quantiles::certain(0.75))]).expect("a part");
+        assert!((score - expected).abs() < 1e-4, "{score} and not {expected}");
     }
 
     #[test]
     fn a_missing_agent_is_left_out_and_without_anything_all_are_equal() {
         let request = Request::new(cores("1"), gib(1));
-        let combined = after_telemetry(&mut Learned::new("combined", PartWeights::DESIGN, None), 800.0, request);
-        let predictor = after_telemetry(&mut Learned::new("predictor", PartWeights::LOAD, None), 800.0, request);
-        assert_eq!(combined, predictor);
-        assert_eq!(after_telemetry(&mut Learned::new("agent", PartWeights::PLACEMENT, None), 800.0, request), 0.0);
+        let score = |weights| after_telemetry(&mut by(weights, None, Strategy::Pack), 800.0, request);
+        assert!((score(PartWeights::DESIGN) - score(PartWeights::LOAD)).abs() < 1e-12);
+        assert_eq!(score(PartWeights::PLACEMENT), 0.0);
+    }
+
+    #[test]
+    fn parts_are_combined_as_in_serving() {
+        // One candidate is the best one: its placement part is 1.
+        let request = Request::new(cores("1"), gib(1));
+        let agent: Arc<dyn Scores> = Arc::new(Least("cpu_after"));
+        let both = after_telemetry(&mut by(PartWeights::DESIGN, Some(agent), Strategy::Pack), 800.0, request);
+        let load = after_telemetry(&mut by(PartWeights::LOAD, None, Strategy::Pack), 800.0, request);
+        assert!((both - (0.3 * load + 0.4) / 0.7).abs() < 1e-9, "{both} of {load}");
     }
 
     #[test]
     fn an_agent_that_looks_at_load_beats_one_that_looks_away() {
         let scenario = Synthetic::small(3).build().expect("a scenario");
         let cost = |agent: Arc<dyn Scores>| {
-            let mut policy = Learned::new("agent", PartWeights::PLACEMENT, Some(agent));
+            let mut policy = by(PartWeights::PLACEMENT, Some(agent), Strategy::Spread);
             let outcome = crate::engine::run(&scenario, &EngineSettings::default(), &mut policy, 1);
             CostWeights::default().cost(&outcome)
         };

@@ -1,6 +1,6 @@
 //! Least used by telemetry, with and without the pods that it does not show yet.
 
-use super::Policy;
+use super::{Policy, unknown_is_average};
 use crate::engine::{Ask, View};
 use crate::world::{NodeId, Request};
 
@@ -57,16 +57,6 @@ impl Policy for Coldest {
             *score = view.seen(*node).map_or(f64::NAN, |seen| -seen.cpu);
         }
         unknown_is_average(scores);
-    }
-}
-
-/// Gives nodes without telemetry the mean score of the others.
-fn unknown_is_average(scores: &mut [f64]) {
-    let known = scores.iter().filter(|score| !score.is_nan());
-    let (sum, count) = known.fold((0.0, 0), |(sum, count), score| (sum + score, count + 1));
-    if count < scores.len() {
-        let mean = if count == 0 { 0.0 } else { sum / f64::from(count as u32) };
-        scores.iter_mut().filter(|score| score.is_nan()).for_each(|score| *score = mean);
     }
 }
 

@@ -16,9 +16,10 @@ mod trimaran;
 
 pub use allocation::{BestFit, DotProduct, MostAllocated};
 pub use kube_scheduler::KubeScheduler;
-pub use learned::Learned;
+pub use learned::{Learned, Scorer};
 pub use least_used::{Coldest, LeastUsed};
-pub use oracle::{Foresight, Oracle};
+pub(crate) use oracle::node_cost;
+pub use oracle::{Foresight, GreedyOracle};
 pub use plain::{Random, RoundRobin};
 pub use recorded::Recorded;
 pub use registry::PolicyKind;
@@ -61,4 +62,14 @@ pub trait Policy: Send {
 
     /// A pod has left its node since the last decision: it ended, was killed, or its node vanished.
     fn released(&mut self, _release: &Release) {}
+}
+
+/// Gives nodes of which nothing is known (NaN) the mean score of the others.
+fn unknown_is_average(scores: &mut [f64]) {
+    let known = scores.iter().filter(|score| !score.is_nan());
+    let (sum, count) = known.fold((0.0, 0), |(sum, count), score| (sum + score, count + 1));
+    if count < scores.len() {
+        let mean = if count == 0 { 0.0 } else { sum / f64::from(count as u32) };
+        scores.iter_mut().filter(|score| score.is_nan()).for_each(|score| *score = mean);
+    }
 }

@@ -6,6 +6,7 @@ use super::{Policy, Reach};
 use crate::engine::{Account, Ask, Release, View};
 use crate::outcome::CostWeights;
 use crate::world::{NodeId, PodId, Request, Scenario};
+use cluster::{HOT_UTILIZATION, VERY_HOT_UTILIZATION};
 use room::{large, room, size};
 
 /// Knows what every pod will use and how long it will run: it chooses the node on which the pod adds least cost over its
@@ -13,14 +14,15 @@ use room::{large, room, size};
 /// large pod is (90th percentile): where room will be scarce, a place that takes away room for a large pod costs as much
 /// as that pod's waiting.
 ///
-/// A strong reference rather than a bound: it decides one pod after the other and never moves one. The cost is that of
+/// A strong reference and no bound: it decides one pod after the other and never moves one, and policies that know less can be
+/// cheaper. The cost is that of
 /// [`CostWeights`] for hot minutes, throttling, memory and waiting; among nodes that add the same, the one that stays
 /// lowest (least sum of squared utilization) is chosen.
 ///
 /// How much room for later pods and evenness are worth at the moment of a decision cannot be told from the pods alone, so
 /// there are several ways to weigh them ([`Foresight::ALL`]); the reference of a comparison is the best of them, known
 /// after the fact ([`super::PolicyKind::run`]).
-pub struct Oracle<'a> {
+pub struct GreedyOracle<'a> {
     foresight: Foresight,
     scenario: &'a Scenario,
     weights: CostWeights,
@@ -59,7 +61,7 @@ impl Foresight {
 /// Slots of a pod's life that are looked at; a longer life is sampled evenly. Measured: 96 and 288 choose nearly the same.
 const LOOKED_AT: usize = 96;
 
-impl<'a> Oracle<'a> {
+impl<'a> GreedyOracle<'a> {
     /// Of one scenario.
     pub fn new(scenario: &'a Scenario, weights: CostWeights, foresight: Foresight) -> Self {
         let slots = (scenario.span_ms as u64).div_ceil(scenario.usage_step_ms as u64) as usize;
@@ -123,22 +125,8 @@ impl<'a> Oracle<'a> {
     fn added(&self, node: NodeId, cpu: f64, memory: f64, pods: f64) -> f64 {
         let future = &self.future[node.index() * self.slots..(node.index() + 1) * self.slots];
         let (per_cpu, per_memory) = (cpu.recip(), memory.recip());
-        let state = |cpu_used: f64, memory_used: f64| {
-            let (cpu_share, memory_share) = (cpu_used * per_cpu, memory_used * per_memory);
-            let mut cost = self.foresight.even * (cpu_share * cpu_share + memory_share * memory_share);
-            if cpu_share > 0.8 {
-                cost += self.weights.hot_80 + (cpu_share - 0.8);
-            }
-            if cpu_share > 0.9 {
-                cost += self.weights.hot_90;
-            }
-            if cpu_share > 1.0 {
-                cost += self.weights.throttled * pods * (cpu_share - 1.0).min(1.0);
-            }
-            if memory_share > 1.0 {
-                cost += self.weights.eviction;
-            }
-            cost
+        let state = |cpu: f64, memory: f64| {
+            node_cost(&self.weights, self.foresight.even, cpu * per_cpu, memory * per_memory, pods)
         };
         self.profile
             .iter()
@@ -150,9 +138,28 @@ impl<'a> Oracle<'a> {
     }
 }
 
-impl Policy for Oracle<'_> {
+/// The cost of a minute of a node by its shares of CPU and memory, which only grows with both: hot minutes, throttling as far as it can
+/// be told from sums, a kill while memory is short, and `even` times the squares of both shares.
+pub(crate) fn node_cost(weights: &CostWeights, even: f64, cpu: f64, memory: f64, pods: f64) -> f64 {
+    let mut cost = even * (cpu * cpu + memory * memory);
+    if cpu > HOT_UTILIZATION {
+        cost += weights.hot_80 + (cpu - HOT_UTILIZATION);
+    }
+    if cpu > VERY_HOT_UTILIZATION {
+        cost += weights.hot_90;
+    }
+    if cpu > 1.0 {
+        cost += weights.throttled * pods * (cpu - 1.0).min(1.0);
+    }
+    if memory > 1.0 {
+        cost += weights.eviction;
+    }
+    cost
+}
+
+impl Policy for GreedyOracle<'_> {
     fn name(&self) -> &'static str {
-        "oracle"
+        "greedy-oracle"
     }
 
     fn reach(&self) -> Reach {
@@ -221,7 +228,8 @@ mod tests {
         }
         let two = two.checked().expect("a scenario");
         let weights = CostWeights::default();
-        let outcome = run(&two, &EngineSettings::default(), &mut Oracle::new(&two, weights, Foresight::ALL[0]), 1);
+        let outcome =
+            run(&two, &EngineSettings::default(), &mut GreedyOracle::new(&two, weights, Foresight::ALL[0]), 1);
         assert_eq!(outcome.hot_80_minutes, 0.0);
         // Whatever sees only the present may be unlucky: the third pod sees the same requests on both.
         let unlucky = (1..20).any(|seed| {

@@ -1,17 +1,16 @@
 //! The policies by name.
 
 use super::{
-    BestFit, Coldest, DotProduct, Foresight, KubeScheduler, Learned, LeastUsed, LoadVariationRiskBalancing,
-    MostAllocated, Oracle, Policy, Random, Recorded, RoundRobin, TargetLoadPacking,
+    BestFit, Coldest, DotProduct, Foresight, GreedyOracle, KubeScheduler, Learned, LeastUsed,
+    LoadVariationRiskBalancing, MostAllocated, Policy, Random, Recorded, RoundRobin, Scorer, TargetLoadPacking,
 };
 use crate::engine::{EngineSettings, run};
-use crate::learning::Scores;
+use crate::foresight::{SearchSettings, search};
 use crate::outcome::{CostWeights, Outcome};
 use crate::world::Scenario;
 use clap::ValueEnum;
 use cluster::score::PartWeights;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// A policy that a command can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
@@ -43,10 +42,14 @@ pub enum PolicyKind {
     Predictor,
     /// The learned network alone (needs --agent)
     Agent,
-    /// 30 % forecast, 40 % network, 30 % anomaly; the last is missing here and the rest scaled up (needs --agent)
+    /// Forecast and network by their weights; there is no anomaly detector here, and the rest is scaled up (needs --agent)
     Combined,
-    /// Reads the future usage and lifetime of every pod
-    Oracle,
+    /// Knows the future usage and lifetime of every pod, and places one after the other (formerly `oracle`)
+    #[value(alias = "oracle")]
+    #[serde(alias = "oracle")]
+    GreedyOracle,
+    /// Knows the same, and searches long for the cheapest placement: the least cost that is known
+    SearchOracle,
 }
 
 impl PolicyKind {
@@ -63,19 +66,14 @@ impl PolicyKind {
         Self::Coldest,
         Self::LeastUsed,
         Self::Predictor,
-        Self::Oracle,
+        Self::GreedyOracle,
     ];
 
     /// A fresh policy for one run of `scenario`.
     ///
-    /// `agent` scores for those policies that need one; without it they leave that part out.
-    pub fn build<'a>(
-        self,
-        scenario: &'a Scenario,
-        weights: &CostWeights,
-        agent: Option<&Arc<dyn Scores>>,
-    ) -> Box<dyn Policy + 'a> {
-        let learned = |name, weights| Box::new(Learned::new(name, weights, agent.cloned()));
+    /// `scorer` is what the learned policies score by; without an agent they leave that part out.
+    pub fn build<'a>(self, scenario: &'a Scenario, weights: &CostWeights, scorer: &Scorer) -> Box<dyn Policy + 'a> {
+        let learned = |name, parts| Box::new(Learned::new(name, Scorer { weights: parts, ..scorer.clone() }));
         match self {
             Self::Random => Box::new(Random),
             Self::RoundRobin => Box::new(RoundRobin::default()),
@@ -90,28 +88,39 @@ impl PolicyKind {
             Self::Recorded => Box::new(Recorded::new(scenario)),
             Self::Predictor => learned("predictor", PartWeights::LOAD),
             Self::Agent => learned("agent", PartWeights::PLACEMENT),
-            Self::Combined => learned("combined", PartWeights::DESIGN),
-            Self::Oracle => Box::new(Oracle::new(scenario, weights.clone(), Foresight::ALL[0])),
+            Self::Combined => learned("combined", scorer.weights),
+            Self::GreedyOracle | Self::SearchOracle => {
+                Box::new(GreedyOracle::new(scenario, weights.clone(), Foresight::ALL[0]))
+            }
         }
     }
 
-    /// Runs `scenario`. The oracle's outcome is the cheapest of its foresights and of the two simple policies that are
-    /// hardest to beat: the best placement that is known in hindsight.
+    /// Whether it knows what is to come: no policy that can be used.
+    pub const fn knows_the_future(self) -> bool {
+        matches!(self, Self::GreedyOracle | Self::SearchOracle)
+    }
+
+    /// Runs `scenario`. The outcome of [`PolicyKind::GreedyOracle`] is the cheapest of its foresights and of the two simple
+    /// policies that are hardest to beat; that of [`PolicyKind::SearchOracle`] is what [`search`] finds.
     pub fn run(
         self,
         scenario: &Scenario,
         engine: &EngineSettings,
         weights: &CostWeights,
-        agent: Option<&Arc<dyn Scores>>,
+        scorer: &Scorer,
         seed: u64,
     ) -> Outcome {
         let once = |policy: &mut dyn Policy| run(scenario, engine, policy, seed);
-        if self != Self::Oracle {
-            return once(self.build(scenario, weights, agent).as_mut());
+        if self == Self::SearchOracle {
+            return search(scenario, engine, weights, &SearchSettings::default(), seed);
         }
-        let simple = [Self::KubeScheduler, Self::LeastUsed].map(|kind| kind.build(scenario, weights, None));
+        if self != Self::GreedyOracle {
+            return once(self.build(scenario, weights, scorer).as_mut());
+        }
+        let simple = [Self::KubeScheduler, Self::LeastUsed].map(|kind| kind.build(scenario, weights, scorer));
         let [simple_best, other] = simple.map(|mut policy| once(policy.as_mut()));
-        let foreseen = Foresight::ALL.map(|foresight| once(&mut Oracle::new(scenario, weights.clone(), foresight)));
+        let foreseen =
+            Foresight::ALL.map(|foresight| once(&mut GreedyOracle::new(scenario, weights.clone(), foresight)));
         let cheaper = |best: Outcome, other| if weights.cost(&other) < weights.cost(&best) { other } else { best };
         let best = foreseen.into_iter().chain([other]).fold(simple_best, cheaper);
         Outcome { policy: self.name(), ..best }

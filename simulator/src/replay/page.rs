@@ -37,9 +37,9 @@ pub fn page(replayed: &ReplayReport) -> Page {
     scenario(page, &replayed.runs, figures)
 }
 
-/// The best policy that could have been used: the one of least cost, the oracle and the record left out.
+/// The best policy that could have been used: the one of least cost, the record and those that know the future left out.
 fn best(replayed: &ReplayReport) -> Option<&PolicyReport> {
-    let real = |name: &str| name != PolicyKind::Oracle.name() && name != PolicyKind::Recorded.name();
+    let real = |name: &str| !crate::compare::knows_the_future(name) && name != PolicyKind::Recorded.name();
     let rows = replayed.figures.rows.iter().filter(|row| real(&row.policy));
     let row = rows.min_by(|a, b| a.cost.mean.total_cmp(&b.cost.mean))?;
     replayed.policies.iter().find(|report| report.policy == row.policy)

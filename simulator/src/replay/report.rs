@@ -4,7 +4,7 @@ use super::change::{NodeChange, change_nodes};
 use crate::compare::{CompareSettings, ScenarioFigures, ScenarioRuns, figures};
 use crate::engine::EngineSettings;
 use crate::outcome::{CostWeights, Outcome};
-use crate::policy::PolicyKind;
+use crate::policy::{PolicyKind, Scorer};
 use crate::world::Scenario;
 use rayon::prelude::*;
 use runtime::WrongUse;
@@ -23,8 +23,8 @@ pub struct ReplaySettings {
     pub engine: EngineSettings,
     /// What outcomes cost.
     pub weights: CostWeights,
-    /// What scores for the policies that need a learned network.
-    pub agent: Option<std::sync::Arc<dyn crate::learning::Scores>>,
+    /// What the learned policies score by.
+    pub scorer: Scorer,
 }
 
 /// A policy in the units of a budget.
@@ -86,7 +86,7 @@ pub fn replay(scenario: &Scenario, settings: &ReplaySettings) -> Result<ReplayRe
         seeds: settings.seeds.clone(),
         engine: settings.engine.clone(),
         weights: settings.weights.clone(),
-        agent: settings.agent.clone(),
+        scorer: settings.scorer.clone(),
     };
     let bar = runtime::progress::bar((compared.policies.len() * (settings.seeds.len() + 1)) as u64, "replaying");
     let runs = crate::compare::run_all(&scenarios, &compared, || bar.inc(1));
@@ -153,8 +153,7 @@ fn spare_nodes(scenario: &Scenario, settings: &ReplaySettings, policy: PolicyKin
     let cores = |scenario: &Scenario| scenario.total_cpu() as f64 / 1_000.0;
     let without = |count: usize| -> Option<Spare> {
         let fewer = change_nodes(scenario, NodeChange(-(count as i64))).ok()?;
-        let outcome =
-            policy.run(&fewer, &settings.engine, &settings.weights, settings.agent.as_ref(), settings.seeds[0]);
+        let outcome = policy.run(&fewer, &settings.engine, &settings.weights, &settings.scorer, settings.seeds[0]);
         no_worse(&outcome, recorded, &settings.weights)
             .then(|| Spare { nodes: count, cores: cores(scenario) - cores(&fewer) })
     };
@@ -208,7 +207,7 @@ mod tests {
             price_per_core_hour: 0.5,
             engine: EngineSettings::default(),
             weights: CostWeights::default(),
-            agent: None,
+            scorer: Scorer::default(),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::recipe::Recipe;
 use crate::train::LoadSettings;
 use crate::validate::GateSettings;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use cluster::score::Strategy;
 use models::load::{HeadKey, Quantile};
 use runtime::ConfigFile;
 use runtime::settings::{ConfigArgs, innermost};
@@ -49,6 +50,7 @@ const EXAMPLES: &str = "Examples:
   trainer validate --model model --features features.json --json-out validation.json
   trainer register --model model --validation validation.json
   trainer rollback --reason 'P90 too low on gpu nodes'
+  trainer weights --agent agent --rounds 4
   trainer compare --out comparison
   trainer anomaly compare --models all --scenario standard
   trainer explain --node worker-3 --at 2026-11-20T14:00:00Z
@@ -71,6 +73,8 @@ enum Command {
     Register(RegisterArgs),
     /// Make the former champion champion again
     Rollback(RollbackArgs),
+    /// Search the weights of a score's parts by whole runs in simulated clusters, and print what was tried
+    Weights(Box<WeightsArgs>),
     /// Compare references, learners and variants on the same folds
     Compare(CompareArgs),
     /// Say why a forecast is what it is
@@ -151,6 +155,25 @@ struct TrainPlacementArgs {
     settings: PlacementSettings,
     #[command(flatten)]
     gate: PlacementGate,
+    #[command(flatten, next_help_heading = "Cost")]
+    weights: CostWeights,
+    #[command(flatten)]
+    output: JsonArgs,
+}
+
+#[derive(Debug, Args)]
+struct WeightsArgs {
+    /// Folder of the placement agent, as `trainer train placement` writes it
+    #[arg(long, env = "BERTH_AGENT", value_name = "DIR")]
+    agent: PathBuf,
+    /// Rounds: each adds 12 clusters
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=100), value_name = "COUNT")]
+    rounds: u64,
+    /// Which nodes the load part prefers
+    #[arg(long, default_value_t = Strategy::Spread, value_name = "spread|pack")]
+    strategy: Strategy,
+    #[command(flatten)]
+    settings: PlacementSettings,
     #[command(flatten, next_help_heading = "Cost")]
     weights: CostWeights,
     #[command(flatten)]
@@ -435,6 +458,7 @@ pub fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         Some(Command::Train(TrainCommand::Placement(args))) => placement::train(&context, &args, inner),
         Some(Command::Train(TrainCommand::Anomaly(args))) => train_anomaly::train(&context, &args, inner),
         Some(Command::Anomaly(command)) => anomaly::run(&context, &command, inner),
+        Some(Command::Weights(args)) => placement::weights(&context, &args, inner),
         Some(Command::Validate(args)) => commands::validate(&context, &args, inner),
         Some(Command::Register(args)) => commands::register(&context, &args),
         Some(Command::Rollback(args)) => commands::rollback(&context, &args),

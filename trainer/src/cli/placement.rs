@@ -1,15 +1,19 @@
 //! `trainer train placement`.
 
-use super::{Context, TrainPlacementArgs, commands, inputs};
-use crate::placement::{self, Clusters, OwnHistory, PlacementGate, PlacementSettings, PlacementVerdict, Trained};
+use super::{Context, TrainPlacementArgs, WeightsArgs, commands, inputs};
+use crate::placement::{
+    self, Clusters, OwnHistory, PlacementGate, PlacementSettings, PlacementVerdict, Trained, Tried, WeightSearch,
+};
 use crate::registry;
 use crate::text_table::text_table;
 use crate::train::{RUN_FILE, RunReference, write_model};
 use anyhow::Context as _;
 use clap::ArgMatches;
 use cluster::PODS;
+use cluster::score::PartWeights;
 use runtime::GateRefused;
 use serde_json::json;
+use simulator::compare::Interval;
 use simulator::outcome::CostWeights;
 use std::path::{Path, PathBuf};
 use store::StoreError;
@@ -50,6 +54,64 @@ pub(super) fn train(context: &Context, args: &TrainPlacementArgs, matches: &ArgM
     });
     commands::print_or_json(args.output.json, &json, || text(clusters, &trained, &verdict, &run, places.model));
     refuse(&verdict)
+}
+
+/// `trainer weights`.
+pub(super) fn weights(context: &Context, args: &WeightsArgs, matches: &ArgMatches) -> anyhow::Result<()> {
+    let settings: PlacementSettings = context.config.resolve("trainer.placement", &args.settings, matches)?;
+    let costs: CostWeights = context.config.resolve("simulator.cost", &args.weights, matches)?;
+    settings.check()?;
+    costs.check()?;
+    let network = placement::read_placement(&args.agent)?.network;
+    let clusters = Clusters { settings: &settings, history: None };
+    let bar = runtime::progress::bar(placement::WEIGHTS_TRIED as u64, "trying weights");
+    let found = placement::search_weights(clusters, &costs, &network, args.strategy, args.rounds, |_| bar.inc(1))?;
+    bar.finish_and_clear();
+    commands::print_or_json(args.output.json, &serde_json::to_value(&found)?, || weights_text(&found));
+    Ok(())
+}
+
+fn weights_text(found: &WeightSearch) -> String {
+    let percent = |interval: &Interval| {
+        format!("{:+.1} % [{:+.1}, {:+.1}]", 100.0 * interval.mean, 100.0 * interval.low, 100.0 * interval.high)
+    };
+    let row = |tried: &Tried| {
+        let PartWeights { load, placement, anomaly } = tried.weights;
+        vec![
+            format!("{load:.3}"),
+            format!("{placement:.3}"),
+            format!("{anomaly:.3}"),
+            percent(&tried.against_kube),
+            percent(&tried.against_default),
+            percent(&tried.against_agent),
+            percent(&tried.against_load),
+        ]
+    };
+    let heads = [
+        "load",
+        "placement",
+        "anomaly",
+        "against kube-scheduler",
+        "against the defaults",
+        "against agent",
+        "against predictor",
+    ];
+    let words = |tried: Option<&Tried>| {
+        tried.map_or("none".to_owned(), |tried| {
+            format!(
+                "load {:.3}, placement {:.3}, anomaly {:.3}",
+                tried.weights.load, tried.weights.placement, tried.weights.anomaly
+            )
+        })
+    };
+    format!(
+        "strategy {}, {} clusters that the agent has not seen; the first line has the default weights\n{}cheapest: {}\nproposed: {}\n",
+        found.strategy,
+        found.clusters,
+        text_table(&heads, &found.tried.iter().map(row).collect::<Vec<_>>()),
+        words(found.cheapest()),
+        words(found.proposed()),
+    )
 }
 
 /// Trains, judges and registers with the settings of the configuration: the agent's part of `trainer` without a command.
@@ -181,13 +243,16 @@ fn text(
         .iter()
         .map(|start| vec![start.rule.clone(), format!("{:+.1} %", 100.0 * start.against_kube)])
         .collect();
+    let scale = trained.network.scale();
     format!(
-        "learned in {} episodes, {} updates, {:.1} s, from made-up clusters{history}\n{}kept: {}\n{}validation {}\nmodel  {}\nreport {}\nrun    {} in {}\n",
+        "learned in {} episodes, {} updates, {:.1} s, from made-up clusters{history}\n{}kept: {}\nvalues: {:.3} hot node-hours between the best and the worst candidate of a typical decision, {:.3} of noise\n{}validation {}\nmodel  {}\nreport {}\nrun    {} in {}\n",
         trained.curve.len(),
         trained.updates,
         trained.seconds,
         text_table(&["could begin as", "cost against kube-scheduler"], &starts),
         placement::kept(trained),
+        scale.full_difference,
+        scale.noise,
         text_table(&["rule", "", "why"], &rows),
         if verdict.passed { "passed" } else { "REFUSED" },
         folder.display(),

@@ -3,8 +3,8 @@
 use super::errors::{mean_absolute_error, pairs};
 use serde::{Deserialize, Serialize};
 
-/// A node is overloaded above this utilization (design, section 5).
-pub const OVERLOAD: f64 = 0.8;
+/// A node is overloaded above this utilization.
+pub const OVERLOAD: f64 = cluster::HOT_UTILIZATION;
 
 /// How a forecast does where the load is heavy.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

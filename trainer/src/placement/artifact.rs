@@ -40,7 +40,12 @@ pub fn seal_placement(
     // Made-up clusters come from these settings alone, so their hash names what was learned from.
     let made_from = serde_json::to_vec(&hyper_parameters)?;
     hyper_parameters.extend(trained.began_as().map(|start| ("began_as".to_owned(), start.rule.clone().into())));
-    let mut metrics = BTreeMap::from([("updates".to_owned(), trained.updates as f64)]);
+    let scale = trained.network.scale();
+    let mut metrics = BTreeMap::from([
+        ("updates".to_owned(), trained.updates as f64),
+        ("value_full_difference".to_owned(), scale.full_difference),
+        ("value_noise".to_owned(), scale.noise),
+    ]);
     if let Some(point) = trained.curve.last() {
         metrics.insert("last_reward".to_owned(), point.reward);
         metrics.insert("last_loss".to_owned(), point.loss);

@@ -20,6 +20,7 @@ const LEARN_FROM: u64 = 1_000_000;
 const LOOK_FROM: u64 = 2_000_000;
 const JUDGE_FROM: u64 = 3_000_000;
 const SEARCH_FROM: u64 = 4_000_000;
+const WEIGH_FROM: u64 = 5_000_000;
 /// Made-up clusters that it is looked at in, four of each kind, and as many parts of the history: what is cheapest there
 /// is to count as much.
 const LOOKS: u64 = 4 * LEARNED.len() as u64;
@@ -63,6 +64,15 @@ impl Clusters<'_> {
     pub fn to_search_in(&self, round: u64) -> anyhow::Result<Vec<Scenario>> {
         let first = SEARCH_FROM + self.settings.seed.wrapping_mul(10_007) % 900_000 + round * SEARCHED;
         (0..SEARCHED).map(|at| self.scenario_to_learn(first + at, at)).collect()
+    }
+
+    /// The clusters of a round of the search for weights: other ones in each round, and none that the agent has seen.
+    ///
+    /// # Errors
+    /// When a setting is out of range.
+    pub fn to_weigh_in(&self, round: u64) -> anyhow::Result<Vec<Scenario>> {
+        let first = WEIGH_FROM + self.settings.seed.wrapping_mul(10_007) % 900_000 + round * SEARCHED;
+        (0..SEARCHED).map(|at| self.made_up(first + at, at)).collect()
     }
 
     /// The clusters that networks are compared in while learning goes on.

@@ -1,18 +1,15 @@
 //! May this agent be registered? It is run beside kube-scheduler's default scoring, random placement and the champion, on
 //! clusters that nobody learned in, paired by seed.
 
-use super::train::costs;
+use super::train::{by, costs};
 use super::{Clusters, PlacementFolder, clusters};
 use clap::Args;
 use runtime::WrongUse;
 use serde::{Deserialize, Serialize};
-use simulator::command::Network;
 use simulator::compare::{Interval, paired_ratio};
-use simulator::learning::Scores;
 use simulator::outcome::CostWeights;
-use simulator::policy::PolicyKind;
+use simulator::policy::{PolicyKind, Scorer};
 use simulator::world::Scenario;
-use std::sync::Arc;
 
 /// Limits of the gate, section `[trainer.placement_gate]`.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
@@ -120,8 +117,8 @@ pub fn judge(
     limits.check()?;
     let (made_up, own_history) = (clusters.to_judge(limits.gate_seeds)?, clusters.of_own_history(limits.gate_seeds)?);
     let run = |scenarios: &[Scenario], kind: PolicyKind, network: Option<&PlacementFolder>| -> Vec<f64> {
-        let agent = network.map(|folder| Arc::new(Network(folder.network.clone())) as Arc<dyn Scores>);
-        costs(scenarios, weights, kind, agent.as_ref())
+        let scorer = network.map_or_else(Scorer::default, |folder| by(folder.network.clone()));
+        costs(scenarios, weights, kind, &scorer)
     };
     let on_made_up = |kind, network| run(&made_up, kind, network);
     let champion = champion.filter(|(_, other)| other.hash != model.hash);

@@ -12,6 +12,7 @@ mod settings;
 mod start;
 mod state;
 mod train;
+mod weights;
 
 pub use artifact::{PlacementFolder, read_placement, seal_placement};
 pub use clusters::{Clusters, JUDGED, LEARNED};
@@ -25,3 +26,4 @@ pub use settings::{PlacementSettings, REWARD_UNIT};
 pub use start::{RULES, Rule, Start};
 pub use state::{CurvePoint, Look};
 pub use train::{Trained, train};
+pub use weights::{Tried, WEIGHTS_TRIED, WeightSearch, search_weights};

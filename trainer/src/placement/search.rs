@@ -2,19 +2,16 @@
 //! around a centre, the cheapest of them move it. What a rule comes to over days is measured, not estimated from single
 //! choices; that linear policies found so do well is known (Mania, Guy and Recht, 2018).
 
-use super::train::costs;
+use super::train::{by, costs};
 use super::{Clusters, start};
 use anyhow::Context;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
-use simulator::command::Network;
 use simulator::compare::paired_ratio;
-use simulator::learning::Scores;
 use simulator::outcome::CostWeights;
-use simulator::policy::PolicyKind;
-use std::sync::Arc;
+use simulator::policy::{PolicyKind, Scorer};
 
 /// Candidates of a round, the centre among them.
 const CANDIDATES: usize = 16;
@@ -76,12 +73,12 @@ pub(super) fn search(
     let mut sum = vec![0.0; from.len()];
     for round in 0..rounds {
         let scenarios = clusters.to_search_in(round)?;
-        let kube = costs(&scenarios, weights, PolicyKind::KubeScheduler, None);
+        let kube = costs(&scenarios, weights, PolicyKind::KubeScheduler, &Scorer::default());
         let tried: Vec<(Vec<f32>, f64)> = (0..CANDIDATES)
             .map(|at| {
                 let rule = if at == 0 { cloud.centre.clone() } else { cloud.draw(&mut chance) };
-                let agent: Arc<dyn Scores> = Arc::new(Network(start::linear(rule.clone())?));
-                let own = costs(&scenarios, weights, PolicyKind::Agent, Some(&agent));
+                let scorer = by(start::linear(rule.clone())?);
+                let own = costs(&scenarios, weights, PolicyKind::Agent, &scorer);
                 Ok((rule, paired_ratio(&own, &kube).mean))
             })
             .collect::<anyhow::Result<_>>()?;

@@ -6,14 +6,15 @@ use super::state::{CurvePoint, Look, State};
 use super::{Clusters, PlacementSettings, REWARD_UNIT};
 use agent::{End, Explorer, LearnError, Learner, Step, Transition, n_step};
 use anyhow::Context;
+use cluster::score::ValueScale;
 use models::placement::PlacementNetwork;
 use rayon::prelude::*;
 use simulator::command::Network;
 use simulator::compare::paired_ratio;
 use simulator::engine::EngineSettings;
-use simulator::learning::{Chooser, Episode, Experience, Played, Scores};
+use simulator::learning::{Chooser, Episode, Experience, Played, Scores, measured_scale};
 use simulator::outcome::CostWeights;
-use simulator::policy::PolicyKind;
+use simulator::policy::{PolicyKind, Scorer};
 use simulator::world::Scenario;
 use std::path::Path;
 use std::sync::Arc;
@@ -107,9 +108,10 @@ pub fn train(
         }
         sample = played.into_iter().flat_map(|played| played.experience).take(500).flat_map(|seen| seen.row).collect();
     }
-    let seconds = before + began.elapsed().as_secs_f64();
     let State { learner, starts, rounds, curve, looks, best, .. } = state;
-    Ok(Trained { network: best, starts, rounds, curve, looks, sample, updates: learner.updates(), seconds })
+    let network = looked_at.scaled(best);
+    let seconds = before + began.elapsed().as_secs_f64();
+    Ok(Trained { network, starts, rounds, curve, looks, sample, updates: learner.updates(), seconds })
 }
 
 /// Looks at every rule, searches on from the cheapest, and begins as the cheapest of all.
@@ -252,7 +254,7 @@ struct Looked {
 
 impl Looked {
     fn at(scenarios: Vec<Scenario>, weights: &CostWeights) -> Self {
-        let kube = costs(&scenarios, weights, PolicyKind::KubeScheduler, None);
+        let kube = costs(&scenarios, weights, PolicyKind::KubeScheduler, &Scorer::default());
         Self { scenarios, kube }
     }
 
@@ -263,24 +265,37 @@ impl Looked {
         Ok((rule, Start { rule: name.to_owned(), cost, against_kube }))
     }
 
+    /// The network with the scale by which differences of its values are read, measured where it did not learn. One that says
+    /// the same of all candidates keeps the one that it has.
+    fn scaled(&self, network: PlacementNetwork) -> PlacementNetwork {
+        let agent: Arc<dyn Scores> = Arc::new(Network(network.clone()));
+        match measured_scale(&self.scenarios, &EngineSettings::default(), &agent) {
+            Some(scale) => {
+                let ValueScale { full_difference, noise } = scale;
+                tracing::info!(full_difference, noise, "measured how differences of the agent's values are to be read");
+                network.with_scale(scale)
+            }
+            None => network,
+        }
+    }
+
     /// The network alone, without random choices.
     fn look(&self, episode: u64, network: &PlacementNetwork, weights: &CostWeights) -> Look {
-        let agent: Arc<dyn Scores> = Arc::new(Network(network.clone()));
-        let own = costs(&self.scenarios, weights, PolicyKind::Agent, Some(&agent));
+        let own = costs(&self.scenarios, weights, PolicyKind::Agent, &by(network.clone()));
         let cost = own.iter().sum::<f64>() / own.len().max(1) as f64;
         Look { episode, cost, against_kube: paired_ratio(&own, &self.kube).mean }
     }
 }
 
+/// Scores by a network, as it is served.
+pub(super) fn by(network: PlacementNetwork) -> Scorer {
+    Scorer { agent: Some(Arc::new(Network(network))), ..Scorer::default() }
+}
+
 /// What a policy costs on each scenario.
-pub(super) fn costs(
-    scenarios: &[Scenario],
-    weights: &CostWeights,
-    policy: PolicyKind,
-    agent: Option<&Arc<dyn Scores>>,
-) -> Vec<f64> {
+pub(super) fn costs(scenarios: &[Scenario], weights: &CostWeights, policy: PolicyKind, scorer: &Scorer) -> Vec<f64> {
     let engine = EngineSettings::default();
-    scenarios.par_iter().map(|scenario| weights.cost(&policy.run(scenario, &engine, weights, agent, 1))).collect()
+    scenarios.par_iter().map(|scenario| weights.cost(&policy.run(scenario, &engine, weights, scorer, 1))).collect()
 }
 
 #[cfg(test)]

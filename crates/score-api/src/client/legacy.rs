@@ -6,7 +6,7 @@ use crate::{
     Anomaly, ApiVersion, Arm, ExpectedUsage, MissingReason, NodeDescription, NodeExplanation, NodeList, NodeScore,
     PodScores, ScoreAnswer, Timestamp, UsageSource,
 };
-use cluster::score::{PartWeights, Parts};
+use cluster::score::{PartWeights, Parts, Strategy};
 use cluster::{AnomalyKind, Severity};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -86,6 +86,8 @@ impl From<Scores> for ScoreAnswer {
             models: old.models,
             challenger_models: None,
             weights: PartWeights::DESIGN,
+            // It knew no other formula.
+            strategy: Strategy::Pack,
             pods: old.pods.into_iter().map(PodScores::from).collect(),
             unknown_nodes: Vec::new(),
         }
@@ -112,7 +114,7 @@ impl From<Node> for NodeScore {
         let score = score.or_else(|| PartWeights::DESIGN.combine(&parts)).unwrap_or_default();
         let explanation =
             (!reasons.is_empty()).then(|| Box::new(NodeExplanation { reasons, ..NodeExplanation::default() }));
-        Self { node, score, parts, uncertainty, missing, data_age_seconds, severity, explanation }
+        Self { node, score, parts, uncertainty, peak: None, missing, data_age_seconds, severity, explanation }
     }
 }
 

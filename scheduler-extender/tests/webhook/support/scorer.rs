@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use cluster::score::{PartWeights, Parts};
+use cluster::score::{PartWeights, Parts, Strategy};
 use cluster::{AnomalyKind, Severity};
 use score_api::{
     Anomaly, ApiVersion, Arm, ExpectedUsage, NODES_PATH, NodeDescription, NodeExplanation, NodeList, NodeScore,
@@ -101,6 +101,7 @@ pub fn answer(request: &ScoreRequest) -> ScoreAnswer {
             score: part.unwrap_or(0.5),
             parts: Parts { load: part, placement: part, anomaly: part },
             uncertainty: Some(0.0),
+            peak: part.map(|part| 0.98 - 0.4 * part),
             missing: Vec::new(),
             data_age_seconds: Some(5.0),
             severity: None,
@@ -124,6 +125,7 @@ pub fn answer(request: &ScoreRequest) -> ScoreAnswer {
         models: models(),
         challenger_models: None,
         weights: PartWeights::DESIGN,
+        strategy: Strategy::default(),
         pods: vec![pod],
         unknown_nodes: Vec::new(),
     }

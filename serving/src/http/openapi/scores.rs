@@ -92,7 +92,8 @@ fn answer() -> Value {
         json!({
             "api_version": version(), "at": moment(), "data_age_seconds": number(), "models": named(text()),
             "challenger_models": { "type": "object", "nullable": true, "additionalProperties": text(), "description": trial },
-            "weights": parts(false), "pods": list(reference("PodScores")), "unknown_nodes": list(text()),
+            "weights": parts(false), "strategy": { "type": "string", "enum": ["spread", "pack"] },
+            "pods": list(reference("PodScores")), "unknown_nodes": list(text()),
         }),
     )
 }
@@ -115,7 +116,7 @@ fn node_score() -> Value {
     whole(
         &["explanation"],
         json!({
-            "node": text(), "score": { "type": "number" }, "parts": parts(true), "uncertainty": number(), "missing": list(text()),
+            "node": text(), "score": { "type": "number" }, "parts": parts(true), "uncertainty": number(), "peak": number(), "missing": list(text()),
             "data_age_seconds": number(), "severity": severity(), "explanation": reference("NodeExplanation"),
         }),
     )

@@ -1,13 +1,14 @@
-//! A node's score for a pod, out of three parts (design, section 6). All parts and the score lie in 0..1, higher is better.
+//! A node's score for a pod, out of three parts. All parts and the score lie in 0..1, higher is better. Server, extender and
+//! simulator score by this code alone.
+
+mod load;
+mod value;
+
+pub use load::{NORMAL_P90, Quantiles, Strategy, UnknownStrategy};
+pub use value::{BadScale, ValueScale};
 
 use serde::{Deserialize, Serialize};
 
-/// Utilization that placement aims at.
-pub const TARGET_UTILIZATION: f64 = 0.65;
-/// From here on a node is saturated.
-pub const SATURATED_UTILIZATION: f64 = 0.95;
-/// An empty node is worth this much of one at the target: packing is worth something, but less than headroom.
-const EMPTY: f64 = 0.7;
 /// Weights may miss their sum by rounding.
 const SUM_TOLERANCE: f64 = 1e-6;
 
@@ -43,6 +44,12 @@ pub struct BadWeights {
     anomaly: f64,
 }
 
+impl Default for PartWeights {
+    fn default() -> Self {
+        Self::DESIGN
+    }
+}
+
 impl PartWeights {
     /// Load, placement, anomaly as the design combines them.
     pub const DESIGN: Self = Self { load: 0.3, placement: 0.4, anomaly: 0.3 };
@@ -65,47 +72,27 @@ impl PartWeights {
     /// The weighted mean of the parts that are there; `None` when nothing with a weight is left.
     pub fn combine(&self, parts: &Parts) -> Option<f64> {
         let listed = [(self.load, parts.load), (self.placement, parts.placement), (self.anomaly, parts.anomaly)];
-        let (mut sum, mut total) = (0.0, 0.0);
-        for (weight, part) in listed {
-            if let Some(part) = part {
-                sum += weight * part;
-                total += weight;
-            }
-        }
-        (total > 0.0).then(|| sum / total)
+        let there = || listed.iter().filter_map(|(weight, part)| Some((*weight, (*part)?)));
+        let total: f64 = there().map(|(weight, _)| weight).sum();
+        // Shares before products: a part that is alone is the score to the last digit.
+        (total > 0.0).then(|| there().map(|(weight, part)| weight / total * part).sum())
     }
-}
 
-/// The load part: 1 at the target utilization, falling to 0 at saturation, and gently towards an empty node.
-///
-/// `utilization`: that which the node is expected to have with the pod, as a share of allocatable.
-pub fn load_score(utilization: f64) -> f64 {
-    if utilization <= TARGET_UTILIZATION {
-        EMPTY + (1.0 - EMPTY) * utilization.max(0.0) / TARGET_UTILIZATION
-    } else {
-        ((SATURATED_UTILIZATION - utilization) / (SATURATED_UTILIZATION - TARGET_UTILIZATION)).max(0.0)
+    /// By how much [`PartWeights::combine`] of `parts` moves when each part moves by its own amount: 0 for a part that is
+    /// missing or has no weight.
+    pub fn moved(&self, parts: &Parts, by: &Parts) -> Option<f64> {
+        let only = |part: Option<f64>, by: Option<f64>| part.map(|_| by.unwrap_or_default().abs());
+        self.combine(&Parts {
+            load: only(parts.load, by.load),
+            placement: only(parts.placement, by.placement),
+            anomaly: only(parts.anomaly, by.anomaly),
+        })
     }
-}
-
-/// Values of any scale into 0..1 over the candidates, keeping distances. Equal values all become 1.
-pub fn unit(values: &[f32]) -> impl Iterator<Item = f64> {
-    let (low, high) = values
-        .iter()
-        .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)));
-    let span = f64::from(high - low);
-    values.iter().map(move |value| if span > 0.0 { f64::from(value - low) / span } else { 1.0 })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_load_score_by_hand() {
-        for (utilization, score) in [(0.0, 0.7), (0.325, 0.85), (0.65, 1.0), (0.8, 0.5), (0.95, 0.0), (1.4, 0.0)] {
-            assert!((load_score(utilization) - score).abs() < 1e-9, "{utilization}");
-        }
-    }
 
     #[test]
     fn a_missing_part_is_left_out_and_the_rest_scaled_up() {
@@ -121,17 +108,23 @@ mod tests {
     }
 
     #[test]
+    fn a_part_moves_the_score_by_its_share() {
+        let all = Parts { load: Some(0.5), placement: Some(1.0), anomaly: Some(0.0) };
+        let by = Parts { load: Some(-0.1), placement: Some(0.2), anomaly: None };
+        let close = |got: Option<f64>, wanted: f64| got.is_some_and(|got| (got - wanted).abs() < 1e-12);
+        // 0.3 × 0.1 + 0.4 × 0.2, and without the detector that ÷ 0.7.
+        assert!(close(PartWeights::DESIGN.moved(&all, &by), 0.11));
+        assert!(close(PartWeights::DESIGN.moved(&Parts { anomaly: None, ..all }, &by), 0.11 / 0.7));
+        assert!(close(PartWeights::DESIGN.moved(&Parts { placement: None, ..all }, &by), 0.05));
+        assert_eq!(PartWeights::DESIGN.moved(&Parts::default(), &by), None);
+    }
+
+    #[test]
     fn weights_that_do_not_sum_to_one_are_refused() {
         assert_eq!(PartWeights::DESIGN.check(), Ok(()));
         let error = PartWeights { load: 0.5, ..PartWeights::DESIGN }.check().expect_err("1.2");
         assert!(error.to_string().contains("load 0.5"), "{error}");
         assert!(PartWeights { load: -0.1, placement: 0.8, anomaly: 0.3 }.check().is_err());
         assert!(PartWeights { load: f64::NAN, ..PartWeights::DESIGN }.check().is_err());
-    }
-
-    #[test]
-    fn units_keep_distances() {
-        assert_eq!(unit(&[-2.0, 0.0, 2.0]).collect::<Vec<_>>(), [0.0, 0.5, 1.0]);
-        assert_eq!(unit(&[3.0, 3.0]).collect::<Vec<_>>(), [1.0, 1.0]);
     }
 }
