@@ -1,10 +1,11 @@
 //! Keeps the view fresh: reads history once, then what is new, every half a minute.
 
 use super::feed::Feed;
+use super::offsets::LiveOffsets;
 use super::view::{Anomaly, ClusterView, Fresh, NodeView, Nodes, cluster_facts};
 use super::workloads::Workloads;
 use crate::metrics::Metrics;
-use crate::registry::{AllReadings, ModelName, Registry};
+use crate::registry::{AllReadings, ModelName, Registry, ServedModel};
 use crate::rollout::Rollout;
 use crate::score::Memo;
 use clap::Args;
@@ -101,7 +102,7 @@ pub async fn keep(
                 None => keeper.insert(Keeper::begin(&feed, args, snapshot, fresh).await?),
             };
             kept.warm(&mut feed, args).await?;
-            kept.round(&mut feed, args, metrics).await?;
+            kept.round(&mut feed, args, metrics, &load_predictors(registry, beside)).await?;
             let began = Instant::now();
             let mut view = block_in_place(|| kept.view(registry))?;
             view.memo = metrics.memo();
@@ -141,6 +142,13 @@ pub async fn keep(
     Ok(())
 }
 
+/// The load predictors at work: the champion first, then the challenger where it is another.
+fn load_predictors(registry: &Registry, beside: Option<&Rollout>) -> Vec<Arc<ServedModel>> {
+    let challengers = beside.map(|rollout| &rollout.shadow.challengers);
+    let all = [Some(registry), challengers].into_iter().flatten();
+    all.filter_map(|registry| registry.current(ModelName::LoadPredictor)).collect()
+}
+
 /// A node's last minutes.
 #[derive(Debug, Default)]
 struct Recent {
@@ -164,6 +172,8 @@ struct Keeper {
     /// The coarsest distance of samples, which the windows' rules follow from.
     coarsest: i64,
     rows: Arc<GridRows>,
+    /// What makes each P90 the one that is served.
+    offsets: LiveOffsets,
 }
 
 impl Keeper {
@@ -189,6 +199,7 @@ impl Keeper {
             step,
             coarsest,
             rows: Arc::default(),
+            offsets: LiveOffsets::default(),
         };
         if !feed.is_fixed() && kept.resume(feed, snapshot, from) {
             kept.is_warm = true;
@@ -231,6 +242,7 @@ impl Keeper {
         tracing::info!(grid = snapshot.grid, "goes on from the windows on disk");
         self.sliding = SlidingFeatures::resume(snapshot.windows, snapshot.grid);
         self.workloads = Arc::new(snapshot.workloads);
+        self.offsets = snapshot.offsets;
         self.next = snapshot.grid;
         true
     }
@@ -242,14 +254,20 @@ impl Keeper {
         }
         let source = feed.describe();
         if let Err(error) =
-            super::snapshot::write(path, (&source, self.coarsest), self.sliding.settled(), &self.workloads)
+            super::snapshot::write(path, (&source, self.coarsest), self.sliding.settled(), &self.workloads, &self.offsets)
         {
             tracing::warn!(error = format!("{error:#}"), "the windows could not be written to disk");
         }
     }
 
     /// Takes in what is new.
-    async fn round(&mut self, feed: &mut Feed<'_>, args: &KeepArgs, metrics: &Metrics) -> anyhow::Result<()> {
+    async fn round(
+        &mut self,
+        feed: &mut Feed<'_>,
+        args: &KeepArgs,
+        metrics: &Metrics,
+        models: &[Arc<ServedModel>],
+    ) -> anyhow::Result<()> {
         let (now, every) = (feed.now().await?, args.every.millis());
         // The sample of this very moment counts: a row ends where the next sample would be.
         let until = if feed.is_fixed() { now } else { grid_floor(now, every) + every };
@@ -263,6 +281,8 @@ impl Keeper {
             self.next = until;
             // A node that is gone is no node with stale samples: clusters that scale would soon know more of those than of others.
             self.recent.retain(|_, recent| recent.newest.is_some_and(|newest| newest.ts >= until - GONE));
+            block_in_place(|| self.follow(until, models))?;
+            self.offsets.take_tallies().for_each(|(head, tally)| metrics.p90_outcomes(head, tally));
             let began = Instant::now();
             self.rows = Arc::new(block_in_place(|| self.sliding.ending_at(until))?);
             metrics.features_took(began.elapsed());
@@ -273,6 +293,14 @@ impl Keeper {
             let facts = feed.pods(&(from..until)).await?;
             Arc::make_mut(&mut self.workloads).take_in(&facts);
             self.pods_until = until;
+        }
+        Ok(())
+    }
+
+    /// Goes through the grid times up to `until` that have not been: what became known moves the P90.
+    fn follow(&mut self, until: i64, models: &[Arc<ServedModel>]) -> anyhow::Result<()> {
+        for at in self.offsets.due(until) {
+            self.offsets.step(&self.sliding.ending_at(at)?, models)?;
         }
         Ok(())
     }
@@ -296,7 +324,10 @@ impl Keeper {
         let (load, anomaly) =
             (registry.current(ModelName::LoadPredictor), registry.current(ModelName::AnomalyDetector));
         let mut forecasts = match &load {
-            Some(model) => model.all_forecasts(&self.rows)?,
+            Some(model) => match model.all_forecasts(&self.rows)? {
+                Some(raw) => Some(self.offsets.served(model, &self.rows.nodes, raw)?),
+                None => None,
+            },
             None => None,
         };
         let readings = match &anomaly {

@@ -4,6 +4,7 @@
 
 mod feed;
 mod keeper;
+mod offsets;
 mod shared;
 mod snapshot;
 mod view;
@@ -11,6 +12,7 @@ mod workloads;
 
 pub use feed::{Feed, Tables};
 pub use keeper::{KeepArgs, keep};
+pub use offsets::LiveOffsets;
 pub use shared::{RedisArgs, Shared};
 pub use view::{Anomaly, ClusterView, Fresh, NodeView, Nodes};
 pub use workloads::{NodePods, Workloads};

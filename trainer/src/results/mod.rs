@@ -9,7 +9,7 @@ pub use table::{markdown, page};
 
 use crate::evaluate::{Outcomes, Scores};
 use crate::folds::{Split, SplitSettings, Window, final_split, is_held_out, split_before};
-use crate::heads::{self, DEFAULT_SPLIT, HeadInput};
+use crate::heads::{self, DEFAULT_SPLIT, HeadInput, Scoring};
 use crate::recipe::{ColumnSet, Recipe};
 use crate::rows::{LoadRows, TARGET_KINDS, pick};
 use crate::validate::{Difference, mean_with_interval, paired_difference};
@@ -219,9 +219,13 @@ impl<'a> Head<'a> {
         HeadInput { rows: self.rows, target: &self.target, nodes, max_rows: self.settings.max_rows }
     }
 
+    fn scoring<'b>(&'b self, wanted: &'b [usize]) -> Scoring<'b> {
+        Scoring { rows: self.rows, target: &self.target, kind: self.kind, taught_by: self.kind, wanted }
+    }
+
     fn load_predictor(&self, seed: u64) -> anyhow::Result<Forecast> {
         let fit = heads::fit(self.recipe, self.key, &self.input(None), &self.split, &FitOptions::seeded(seed))?;
-        let outcomes = heads::outcomes(&fit.fitted, self.rows, &self.target, self.kind, &self.wanted)?;
+        let (outcomes, _) = heads::outcomes(&fit.fitted, &self.scoring(&self.wanted))?;
         Ok((outcomes, Some(fit.fit_time.as_secs_f64())))
     }
 
@@ -245,7 +249,7 @@ impl<'a> Head<'a> {
             )?;
             let wanted: Vec<usize> =
                 self.wanted.iter().copied().filter(|&row| window.contains(self.rows.ts[row])).collect();
-            all.extend(&heads::outcomes(&fit.fitted, self.rows, &self.target, self.kind, &wanted)?);
+            all.extend(&heads::outcomes(&fit.fitted, &self.scoring(&wanted))?.0);
             from += step;
         }
         Ok(all)
@@ -264,7 +268,7 @@ impl<'a> Head<'a> {
             heads::fit(self.recipe, self.key, &self.input(Some(&training)), &self.split, &FitOptions::seeded(seed))?;
         let wanted: Vec<usize> =
             self.wanted.iter().copied().filter(|&row| held.contains(&self.rows.node[row])).collect();
-        let outcomes = heads::outcomes(&fit.fitted, self.rows, &self.target, self.kind, &wanted)?;
+        let (outcomes, _) = heads::outcomes(&fit.fitted, &self.scoring(&wanted))?;
         Ok(Some(outcomes).filter(|outcomes| !outcomes.is_empty()))
     }
 

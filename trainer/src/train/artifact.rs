@@ -5,7 +5,7 @@ use crate::recipe::Recipe;
 use crate::train::LoadSettings;
 use anyhow::Context;
 use models::artifact::{Artifact, ArtifactDraft, ArtifactMetadata, DatasetReference, METADATA_FILE};
-use models::load::LoadPredictor;
+use models::load::{HEADS_FILE, LoadPredictor, OFFSETS_FILE};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -136,13 +136,13 @@ pub fn read_model(folder: &Path) -> anyhow::Result<ModelFolder> {
     Ok(ModelFolder { metadata, predictor, trained_until, hash })
 }
 
-/// SHA-256 over the files that forecast (boosters and how they belong together): two models with the same hash answer
+/// SHA-256 over the files that forecast (boosters, how they belong together, where the P90's shifts begin): two models with the same hash answer
 /// the same, whenever they were trained.
 pub fn model_hash(metadata: &ArtifactMetadata) -> String {
     let lines: String = metadata
         .files
         .iter()
-        .filter(|(name, _)| name.ends_with(".ubj") || *name == models::load::HEADS_FILE)
+        .filter(|(name, _)| name.ends_with(".ubj") || [HEADS_FILE, OFFSETS_FILE].contains(&name.as_str()))
         .map(|(name, digest)| format!("{} {name}\n", digest.sha256))
         .collect();
     runtime::files::sha256(lines.as_bytes())

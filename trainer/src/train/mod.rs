@@ -14,7 +14,7 @@ pub use settings::LoadSettings;
 
 use crate::evaluate::{Outcomes, Scores};
 use crate::folds::{Split, Window, final_split, is_held_out, rolling_origin};
-use crate::heads::{self, HeadFit, HeadInput};
+use crate::heads::{self, HeadFit, HeadInput, Scoring};
 use crate::recipe::Recipe;
 use crate::rows::LoadRows;
 use crate::workers;
@@ -133,14 +133,22 @@ fn train_head(
     let input = HeadInput { rows, target: &target, nodes: Some(training), max_rows: settings.max_rows };
     let fit = heads::fit(recipe, key, &input, &split, &options)?;
     let score = |fit: &HeadFit, window: Window, nodes: Option<&BTreeSet<u32>>| -> anyhow::Result<Outcomes> {
-        heads::outcomes(&fit.fitted, rows, &target, kind, &rows.select(window, nodes, &target, 1))
+        let wanted = rows.select(window, nodes, &target, 1);
+        let scoring = Scoring { rows, target: &target, kind, taught_by: kind, wanted: &wanted };
+        Ok(heads::outcomes(&fit.fitted, &scoring)?.0)
     };
     let test = score(&fit, split.test, Some(training))?;
     let held_out = if held.is_empty() { None } else { Scores::of(&score(&fit, split.test, Some(held))?) };
     let five_minute_target = rows.target(TargetKind::FiveMinute, key.resource, key.horizon);
     let wanted = rows.select(split.test, Some(training), &five_minute_target, 1);
-    let five_minute =
-        Scores::of(&heads::outcomes(&fit.fitted, rows, &five_minute_target, TargetKind::FiveMinute, &wanted)?);
+    let scoring = Scoring {
+        rows,
+        target: &five_minute_target,
+        kind: TargetKind::FiveMinute,
+        taught_by: kind,
+        wanted: &wanted,
+    };
+    let five_minute = Scores::of(&heads::outcomes(&fit.fitted, &scoring)?.0);
 
     // Folds end where the test begins, so that the test is looked at once.
     let before = Window { from: split.train.from, until: split.calibration.until };

@@ -10,13 +10,13 @@ pub use page::page;
 
 use crate::evaluate::{Outcomes, Scores};
 use crate::folds::Window;
-use crate::heads;
+use crate::heads::{self, Scoring};
 use crate::rows::LoadRows;
 use crate::train::ModelFolder;
 use anyhow::Context;
 use features::TargetKind;
 use models::FeatureMatrix;
-use models::load::{HeadKey, LoadHead};
+use models::load::{HeadKey, LoadHead, StartOffsets};
 use serde::{Deserialize, Serialize};
 
 /// Seed of the bootstrap; fixed, so that a verdict can be repeated.
@@ -168,7 +168,8 @@ fn evaluate(
         let head = model.predictor.head(key)?;
         let typical =
             model.metadata.heads.iter().find(|evidence| evidence.key == key).and_then(|evidence| evidence.median_error);
-        heads::outcomes_of(head, typical, rows, &target, kind, wanted)
+        let scoring = Scoring { rows, target: &target, kind, taught_by: kind, wanted };
+        Ok(heads::outcomes_of(head, typical, StartOffsets::default(), &scoring)?.0)
     };
     let outcomes = scored(model, &wanted)?;
     let against_champion = match champion {
