@@ -3,6 +3,7 @@
 use crate::http::listen::ConnectionCounters;
 use crate::journal::Counted;
 use crate::registry::ModelName;
+use crate::rollout::quality::ForecastErrors;
 use crate::rollout::{Arm, Report};
 use crate::score::Memo;
 use crate::shadow::Compared;
@@ -42,6 +43,8 @@ pub struct Metrics {
     features_seconds: Histogram,
     view_seconds: Histogram,
     p90_outcomes: Family<Outcome, Counter>,
+    fresh_fit_error: Family<Label, Gauge<f64, AtomicU64>>,
+    fresh_fit_returns: Counter,
     logged: Counter,
     log_dropped: Family<Label, Counter>,
     shadow_comparisons: Family<Label, Gauge>,
@@ -81,6 +84,8 @@ impl Default for Metrics {
             features_seconds: durations(),
             view_seconds: durations(),
             p90_outcomes: Family::default(),
+            fresh_fit_error: Family::default(),
+            fresh_fit_returns: Counter::default(),
             logged: Counter::default(),
             log_dropped: Family::default(),
             shadow_comparisons: Family::default(),
@@ -126,6 +131,16 @@ impl Default for Metrics {
             "p90_outcomes",
             "Forecasts by the champion whose hour has passed, by head and by whether the load stayed at or below the served P90 (covered, missed)",
             metrics.p90_outcomes.clone(),
+        );
+        registry.register(
+            "fresh_fit_error_ratio",
+            "Mean absolute error of forecasts in a fresh fit's first day, by fit (fresh, judged)",
+            metrics.fresh_fit_error.clone(),
+        );
+        registry.register(
+            "fresh_fit_returns",
+            "Times that the judged model took the place of a fresh fit that did worse",
+            metrics.fresh_fit_returns.clone(),
         );
         registry.register("predictions_logged", "Records written to the prediction log", metrics.logged.clone());
         registry.register(
@@ -250,6 +265,20 @@ impl Metrics {
             let labels = [("head", head.slug()), ("outcome", outcome.to_owned())];
             self.p90_outcomes.get_or_create(&labels).inc_by(count);
         }
+    }
+
+    /// How a fresh fit does beside the judged model.
+    pub fn fresh_fit(&self, errors: &ForecastErrors) {
+        for (fit, value) in [("fresh", errors.challenger), ("judged", errors.champion)] {
+            if let Some(value) = value {
+                self.fresh_fit_error.get_or_create(&[("fit", fit)]).set(value);
+            }
+        }
+    }
+
+    /// The judged model took the place of its fresh fit.
+    pub fn fresh_fit_taken_back(&self) {
+        self.fresh_fit_returns.inc();
     }
 
     /// What is known of a challenger.

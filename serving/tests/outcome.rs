@@ -22,8 +22,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{draft, predictor};
+use support::{Root, draft, predictor};
 use tempfile::TempDir;
+use tracking::Decision;
 
 const NODES: usize = 8;
 const START: i64 = 480_000 * HOUR_MS;
@@ -275,4 +276,35 @@ async fn a_detector_that_suspects_everybody_ends_the_rollout_and_one_that_sees_a
     let alarms = &last.evidence["alarms"];
     assert!(close(&alarms["champion"], 0.25) && close(&alarms["challenger"], 1.0), "{alarms}");
     assert!(last.why.contains("raised alarms at 100.00 % of all readings"), "{}", last.why);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_judged_model_takes_the_place_of_its_fresh_fit_and_then_the_alias() {
+    let root = Root { folder: tempfile::tempdir().expect("temporary folder") };
+    let artifact = |seed| Artifact::of_load_predictor(&predictor(seed), draft("1.0.0")).expect("sealed");
+    let (judged, fresh) = (root.register(artifact(1)).await, root.register(artifact(2)).await);
+    let (name, tracker) = (ModelName::LoadPredictor, root.tracker().await);
+    for (version, tag) in [(&judged, "model_hash"), (&fresh, "fresh_fit_of")] {
+        tracker.set_version_tag(name.as_str(), version, tag, "abc").await.expect("tagged");
+    }
+    let origin = Origin::Alias { tracker: Arc::clone(&tracker), alias: "champion".into() };
+    let registry = Registry::new(BTreeMap::from([(name, origin)]), Arc::new(Metrics::default()));
+    registry.refresh().await;
+    let serving = || registry.current(name).expect("a model").version.clone();
+    let watched = || registry.judged(name).map(|judged| judged.model.version.clone());
+    assert_eq!((serving(), watched()), (fresh.clone(), Some(judged.clone())));
+
+    registry.take_back(name);
+    registry.refresh().await;
+    assert_eq!((serving(), watched()), (judged.clone(), None), "whatever the alias says");
+
+    let decision = Decision::new("serving", "misses by more");
+    assert!(registry.give_back(name, (&fresh, &judged), &decision).await.expect("moved"));
+    assert!(!registry.give_back(name, (&fresh, &judged), &decision).await.expect("nothing to do"), "moved once");
+    registry.refresh().await;
+    assert_eq!(serving(), judged);
+    let champion = tracker.version_by_alias(name.as_str(), "champion").await.expect("a champion");
+    assert_eq!(champion.version, judged);
+    let taken_back = tracker.version(name.as_str(), &fresh).await.expect("a version");
+    assert_eq!(taken_back.tags.get("withdrawn").map(String::as_str), Some("misses by more"));
 }

@@ -8,7 +8,10 @@ use crate::rows::{LoadRows, pick};
 use anyhow::Context;
 use cluster::{GRID_STEP_MS, HOUR_MS};
 use features::TargetKind;
-use models::load::{FittedHead, HeadData, HeadKey, OffsetRule, OffsetTracker, StartOffsets, fit_head};
+use models::load::{
+    FittedHead, HeadData, HeadKey, HeadSettings, LoadHead, OffsetRule, OffsetTracker, StartOffsets, fit_head,
+    refit_head,
+};
 use models::{FeatureMatrix, FitOptions, FitRows};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -24,6 +27,8 @@ pub struct HeadFit {
     pub fitted: FittedHead,
     /// The columns that it reads.
     pub columns: ColumnSet,
+    /// Every so many grid times were learned from, to keep within the limit of rows.
+    pub every: usize,
     /// Time of the fit.
     pub fit_time: Duration,
 }
@@ -69,6 +74,22 @@ pub fn fit(
     split: &Split,
     options: &FitOptions,
 ) -> anyhow::Result<HeadFit> {
+    let columns = ColumnSet::for_history(split.train.hours());
+    fit_settings(&recipe.head(key.resource, columns), columns, key, input, split, options)
+}
+
+/// The same with settings of one's own, which read `columns` or some of them.
+///
+/// # Errors
+/// See [`fit`].
+pub fn fit_settings(
+    settings: &HeadSettings,
+    columns: ColumnSet,
+    key: HeadKey,
+    input: &HeadInput<'_>,
+    split: &Split,
+    options: &FitOptions,
+) -> anyhow::Result<HeadFit> {
     let began = Instant::now();
     let all = input.rows.select(split.train, input.nodes, input.target, 1).len();
     let every = all.div_ceil(input.max_rows.max(1)).max(1);
@@ -83,10 +104,28 @@ pub fn fit(
     let (train, stop, calibration) =
         (slice(split.train, "training")?, slice(split.stop, "stop")?, slice(split.calibration, "calibration")?);
     let data = HeadData { train: train.rows(), selection: Some(stop.rows()), calibration: Some(calibration.rows()) };
-    let columns = ColumnSet::for_history(split.train.hours());
-    let fitted = fit_head(key, &recipe.head(key.resource, columns), &data, options)
-        .with_context(|| format!("failed to fit {key}"))?;
-    Ok(HeadFit { fitted, columns, fit_time: began.elapsed() })
+    let fitted = fit_head(key, settings, &data, options).with_context(|| format!("failed to fit {key}"))?;
+    Ok(HeadFit { fitted, columns, every, fit_time: began.elapsed() })
+}
+
+/// What was judged, once more on everything that is known by now: the same columns, rounds, blend and shift, fitted to the rows
+/// of `window` whose target is known, as densely as the judged head was.
+///
+/// # Errors
+/// When there is no such row, or the booster refuses the data.
+pub fn refit(
+    recipe: &Recipe,
+    judged: &HeadFit,
+    input: &HeadInput<'_>,
+    window: Window,
+    options: &FitOptions,
+) -> anyhow::Result<LoadHead> {
+    let key = judged.fitted.head.key();
+    let slice = Slice::new(input, window, judged.every)?;
+    anyhow::ensure!(!slice.y.is_empty(), "no row with a known target for a fresh fit of {key}");
+    let settings = recipe.head(key.resource, judged.columns);
+    refit_head(&judged.fitted.head, &settings, &slice.rows(), options)
+        .with_context(|| format!("failed to fit {key} once more"))
 }
 
 /// Which rows a head is scored on, and by what.
@@ -119,7 +158,7 @@ pub fn outcomes(fit: &FittedHead, scoring: &Scoring<'_>) -> anyhow::Result<(Outc
 /// # Errors
 /// See [`outcomes`].
 pub fn outcomes_of(
-    head: &models::load::LoadHead,
+    head: &LoadHead,
     typical_error: Option<f64>,
     start: StartOffsets,
     scoring: &Scoring<'_>,
@@ -133,7 +172,8 @@ pub fn outcomes_of(
     // The server forecasts every row of the time, those too that no figure counts.
     let nodes: BTreeSet<u32> = wanted.iter().map(|row| rows.node[*row]).collect();
     let times = || wanted.iter().map(|row| rows.ts[*row]);
-    let window = Window { from: times().min().unwrap_or(0), until: times().max().map_or(0, |last| last + GRID_STEP_MS) };
+    let window =
+        Window { from: times().min().unwrap_or(0), until: times().max().map_or(0, |last| last + GRID_STEP_MS) };
     let input = ReplayInput { rows, nodes: &nodes, window, kind: scoring.taught_by };
     let issued = input.issued();
     let forecasts = head.predict(&rows.x.select_rows(&issued)?.select_columns(head.features())?)?;
@@ -174,8 +214,7 @@ pub fn fit_for_comparison(
     let split = split_before(span, windows.validation.from, &DEFAULT_SPLIT, i64::from(key.horizon.hours()) * HOUR_MS)?;
     let input = HeadInput { rows: fold.rows, target: fold.target, nodes: None, max_rows };
     let fit = fit(recipe, key, &input, &split, options)?;
-    let scoring =
-        Scoring { rows: fold.rows, target: fold.target, kind, taught_by: kind, wanted: fold.validation };
+    let scoring = Scoring { rows: fold.rows, target: fold.target, kind, taught_by: kind, wanted: fold.validation };
     let (outcomes, _) = outcomes(&fit.fitted, &scoring)?;
     anyhow::ensure!(
         outcomes.len() == fold.validation.len(),

@@ -21,7 +21,7 @@ pub use baseline::{Baseline, BaselinePart};
 pub use conformal::{Conformal, ConformalGroups, conformal_offset};
 pub use explain::{Explanation, FeatureContribution};
 pub use files::{HEADS_FILE, OFFSETS_FILE};
-pub use fit::{FittedHead, HeadData, HeadEvidence, HeadSettings, LearningCurves, fit_head};
+pub use fit::{FittedHead, HeadData, HeadEvidence, HeadSettings, LearningCurves, fit_head, refit_head};
 pub use forecast::{HeadForecasts, HeadKey, Horizon, LoadForecast, Quantile};
 pub use head::LoadHead;
 pub use offsets::{FORGOTTEN_AFTER_MS, OffsetRule, OffsetTracker, RATE_PER_ERROR, StartOffsets, Tally};

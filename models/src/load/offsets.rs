@@ -208,6 +208,13 @@ impl StartOffsets {
         self.0.entry(node.clone()).or_default().insert(key.slug(), shift);
     }
 
+    /// Takes over the shifts of `other`, such as those of another head.
+    pub fn extend(&mut self, other: Self) {
+        for (node, heads) in other.0 {
+            self.0.entry(node).or_default().extend(heads);
+        }
+    }
+
     /// Nodes that have shifts.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -3,6 +3,7 @@
 use super::feed::Feed;
 use super::offsets::LiveOffsets;
 use super::view::{Anomaly, ClusterView, Fresh, NodeView, Nodes, cluster_facts};
+use super::watch::{Departure, FreshWatch};
 use super::workloads::Workloads;
 use crate::metrics::Metrics;
 use crate::registry::{AllReadings, ModelName, Registry, ServedModel};
@@ -22,6 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::task::block_in_place;
+use tracking::Decision;
 
 /// How the view is kept, section `[serving.nodes]`.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -39,6 +41,10 @@ pub struct KeepArgs {
     /// How often the windows are written to disk, so that a restart is warm; they are written at the end as well
     #[arg(long, env = "BERTH_SERVING_SNAPSHOT_EVERY", default_value = "5m", value_name = "SPAN")]
     pub snapshot_every: Span,
+    /// A fresh fit of the load predictor whose forecasts miss by so much more than the judged model's in its first day, beyond chance,
+    /// is taken back: mean utilization, 0.01 is one point
+    #[arg(long, env = "BERTH_SERVING_FRESH_MAX_LOSS", default_value_t = 0.005, value_name = "SHARE")]
+    pub fresh_max_loss: f64,
 }
 
 impl KeepArgs {
@@ -54,6 +60,12 @@ impl KeepArgs {
                     "`{key}` of [serving.nodes] must be at least 1s and divide 5m, got {span}"
                 )));
             }
+        }
+        if !(0.0..=1.0).contains(&self.fresh_max_loss) {
+            return Err(WrongUse(format!(
+                "`fresh_max_loss` of [serving.nodes] must be a share from 0 to 1, got {}",
+                self.fresh_max_loss
+            )));
         }
         Ok(())
     }
@@ -111,6 +123,8 @@ pub async fn keep(
             if let Some(rollout) = beside {
                 block_in_place(|| rollout.take_in(&fresh.view(), |challengers| kept.view(challengers)));
             }
+            block_in_place(|| kept.watch_fresh_fit(&fresh.view(), registry, args.fresh_max_loss, metrics))?;
+            kept.give_back(registry).await;
             anyhow::Ok(())
         };
         let done = tokio::select! {
@@ -174,6 +188,10 @@ struct Keeper {
     rows: Arc<GridRows>,
     /// What makes each P90 the one that is served.
     offsets: LiveOffsets,
+    /// A fresh fit in its first day.
+    watch: FreshWatch,
+    /// A fresh fit that was taken back and that the registry still names.
+    departed: Option<Departure>,
 }
 
 impl Keeper {
@@ -200,6 +218,8 @@ impl Keeper {
             coarsest,
             rows: Arc::default(),
             offsets: LiveOffsets::default(),
+            watch: FreshWatch::default(),
+            departed: None,
         };
         if !feed.is_fixed() && kept.resume(feed, snapshot, from) {
             kept.is_warm = true;
@@ -243,6 +263,7 @@ impl Keeper {
         self.sliding = SlidingFeatures::resume(snapshot.windows, snapshot.grid);
         self.workloads = Arc::new(snapshot.workloads);
         self.offsets = snapshot.offsets;
+        self.watch = snapshot.watch;
         self.next = snapshot.grid;
         true
     }
@@ -252,9 +273,9 @@ impl Keeper {
         if feed.is_fixed() {
             return;
         }
-        let source = feed.describe();
-        if let Err(error) =
-            super::snapshot::write(path, (&source, self.coarsest), self.sliding.settled(), &self.workloads, &self.offsets)
+        let (source, forecasts) = (feed.describe(), (&self.offsets, &self.watch));
+        let windows = self.sliding.settled();
+        if let Err(error) = super::snapshot::write(path, (&source, self.coarsest), windows, &self.workloads, forecasts)
         {
             tracing::warn!(error = format!("{error:#}"), "the windows could not be written to disk");
         }
@@ -317,6 +338,66 @@ impl Keeper {
             samples.iter().for_each(|sample| recent.push(sample));
         }
         Ok(())
+    }
+
+    /// Compares a fresh fit in its first day with the judged model, which takes its place at once when it departs.
+    fn watch_fresh_fit(
+        &mut self,
+        view: &ClusterView,
+        registry: &Registry,
+        limit: f64,
+        metrics: &Metrics,
+    ) -> anyhow::Result<()> {
+        let name = ModelName::LoadPredictor;
+        if self.departed.is_some() {
+            // What is known stays until the registry knows it too: a restart would let the fresh fit serve again.
+            return Ok(());
+        }
+        let Some((fresh, judged)) = registry.current(name).zip(registry.judged(name)) else {
+            self.watch.forget();
+            return Ok(());
+        };
+        let rows = &self.rows;
+        self.watch.take_in(view, &fresh, &judged, |judged| {
+            let forecasts = judged.all_forecasts(rows)?.unwrap_or_default();
+            Ok(rows.nodes.iter().cloned().zip(forecasts).collect())
+        })?;
+        if let Some(errors) = self.watch.errors() {
+            metrics.fresh_fit(&errors);
+        }
+        if let Some(departure) = self.watch.departure(limit) {
+            let (fresh, judged, why) = (&departure.fresh, &departure.judged, &departure.why);
+            tracing::warn!(fresh, judged, why, "fresh fit rejected, the judged model serves");
+            registry.take_back(name);
+            metrics.fresh_fit_taken_back();
+            self.departed = Some(departure);
+        }
+        Ok(())
+    }
+
+    /// Writes down in the registry what was taken back here. Who cannot be reached is tried again at the next refresh.
+    async fn give_back(&mut self, registry: &Registry) {
+        let Some(departure) = &self.departed else { return };
+        let evidence = serde_json::json!({ "forecasts": departure.evidence });
+        let decision = Decision { who: "serving".to_owned(), why: departure.why.clone(), evidence };
+        let versions = (departure.fresh.as_str(), departure.judged.as_str());
+        match registry.give_back(ModelName::LoadPredictor, versions, &decision).await {
+            Ok(moved) => {
+                tracing::info!(
+                    fresh = departure.fresh,
+                    judged = departure.judged,
+                    moved,
+                    "the registry was told of the rejected fresh fit"
+                );
+                self.departed = None;
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "failed to move the registry back to the judged model, retrying"
+                );
+            }
+        }
     }
 
     /// All nodes as they are now, forecast and judged by the models that serve.

@@ -8,6 +8,7 @@ mod offsets;
 mod shared;
 mod snapshot;
 mod view;
+mod watch;
 mod workloads;
 
 pub use feed::{Feed, Tables};
@@ -15,4 +16,5 @@ pub use keeper::{KeepArgs, keep};
 pub use offsets::LiveOffsets;
 pub use shared::{RedisArgs, Shared};
 pub use view::{Anomaly, ClusterView, Fresh, NodeView, Nodes};
+pub use watch::{Departure, FreshWatch};
 pub use workloads::{NodePods, Workloads};

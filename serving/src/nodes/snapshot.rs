@@ -4,6 +4,7 @@
 //! source or too old is left aside, and history is read as if there were none.
 
 use super::offsets::LiveOffsets;
+use super::watch::FreshWatch;
 use super::workloads::Workloads;
 use anyhow::{Context, ensure};
 use features::{OnlineFeatures, catalogue};
@@ -24,6 +25,9 @@ pub struct Snapshot {
     /// What is known of forecasts. Absent in files of versions that served the model's own P90.
     #[serde(default)]
     pub offsets: LiveOffsets,
+    /// How a fresh fit does beside the judged model.
+    #[serde(default)]
+    pub watch: FreshWatch,
 }
 
 /// The same, borrowed: writing copies nothing.
@@ -33,6 +37,7 @@ struct Borrowed<'a> {
     grid: i64,
     workloads: &'a Workloads,
     offsets: &'a LiveOffsets,
+    watch: &'a FreshWatch,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,9 +73,9 @@ pub fn write(
     (source, step): (&str, i64),
     (windows, grid): (&OnlineFeatures, i64),
     workloads: &Workloads,
-    offsets: &LiveOffsets,
+    (offsets, watch): (&LiveOffsets, &FreshWatch),
 ) -> anyhow::Result<()> {
-    let payload = rmp_serde::to_vec(&Borrowed { windows, grid, workloads, offsets })?;
+    let payload = rmp_serde::to_vec(&Borrowed { windows, grid, workloads, offsets, watch })?;
     let header = serde_json::to_vec(&Header::new(source, step, &payload))?;
     runtime::files::write_atomic(path, |writer| {
         writer.write_all(&header)?;
@@ -137,8 +142,8 @@ mod tests {
         let path = folder.path().join("windows.snapshot");
         assert!(read(&path, "http://p", 60_000).expect("none").is_none());
         let windows = OnlineFeatures::new(WindowRules::default());
-        let (workloads, offsets) = (Workloads::default(), LiveOffsets::default());
-        write(&path, ("http://p", 60_000), (&windows, 300_000), &workloads, &offsets).expect("written");
+        let (workloads, forecasts) = (Workloads::default(), (&LiveOffsets::default(), &FreshWatch::default()));
+        write(&path, ("http://p", 60_000), (&windows, 300_000), &workloads, forecasts).expect("written");
         assert_eq!(read(&path, "http://p", 60_000).expect("read").map(|snapshot| snapshot.grid), Some(300_000));
         let other = format!("{:#}", read(&path, "http://q", 60_000).expect_err("another source"));
         assert!(other.contains("http://p") && other.contains("windows.snapshot"), "{other}");

@@ -6,6 +6,7 @@ mod online;
 mod overload;
 mod quantile;
 mod scores;
+mod seeds;
 
 pub(crate) use errors::mean;
 pub use errors::{
@@ -16,3 +17,4 @@ pub use online::{Replay, ReplayInput, replay};
 pub use overload::{OVERLOAD, OverloadScores};
 pub use quantile::{coverage, pinball_loss};
 pub use scores::{Outcomes, Scores};
+pub use seeds::mean_with_interval;
