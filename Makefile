@@ -24,7 +24,7 @@ E2E_RUN ?= .
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 
-.PHONY: help build cycle cycle-sweep serve load-serving test test-setup e2e-setup e2e e2e-full lint deny fuzz bench results anomaly-results simulate placement docs real-road clean
+.PHONY: help build cycle cycle-sweep serve load-serving test test-setup e2e-setup e2e e2e-full lint deny fuzz bench results anomaly-results gate-results simulate placement docs real-road clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ results: build test-setup ## Compute the figures of docs/results.md on the publi
 
 anomaly-results: build test-setup ## Compute the figures of docs/anomaly-results.md on traces, labelled sets and synthetic clusters (SEEDS=)
 	@SEEDS="$(SEEDS)" scripts/anomaly-results.sh $(TRACES)
+
+gate-results: build ## Compute how often gate and rollouts err, into docs/gate-results.md, from stored forecasts (SEEDS=)
+	@SEEDS="$(SEEDS)" scripts/gate-results.sh $(TRACES)
 
 simulate: build ## Compare placement policies with intervals on made-up clusters, and on openb where TRACES= names it
 	@mkdir -p "$(DATA)/reports"

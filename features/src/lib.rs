@@ -32,7 +32,7 @@ pub use online::{GridRows, OnlineFeatures};
 pub use selection::{Selection, UnknownFeature};
 pub use settings::{FeatureSettings, WindowRules};
 pub use slot::Dropped;
-pub use target::{HORIZON_HOURS, Target, TargetKind};
+pub use target::{HORIZON_HOURS, RecentHour, Target, TargetKind};
 pub use windows::{Incident, NodeWindows};
 
 /// Five minutes: the step of the grid that features and forecasts live on.

@@ -81,14 +81,47 @@ impl Target {
             match self.kind {
                 _ if end >= grid.len() => f32::NAN,
                 TargetKind::FiveMinute => grid[end],
-                TargetKind::HourMean => {
-                    let known = grid[end + 1 - HOUR_SLOTS..=end].iter().filter(|value| !value.is_nan());
-                    let (sum, slots) = known.fold((0.0, 0), |(sum, slots), value| (sum + f64::from(*value), slots + 1));
-                    if slots < MIN_HOUR_SLOTS { f32::NAN } else { (sum / slots as f64) as f32 }
-                }
+                TargetKind::HourMean => hour_mean(&grid[end + 1 - HOUR_SLOTS..=end]),
             }
         };
         (0..grid.len()).map(at).collect()
+    }
+}
+
+/// The mean of an hour's five-minute values, oldest first; NaN where fewer than [`MIN_HOUR_SLOTS`] are known.
+fn hour_mean(slots: &[f32]) -> f32 {
+    let known = slots.iter().filter(|value| !value.is_nan());
+    let (sum, slots) = known.fold((0.0, 0), |(sum, slots), value| (sum + f64::from(*value), slots + 1));
+    if slots < MIN_HOUR_SLOTS { f32::NAN } else { (sum / slots as f64) as f32 }
+}
+
+/// The newest hour of a node's five-minute utilization, for whoever learns what a forecast was worth as time goes on: its mean
+/// is the target of the row an hour, two or four before, to the last bit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RecentHour([f32; HOUR_SLOTS]);
+
+impl Default for RecentHour {
+    /// Nothing is known yet.
+    fn default() -> Self {
+        Self([f32::NAN; HOUR_SLOTS])
+    }
+}
+
+impl RecentHour {
+    /// Takes in the next five minutes, NaN where they are missing.
+    pub fn push(&mut self, utilization: f32) {
+        self.0.rotate_left(1);
+        self.0[HOUR_SLOTS - 1] = utilization;
+    }
+
+    /// The mean of the hour that ends with the newest five minutes; NaN where too much of it is missing.
+    pub fn mean(&self) -> f32 {
+        hour_mean(&self.0)
+    }
+
+    /// Whether nothing of the hour is known.
+    pub fn is_silent(&self) -> bool {
+        self.0.iter().all(|value| value.is_nan())
     }
 }
 
@@ -132,6 +165,25 @@ mod tests {
         assert!(values[0].is_nan(), "eight of twelve are too few");
         assert_eq!(values[1], 9.0, "the mean of 5..=13");
         assert!(Target::five_minute(Resource::Cpu, 1).values(&[0.0; 12]).iter().all(|value| value.is_nan()));
+    }
+
+    #[test]
+    fn the_hour_that_passes_is_the_target_of_the_rows_before_to_the_last_bit() {
+        // Values whose sums round, with gaps.
+        let value = |step: usize| {
+            if step % 11 == 3 || (40..46).contains(&step) { f32::NAN } else { 0.1 + (step * step % 97) as f32 / 313.0 }
+        };
+        let grid: Vec<f32> = (0..200).map(value).collect();
+        let mut recent = RecentHour::default();
+        assert!(recent.is_silent());
+        for (end, value) in grid.iter().enumerate() {
+            recent.push(*value);
+            for hours in HORIZON_HOURS {
+                let target = Target::hour_mean(Resource::Cpu, hours);
+                let Some(row) = end.checked_sub(target.horizon_slots()) else { continue };
+                assert_eq!(target.values(&grid)[row].to_bits(), recent.mean().to_bits(), "row {row}, {hours} h ahead");
+            }
+        }
     }
 
     #[test]

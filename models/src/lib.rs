@@ -8,11 +8,13 @@
 //! - [`load`]: the load predictor, which bundles one booster per resource, horizon and quantile.
 //! - [`placement`]: the network that scores candidate nodes.
 //! - [`anomaly`]: the anomaly detector, isolation forests over groups of features.
+//! - [`evidence`]: how sure it is that one model is better than another.
 //! - [`artifact`]: the files of a model with their metadata, as bytes. [`export`]: XGBoost's formats and ONNX.
 
 pub mod anomaly;
 pub mod artifact;
 mod error;
+pub mod evidence;
 pub mod export;
 mod learner;
 pub mod learners;

@@ -3,9 +3,11 @@
 use crate::http::listen::ConnectionCounters;
 use crate::journal::Counted;
 use crate::registry::ModelName;
+use crate::rollout::quality::ForecastErrors;
 use crate::rollout::{Arm, Report};
 use crate::score::Memo;
 use crate::shadow::Compared;
+use models::load::{HeadKey, Tally};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -20,6 +22,8 @@ pub const PREFIX: &str = "berth_serving";
 
 type Label = [(&'static str, &'static str); 1];
 type Labels = [(&'static str, &'static str); 2];
+/// Of a head, whose name is made of its key.
+type Outcome = [(&'static str, String); 2];
 
 /// The counters of one process.
 #[derive(Debug)]
@@ -39,6 +43,9 @@ pub struct Metrics {
     candidates: Family<Label, Counter>,
     features_seconds: Histogram,
     view_seconds: Histogram,
+    p90_outcomes: Family<Outcome, Counter>,
+    fresh_fit_error: Family<Label, Gauge<f64, AtomicU64>>,
+    fresh_fit_returns: Counter,
     logged: Counter,
     log_dropped: Family<Label, Counter>,
     shadow_comparisons: Family<Label, Gauge>,
@@ -78,6 +85,9 @@ impl Default for Metrics {
             candidates: Family::default(),
             features_seconds: durations(),
             view_seconds: durations(),
+            p90_outcomes: Family::default(),
+            fresh_fit_error: Family::default(),
+            fresh_fit_returns: Counter::default(),
             logged: Counter::default(),
             log_dropped: Family::default(),
             shadow_comparisons: Family::default(),
@@ -123,6 +133,21 @@ impl Default for Metrics {
             "view_duration_seconds",
             "Time to forecast and judge all nodes from their feature rows",
             metrics.view_seconds.clone(),
+        );
+        registry.register(
+            "p90_outcomes",
+            "Forecasts by the champion whose hour has passed, by head and by whether the load stayed at or below the served P90 (covered, missed)",
+            metrics.p90_outcomes.clone(),
+        );
+        registry.register(
+            "fresh_fit_error_ratio",
+            "Mean absolute error of forecasts in a fresh fit's first day, by fit (fresh, judged)",
+            metrics.fresh_fit_error.clone(),
+        );
+        registry.register(
+            "fresh_fit_returns",
+            "Times that the judged model took the place of a fresh fit that did worse",
+            metrics.fresh_fit_returns.clone(),
         );
         registry.register("predictions_logged", "Records written to the prediction log", metrics.logged.clone());
         registry.register(
@@ -244,6 +269,28 @@ impl Metrics {
     /// The feature rows of all nodes took so long.
     pub fn features_took(&self, took: Duration) {
         self.features_seconds.observe(took.as_secs_f64());
+    }
+
+    /// So many of a head's forecasts have been overtaken by their hour.
+    pub fn p90_outcomes(&self, head: HeadKey, tally: Tally) {
+        for (outcome, count) in [("covered", tally.outcomes - tally.missed), ("missed", tally.missed)] {
+            let labels = [("head", head.slug()), ("outcome", outcome.to_owned())];
+            self.p90_outcomes.get_or_create(&labels).inc_by(count);
+        }
+    }
+
+    /// How a fresh fit does beside the judged model.
+    pub fn fresh_fit(&self, errors: &ForecastErrors) {
+        for (fit, value) in [("fresh", errors.challenger), ("judged", errors.champion)] {
+            if let Some(value) = value {
+                self.fresh_fit_error.get_or_create(&[("fit", fit)]).set(value);
+            }
+        }
+    }
+
+    /// The judged model took the place of its fresh fit.
+    pub fn fresh_fit_taken_back(&self) {
+        self.fresh_fit_returns.inc();
     }
 
     /// What is known of a challenger.

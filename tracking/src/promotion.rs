@@ -32,6 +32,10 @@ pub mod tags {
     pub const VALIDATION: &str = "validation";
     /// Value of [`VALIDATION`].
     pub const PASSED: &str = "passed";
+    /// Value of [`VALIDATION`] for a version that there are too few days to tell of.
+    pub const NOT_YET: &str = "not_yet";
+    /// Hash of the judged model, for a fresh fit of its recipe.
+    pub const FRESH_FIT_OF: &str = "fresh_fit_of";
     /// Why a version was taken back.
     pub const WITHDRAWN: &str = "withdrawn";
 }
@@ -167,6 +171,32 @@ pub async fn undo(
         tagged.map_err(|source| PromotionError::Registry { doing: doing(), source })?;
     }
     registry.name(PREVIOUS, promotion.previous.as_deref(), decision).await
+}
+
+/// Puts version `to` in the place of `from`, which is tagged with the reason; the way back stays what it was. For a fit that departs from the
+/// one that was judged. Doing so again changes nothing; `false` where the alias names neither.
+///
+/// # Errors
+/// [`PromotionError::NotValidated`], and what the registry answers.
+pub async fn replace(
+    tracker: &dyn Tracker,
+    model: &str,
+    alias: &str,
+    (from, to): (&str, &str),
+    decision: &Decision,
+) -> Result<bool, PromotionError> {
+    let registry = Registry { tracker, model, alias };
+    let now = registry.version(alias).await?;
+    if now.as_deref() != Some(from) && now.as_deref() != Some(to) {
+        return Ok(false);
+    }
+    registry.validated(to).await?;
+    // First the alias that serves: a kill after this leaves the right version at work.
+    registry.name(alias, Some(to), decision).await?;
+    let tagged = tracker.set_version_tag(model, from, tags::WITHDRAWN, &decision.why).await;
+    let doing = || format!("tag version {from} of `{model}`, which was taken back");
+    tagged.map_err(|source| PromotionError::Registry { doing: doing(), source })?;
+    Ok(true)
 }
 
 /// The promotion that [`undo`] would take back; `None` where there is no champion or no way back. Where an undo was cut off, the same one, of

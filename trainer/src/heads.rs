@@ -1,14 +1,17 @@
 //! Fitting a head of the load predictor from rows: which rows go where, and which columns it reads.
 
 use crate::compare::{Fitted, FoldRows};
-use crate::evaluate::{Outcomes, served_p90};
+use crate::evaluate::{Outcomes, ReplayInput, replay};
 use crate::folds::{Fold, Split, SplitSettings, Window, split_before};
 use crate::recipe::{ColumnSet, Recipe};
 use crate::rows::{LoadRows, pick};
 use anyhow::Context;
-use cluster::HOUR_MS;
+use cluster::{GRID_STEP_MS, HOUR_MS};
 use features::TargetKind;
-use models::load::{FittedHead, HeadData, HeadKey, fit_head};
+use models::load::{
+    FittedHead, HeadData, HeadKey, HeadSettings, LoadHead, OffsetRule, OffsetTracker, StartOffsets, fit_head,
+    refit_head,
+};
 use models::{FeatureMatrix, FitOptions, FitRows};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -24,6 +27,8 @@ pub struct HeadFit {
     pub fitted: FittedHead,
     /// The columns that it reads.
     pub columns: ColumnSet,
+    /// Every so many grid times were learned from, to keep within the limit of rows.
+    pub every: usize,
     /// Time of the fit.
     pub fit_time: Duration,
 }
@@ -69,6 +74,22 @@ pub fn fit(
     split: &Split,
     options: &FitOptions,
 ) -> anyhow::Result<HeadFit> {
+    let columns = ColumnSet::for_history(split.train.hours());
+    fit_settings(&recipe.head(key.resource, columns), columns, key, input, split, options)
+}
+
+/// The same with settings of one's own, which read `columns` or some of them.
+///
+/// # Errors
+/// See [`fit`].
+pub fn fit_settings(
+    settings: &HeadSettings,
+    columns: ColumnSet,
+    key: HeadKey,
+    input: &HeadInput<'_>,
+    split: &Split,
+    options: &FitOptions,
+) -> anyhow::Result<HeadFit> {
     let began = Instant::now();
     let all = input.rows.select(split.train, input.nodes, input.target, 1).len();
     let every = all.div_ceil(input.max_rows.max(1)).max(1);
@@ -83,69 +104,97 @@ pub fn fit(
     let (train, stop, calibration) =
         (slice(split.train, "training")?, slice(split.stop, "stop")?, slice(split.calibration, "calibration")?);
     let data = HeadData { train: train.rows(), selection: Some(stop.rows()), calibration: Some(calibration.rows()) };
-    let columns = ColumnSet::for_history(split.train.hours());
-    let fitted = fit_head(key, &recipe.head(key.resource, columns), &data, options)
-        .with_context(|| format!("failed to fit {key}"))?;
-    Ok(HeadFit { fitted, columns, fit_time: began.elapsed() })
+    let fitted = fit_head(key, settings, &data, options).with_context(|| format!("failed to fit {key}"))?;
+    Ok(HeadFit { fitted, columns, every, fit_time: began.elapsed() })
 }
 
-/// The forecasts of a head for `rows`, beside what came. Rows without observation, persistence or last value are left
-/// out, so that every forecaster is scored on the same ones.
+/// What was judged, once more on everything that is known by now: the same columns, rounds, blend and shift, fitted to the rows
+/// of `window` whose target is known, as densely as the judged head was.
+///
+/// # Errors
+/// When there is no such row, or the booster refuses the data.
+pub fn refit(
+    recipe: &Recipe,
+    judged: &HeadFit,
+    input: &HeadInput<'_>,
+    window: Window,
+    options: &FitOptions,
+) -> anyhow::Result<LoadHead> {
+    let key = judged.fitted.head.key();
+    let slice = Slice::new(input, window, judged.every)?;
+    anyhow::ensure!(!slice.y.is_empty(), "no row with a known target for a fresh fit of {key}");
+    let settings = recipe.head(key.resource, judged.columns);
+    refit_head(&judged.fitted.head, &settings, &slice.rows(), options)
+        .with_context(|| format!("failed to fit {key} once more"))
+}
+
+/// Which rows a head is scored on, and by what.
+#[derive(Debug, Clone, Copy)]
+pub struct Scoring<'a> {
+    /// All rows.
+    pub rows: &'a LoadRows,
+    /// What each row should have forecast, NaN where unknown.
+    pub target: &'a [f32],
+    /// Which figure that is; the references are for the same.
+    pub kind: TargetKind,
+    /// Which figure the head forecasts: its outcomes move the P90 that is served.
+    pub taught_by: TargetKind,
+    /// The rows that are scored.
+    pub wanted: &'a [usize],
+}
+
+/// The forecasts of a head beside what came, and the tracker of its served P90 as the last row left it. Rows without
+/// observation, persistence or last value are left out, so that every forecaster is scored on the same ones.
 ///
 /// # Errors
 /// When the rows have other features than the head.
-pub fn outcomes(
-    fit: &FittedHead,
-    rows: &LoadRows,
-    target: &[f32],
-    kind: TargetKind,
-    wanted: &[usize],
-) -> anyhow::Result<Outcomes> {
-    outcomes_of(&fit.head, fit.evidence.median_error, rows, target, kind, wanted)
+pub fn outcomes(fit: &FittedHead, scoring: &Scoring<'_>) -> anyhow::Result<(Outcomes, OffsetTracker)> {
+    outcomes_of(&fit.head, fit.evidence.median_error, StartOffsets::default(), scoring)
 }
 
-/// The same for a head whose evidence is kept elsewhere, such as one from an artifact.
+/// The same for a head whose evidence is kept elsewhere, such as one from an artifact; the shifts of its P90 begin at
+/// `start`.
 ///
 /// # Errors
 /// See [`outcomes`].
 pub fn outcomes_of(
-    head: &models::load::LoadHead,
+    head: &LoadHead,
     typical_error: Option<f64>,
-    rows: &LoadRows,
-    target: &[f32],
-    kind: TargetKind,
-    wanted: &[usize],
-) -> anyhow::Result<Outcomes> {
-    let key = head.key();
-    let (persistence, last_value) = (rows.persistence(kind, key.resource), rows.last_value(key.resource));
-    let known =
-        |row: &&usize| target[**row].is_finite() && persistence[**row].is_finite() && last_value[**row].is_finite();
-    let wanted: Vec<usize> = wanted.iter().filter(known).copied().collect();
-    let x = rows.x.select_rows(&wanted)?.select_columns(head.features())?;
-    let forecasts = head.predict(&x)?;
+    start: StartOffsets,
+    scoring: &Scoring<'_>,
+) -> anyhow::Result<(Outcomes, OffsetTracker)> {
+    let (key, rows) = (head.key(), scoring.rows);
+    let (persistence, last_value) = (rows.persistence(scoring.kind, key.resource), rows.last_value(key.resource));
+    let known = |row: &&usize| {
+        scoring.target[**row].is_finite() && persistence[**row].is_finite() && last_value[**row].is_finite()
+    };
+    let wanted: Vec<usize> = scoring.wanted.iter().filter(known).copied().collect();
+    // The server forecasts every row of the time, those too that no figure counts.
+    let nodes: BTreeSet<u32> = wanted.iter().map(|row| rows.node[*row]).collect();
+    let times = || wanted.iter().map(|row| rows.ts[*row]);
+    let window =
+        Window { from: times().min().unwrap_or(0), until: times().max().map_or(0, |last| last + GRID_STEP_MS) };
+    let input = ReplayInput { rows, nodes: &nodes, window, kind: scoring.taught_by };
+    let issued = input.issued();
+    let forecasts = head.predict(&rows.x.select_rows(&issued)?.select_columns(head.features())?)?;
+    let replay = replay(&input, OffsetRule::of(head, typical_error), &forecasts, start)?;
+    let by_row = |values: &[f32]| {
+        let mut by_row = vec![f32::NAN; rows.len()];
+        issued.iter().zip(values).for_each(|(row, value)| by_row[*row] = *value);
+        by_row
+    };
     let column = |values: &[f32]| pick(values, &wanted).into_iter().map(f64::from).collect::<Vec<_>>();
-    let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
-    let mut outcomes = Outcomes {
+    let outcomes = Outcomes {
         node: pick(&rows.node, &wanted),
         ts: pick(&rows.ts, &wanted),
-        observed: column(target),
-        median: wide(forecasts.p50),
-        p90: Vec::new(),
-        p90_model: wide(forecasts.p90),
+        observed: column(scoring.target),
+        median: column(&by_row(&forecasts.p50)),
+        p90: column(&replay.served),
+        p90_model: column(&by_row(&forecasts.p90)),
         persistence: column(&persistence),
         last_value: column(&last_value),
     };
-    let typical_error = typical_error.unwrap_or(0.01);
-    outcomes.p90 = served_p90(
-        &outcomes.node,
-        &outcomes.ts,
-        &outcomes.observed,
-        &outcomes.p90_model,
-        &outcomes.median,
-        key.horizon.hours(),
-        typical_error,
-    )?;
-    Ok(outcomes)
+    Ok((outcomes, replay.tracker))
 }
 
 /// A head on the terms of `trainer compare`: fitted on a fold's training window, forecasting its validation rows.
@@ -165,7 +214,8 @@ pub fn fit_for_comparison(
     let split = split_before(span, windows.validation.from, &DEFAULT_SPLIT, i64::from(key.horizon.hours()) * HOUR_MS)?;
     let input = HeadInput { rows: fold.rows, target: fold.target, nodes: None, max_rows };
     let fit = fit(recipe, key, &input, &split, options)?;
-    let outcomes = outcomes(&fit.fitted, fold.rows, fold.target, kind, fold.validation)?;
+    let scoring = Scoring { rows: fold.rows, target: fold.target, kind, taught_by: kind, wanted: fold.validation };
+    let (outcomes, _) = outcomes(&fit.fitted, &scoring)?;
     anyhow::ensure!(
         outcomes.len() == fold.validation.len(),
         "{} of {} rows could be forecast",

@@ -5,7 +5,8 @@
 //! - [`placement`]: the agent, from simulated clusters to its gate.
 //! - [`anomaly`]: the anomaly detector, from labelled rows to a verdict.
 //! - [`validate`]: the gate; [`registry`]: versions, champion, the way back.
-//! - [`compare`], [`results`]: candidates and peers on equal terms; [`explain`]: why a forecast is what it is.
+//! - [`compare`], [`results`]: candidates and peers on equal terms; [`gate_results`]: how often gate and rollout err;
+//!   [`explain`]: why a forecast is what it is.
 //!
 //! No HTTP serving here, and no live cluster: everything comes from a features dataset and goes to a folder and to
 //! [`tracking`].
@@ -16,6 +17,7 @@ pub mod compare;
 pub mod evaluate;
 pub mod explain;
 pub mod folds;
+pub mod gate_results;
 pub mod heads;
 pub mod list;
 pub mod placement;

@@ -249,6 +249,31 @@ impl LoadRows {
         (known > 0).then(|| rows.start + known - 1)
     }
 
+    /// What became known of a node at each step of the grid from its first row to its last one: the time, the mean of the
+    /// hour or of the five minutes that end then (NaN where it is unknown), and the row of that time, if there is one.
+    pub fn steps(
+        &self,
+        node: u32,
+        kind: TargetKind,
+        resource: Resource,
+    ) -> impl Iterator<Item = (i64, f32, Option<usize>)> + '_ {
+        let series = self.series.get(node as usize);
+        series.into_iter().flat_map(move |series| {
+            let observed = match kind {
+                TargetKind::HourMean => &series.hour[resource as usize],
+                TargetKind::FiveMinute => &series.five_minute[resource as usize],
+            };
+            let mut row = series.rows.start;
+            observed.iter().enumerate().map(move |(slot, value)| {
+                let at = series.start + slot as i64 * GRID_STEP_MS;
+                let is_here = row < series.rows.end && self.ts[row] == at;
+                let here = is_here.then_some(row);
+                row += usize::from(is_here);
+                (at, *value, here)
+            })
+        })
+    }
+
     /// First and last row time of a node.
     pub fn node_span(&self, node: u32) -> Option<Window> {
         let rows = self.series.get(node as usize)?.rows.clone();

@@ -79,6 +79,7 @@ impl Root {
             // A few days and few trees: this is about the road, not about the figures.
             .env("BERTH_TRAINER_VALIDATE_MIN_COVERAGE", "0.6")
             .env("BERTH_TRAINER_VALIDATE_MAX_COVERAGE", "1")
+            .env("BERTH_TRAINER_VALIDATE_CHAMPION_MARGIN", "1")
             .env("BERTH_PLACEMENT_EPISODES", "2")
             .env("BERTH_PLACEMENT_SEARCH_ROUNDS", "1")
             .env("BERTH_PLACEMENT_NODES", "6")
@@ -135,6 +136,7 @@ fn the_road_from_features_to_champion_and_back() {
     let root = Root::new(4, 8, false);
     let text = root.succeeds(&[]);
     assert!(text.contains("validation passed") && text.contains("first champion"), "{text}");
+    assert!(text.contains("version 2 (1.0.1) of load-predictor, a fresh fit of judged version 1;"), "{text}");
     assert!(root.path("models/load-predictor/report.html").exists() && root.path("reports/validation.html").exists());
 
     // The same data again: the same files, byte for byte, and nothing new to register.
@@ -148,19 +150,28 @@ fn the_road_from_features_to_champion_and_back() {
     let (model, verdict) = (root.path("model"), root.path("verdict.json"));
     let (model, verdict) = (model.to_string_lossy().into_owned(), verdict.to_string_lossy().into_owned());
     root.succeeds(&["train", "load", "--model-out", &model, "--rounds", "60", "--learning-rate", "0.06"]);
-    let judged = root.json(&["validate", "--model", &model, "--json-out", &verdict]);
-    assert_eq!(judged["champion"], "1", "{judged:#}");
-    let registered = root.json(&["register", "--model", &model, "--validation", &verdict]);
+    let validate = ["validate", "--model", &model, "--json-out", &verdict];
+    let register = ["register", "--model", &model, "--validation", &verdict];
+    let judged = root.json(&[&validate[..], &["--champion-min-days", "30"]].concat());
+    assert_eq!((judged["champion"].as_str(), judged["decision"].as_str()), (Some("2"), Some("not_yet")), "{judged:#}");
+    let waits = root.json(&register);
+    assert_eq!((waits["version"].as_str(), waits["is_champion"].as_bool()), (Some("4"), Some(false)), "{waits:#}");
+    assert!(waits["waits_for"].as_str().is_some_and(|reason| reason.contains("missing")), "{waits:#}");
+    // Once there are days enough the same version moves up: judged version 3, its fresh fit 4.
+    let judged = root.json(&validate);
+    assert_eq!(judged["decision"], "promote", "{judged:#}");
+    let registered = root.json(&register);
     assert_eq!(
         (registered["version"].as_str(), registered["semver"].as_str(), registered["previous"].as_str()),
-        (Some("2"), Some("1.1.0"), Some("1"))
+        (Some("4"), Some("1.1.1"), Some("2"))
     );
+    assert_eq!(registered["judged"], "3", "{registered:#}");
 
     // And back.
     let back = root.json(&["rollback", "--reason", "a drill"]);
-    assert_eq!((back["from"].as_str(), back["to"].as_str()), (Some("2"), Some("1")));
+    assert_eq!((back["from"].as_str(), back["to"].as_str()), (Some("4"), Some("2")));
     let shown = root.succeeds(&["show", "load-predictor@champion"]);
-    assert!(shown.contains("rolled back from version 2: a drill"), "{shown}");
+    assert!(shown.contains("rolled back from version 4: a drill"), "{shown}");
     let complaint = root.fails(2, &["rollback", "--reason", "once more"]);
     assert!(complaint.contains("no previous champion"), "{complaint}");
 

@@ -29,6 +29,14 @@ fn write_card(card: &mut String, metadata: &ArtifactMetadata) -> std::fmt::Resul
     )?;
     writeln!(card, "| Data | `{}`, hash `{}` |", cell(&metadata.dataset.id), cell(&metadata.dataset.hash))?;
     writeln!(card, "| Features | {}, schema `{}` |\n", metadata.features.len(), metadata.feature_schema_hash)?;
+    if let Some(judged) = &metadata.fresh_fit_of {
+        writeln!(
+            card,
+            "A fresh fit: the recipe of model `{}`, fitted once more on all rows up to the end of the history. What was judged on \
+             hours that nothing had learned from is that model; the figures below are its.\n",
+            cell(judged)
+        )?;
+    }
 
     if !metadata.heads.is_empty() {
         writeln!(

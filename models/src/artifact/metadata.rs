@@ -56,6 +56,8 @@ pub struct ArtifactDraft {
     pub top_features: Vec<Importance>,
     /// How each head was fitted; empty for other models.
     pub heads: Vec<HeadEvidence>,
+    /// See [`ArtifactMetadata::fresh_fit_of`].
+    pub fresh_fit_of: Option<String>,
 }
 
 /// The metadata of an artifact.
@@ -90,6 +92,10 @@ pub struct ArtifactMetadata {
     pub top_features: Vec<Importance>,
     /// How each head was fitted; empty for other models.
     pub heads: Vec<HeadEvidence>,
+    /// Hash of the model that was judged, where this one is its recipe fitted once more on newer rows; figures, heads and
+    /// blend are then those of that model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh_fit_of: Option<String>,
     /// Every file that belongs to the model, by name.
     pub files: BTreeMap<String, FileDigest>,
 }
@@ -115,6 +121,7 @@ impl ArtifactMetadata {
                 .collect(),
             top_features: draft.top_features,
             heads: draft.heads,
+            fresh_fit_of: draft.fresh_fit_of,
             files: files.iter().map(|(name, bytes)| (name.clone(), FileDigest::of(bytes))).collect(),
         }
     }

@@ -1,7 +1,7 @@
 //! The load predictor as files: one XGBoost UBJ per booster, and one JSON document that says how they belong together.
 
 use super::head::Part;
-use super::{Baseline, Conformal, HeadKey, LoadHead, LoadPredictor, Quantile};
+use super::{Baseline, Conformal, HeadKey, LoadHead, LoadPredictor, Quantile, StartOffsets};
 use crate::learners::BoostedTrees;
 use crate::{ModelError, Regressor};
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 /// The document among the files.
 pub const HEADS_FILE: &str = "heads.json";
+
+/// Where the shifts of the served P90 begin, where they do not begin at 0.
+pub const OFFSETS_FILE: &str = "offsets.json";
 
 /// Raised when an older reader would misread the document.
 const VERSION: u32 = 1;
@@ -68,6 +71,11 @@ impl LoadPredictor {
         let bytes = serde_json::to_vec_pretty(&document)
             .map_err(|reason| ModelError::library("load-predictor", "write its heads", reason))?;
         files.insert(HEADS_FILE.to_owned(), bytes);
+        if !self.start_offsets().is_empty() {
+            let bytes = serde_json::to_vec(self.start_offsets())
+                .map_err(|reason| ModelError::library("load-predictor", "write its offsets", reason))?;
+            files.insert(OFFSETS_FILE.to_owned(), bytes);
+        }
         Ok(files)
     }
 
@@ -101,7 +109,17 @@ impl LoadPredictor {
             )
         });
         let heads = heads.collect::<Result<Vec<_>, _>>()?;
-        Self::new(heads).map_err(|problem| ModelError::damaged(HEADS_FILE, problem))
+        let start: StartOffsets = match files.get(OFFSETS_FILE) {
+            Some(bytes) => {
+                serde_json::from_slice(bytes).map_err(|problem| ModelError::damaged(OFFSETS_FILE, problem))?
+            }
+            None => StartOffsets::default(),
+        };
+        if !start.is_sane() {
+            return Err(ModelError::damaged(OFFSETS_FILE, "a shift is not a number from -1 to 1"));
+        }
+        let predictor = Self::new(heads).map_err(|problem| ModelError::damaged(HEADS_FILE, problem))?;
+        Ok(predictor.starting_at(start))
     }
 }
 

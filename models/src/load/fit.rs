@@ -142,7 +142,7 @@ pub fn fit_head(
     let baseline = Baseline::fit(data.train.x, data.train.y, &settings.baseline)?;
     let train = Residuals::new(&data.train, &baseline, &own)?;
     let stop = data.selection.as_ref().map(|rows| Residuals::new(rows, &baseline, &own)).transpose()?;
-    let upper_learner = GradientBoosting { loss: Loss::Quantile(settings.level), ..settings.upper.clone() };
+    let upper_learner = upper_learner(settings);
     let fit = |learner: &GradientBoosting, train: &Residuals, stop: Option<&Residuals>| -> Result<Part, ModelError> {
         let fitted = learner.fit(&FitData { train: train.rows(), valid: stop.map(Residuals::rows) }, options)?;
         Ok(Part { model: Arc::from(fitted), blend: 1.0 })
@@ -195,31 +195,59 @@ pub fn fit_head(
     };
 
     let later = [data.selection, data.calibration];
+    let head = LoadHead::new(
+        key,
+        features,
+        baseline,
+        plain.part(super::Quantile::P50).cloned(),
+        plain.part(super::Quantile::P90).cloned(),
+        conformal,
+    )?;
     let head = if settings.refit && later.iter().flatten().count() > 0 {
         let all = joined(&data.train, later.iter().flatten())?;
-        let baseline = Baseline::fit(&all.x, &all.y, &settings.baseline)?;
-        let train = Residuals::new(&all.rows(), &baseline, &own)?;
-        // Early stopping has no rows left here; the rounds it chose are kept.
-        let again = |learner: &GradientBoosting, part: Option<&Part>, blend: f32| -> Result<Option<Part>, ModelError> {
-            let Some(part) = part else { return Ok(None) };
-            let learner =
-                GradientBoosting { early_stopping: None, rounds: rounds_of(part, learner), ..learner.clone() };
-            Ok(blended(fit(&learner, &train, None)?, blend))
-        };
-        let median = again(&settings.median, plain.part(super::Quantile::P50), choice.median_blend)?;
-        let upper = again(&upper_learner, plain.part(super::Quantile::P90), choice.upper_blend)?;
-        LoadHead::new(key, features, baseline, median, upper, conformal)?
+        refit_head(&head, settings, &all.rows(), options)?
     } else {
-        LoadHead::new(
-            key,
-            features,
-            baseline,
-            plain.part(super::Quantile::P50).cloned(),
-            plain.part(super::Quantile::P90).cloned(),
-            conformal,
-        )?
+        head
     };
     Ok(FittedHead { head, evidence, curves })
+}
+
+/// The same recipe on other rows: the baseline is mixed anew, and boosters of as many rounds as `head` has learn what it leaves.
+/// Blend weights and the shift of the upper quantile, which were chosen on rows that no booster had seen, stay. Early stopping
+/// has no rows left here.
+///
+/// # Errors
+/// Rows with other features than the head's, what the booster's library refuses.
+pub fn refit_head(
+    head: &LoadHead,
+    settings: &HeadSettings,
+    rows: &FitRows<'_>,
+    options: &FitOptions,
+) -> Result<LoadHead, ModelError> {
+    rows.validate()?;
+    rows.x.expect_names(head.features())?;
+    let own = if settings.features.is_empty() { head.features().to_vec() } else { settings.features.clone() };
+    let baseline = Baseline::fit(rows.x, rows.y, &settings.baseline)?;
+    let residuals = Residuals::new(rows, &baseline, &own)?;
+    let again = |learner: &GradientBoosting, part: Option<&Part>| -> Result<Option<Part>, ModelError> {
+        let Some(part) = part else { return Ok(None) };
+        let learner = GradientBoosting { early_stopping: None, rounds: rounds_of(part, learner), ..learner.clone() };
+        let fitted = learner.fit(&FitData { train: residuals.rows(), valid: None }, options)?;
+        Ok(Some(Part { model: Arc::from(fitted), blend: part.blend }))
+    };
+    let upper = upper_learner(settings);
+    LoadHead::new(
+        head.key(),
+        Arc::clone(head.features()),
+        baseline,
+        again(&settings.median, head.part(super::Quantile::P50))?,
+        again(&upper, head.part(super::Quantile::P90))?,
+        head.conformal().clone(),
+    )
+}
+
+fn upper_learner(settings: &HeadSettings) -> GradientBoosting {
+    GradientBoosting { loss: Loss::Quantile(settings.level), ..settings.upper.clone() }
 }
 
 fn validate(settings: &HeadSettings, data: &HeadData<'_>) -> Result<(), ModelError> {

@@ -1,4 +1,4 @@
-//! Keeping the promised coverage while the world drifts.
+//! Keeping the promised coverage while the world drifts: one node, one head.
 
 use crate::ModelError;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// (quantile tracking, Angelopoulos, Candès and Tibshirani 2023; adaptive conformal inference, Gibbs and Candès 2021).
 ///
 /// Over `T` observations whose scores stay within a range `B`, the share of misses differs from `1 − level` by at most
-/// `(B + rate) ÷ (rate × T)`, whatever the drift. The caller keeps one per node (or per head) and adds
+/// `(B + rate) ÷ (rate × T)`, whatever the drift. [`super::OffsetTracker`] keeps one per node and head and adds
 /// [`OnlineOffset::offset`] to the forecast's P90.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,19 +37,26 @@ impl OnlineOffset {
         Ok(Self { level, rate, offset: 0.0 })
     }
 
+    /// The same that begins with a shift learned elsewhere.
+    #[must_use]
+    pub fn starting_at(self, offset: f32) -> Self {
+        Self { offset: f64::from(offset), ..self }
+    }
+
     /// What to add to the P90 now.
     pub fn offset(&self) -> f32 {
         self.offset as f32
     }
 
     /// Learns from one outcome: `shifted_p90` is the forecast as it was given, this shift included. An unknown outcome
-    /// (NaN) teaches nothing.
-    pub fn observe(&mut self, observed: f32, shifted_p90: f32) {
+    /// (NaN) teaches nothing. Whether the forecast missed; `None` where that is unknown.
+    pub fn observe(&mut self, observed: f32, shifted_p90: f32) -> Option<bool> {
         if observed.is_nan() || shifted_p90.is_nan() {
-            return;
+            return None;
         }
-        let missed = f64::from(u8::from(observed > shifted_p90));
-        self.offset += self.rate * (missed - (1.0 - self.level));
+        let missed = observed > shifted_p90;
+        self.offset += self.rate * (f64::from(u8::from(missed)) - (1.0 - self.level));
+        Some(missed)
     }
 }
 
@@ -79,11 +86,11 @@ mod tests {
     #[test]
     fn one_step_by_hand() {
         let mut online = OnlineOffset::new(0.9, 0.1).expect("valid settings");
-        online.observe(0.8, 0.5);
+        assert_eq!(online.observe(0.8, 0.5), Some(true));
         assert!((online.offset() - 0.09).abs() < 1e-7);
-        online.observe(0.2, 0.5);
+        assert_eq!(online.observe(0.2, 0.5), Some(false));
         assert!((online.offset() - 0.08).abs() < 1e-7);
-        online.observe(f32::NAN, 0.5);
+        assert_eq!(online.observe(f32::NAN, 0.5), None);
         assert!((online.offset() - 0.08).abs() < 1e-7);
         assert!(OnlineOffset::new(0.9, 0.0).is_err());
     }

@@ -1,6 +1,6 @@
 //! All heads together.
 
-use super::{Explanation, HeadForecasts, HeadKey, LoadForecast, LoadHead, Quantile};
+use super::{Explanation, HeadForecasts, HeadKey, LoadForecast, LoadHead, Quantile, StartOffsets};
 use crate::{FeatureMatrix, Importance, ModelError};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub struct LoadPredictor {
     features: Arc<[String]>,
     heads: Vec<LoadHead>,
+    start: StartOffsets,
 }
 
 impl LoadPredictor {
@@ -44,7 +45,19 @@ impl LoadPredictor {
                 ),
             });
         }
-        Ok(Self { features, heads })
+        Ok(Self { features, heads, start: StartOffsets::default() })
+    }
+
+    /// The same predictor whose served P90 begins with these shifts (see [`super::OffsetTracker`]). Its own forecasts, of
+    /// rows that no node is known of, are as before.
+    #[must_use]
+    pub fn starting_at(self, start: StartOffsets) -> Self {
+        Self { start, ..self }
+    }
+
+    /// Where the shifts of the served P90 begin.
+    pub fn start_offsets(&self) -> &StartOffsets {
+        &self.start
     }
 
     /// The features of a row, in order.

@@ -2,10 +2,12 @@
 
 use super::clock::{self, ClockError};
 use super::feed::Feed;
+use super::offsets::LiveOffsets;
 use super::view::{Anomaly, ClusterView, Fresh, NodeView, Nodes, cluster_facts};
+use super::watch::{Departure, FreshWatch};
 use super::workloads::Workloads;
 use crate::metrics::Metrics;
-use crate::registry::{AllReadings, ModelName, Registry};
+use crate::registry::{AllReadings, ModelName, Registry, ServedModel};
 use crate::rollout::Rollout;
 use crate::score::Memo;
 use clap::Args;
@@ -24,6 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::task::block_in_place;
+use tracking::Decision;
 
 /// How the view is kept, section `[serving.nodes]`.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -45,6 +48,10 @@ pub struct KeepArgs {
     #[arg(skip)]
     #[serde(skip)]
     pub features: FeatureSettings,
+    /// A fresh fit of the load predictor whose forecasts miss by so much more than the judged model's in its first day, beyond chance,
+    /// is taken back: mean utilization, 0.01 is one point
+    #[arg(long, env = "BERTH_SERVING_FRESH_MAX_LOSS", default_value_t = 0.005, value_name = "SHARE")]
+    pub fresh_max_loss: f64,
 }
 
 impl KeepArgs {
@@ -60,6 +67,12 @@ impl KeepArgs {
                     "`{key}` of [serving.nodes] must be at least 1s and divide 5m, got {span}"
                 )));
             }
+        }
+        if !(0.0..=1.0).contains(&self.fresh_max_loss) {
+            return Err(WrongUse(format!(
+                "`fresh_max_loss` of [serving.nodes] must be a share from 0 to 1, got {}",
+                self.fresh_max_loss
+            )));
         }
         Ok(())
     }
@@ -115,7 +128,7 @@ pub async fn keep(
                 }
             };
             kept.warm(&mut feed, args).await?;
-            kept.round(&mut feed, args, metrics).await?;
+            kept.round(&mut feed, args, metrics, &load_predictors(registry, beside)).await?;
             let began = Instant::now();
             let mut view = block_in_place(|| kept.view(registry))?;
             view.memo = metrics.memo();
@@ -125,6 +138,8 @@ pub async fn keep(
             if let Some(rollout) = beside {
                 block_in_place(|| rollout.take_in(&fresh.view(), |challengers| kept.view(challengers)));
             }
+            block_in_place(|| kept.watch_fresh_fit(&fresh.view(), registry, args.fresh_max_loss, metrics))?;
+            kept.give_back(registry).await;
             anyhow::Ok(())
         };
         // Something that no test has thought of is a failed refresh and not the end of the process.
@@ -179,6 +194,13 @@ fn leaves_nothing(error: &anyhow::Error) -> bool {
     error.is::<Panicked>() || matches!(error.downcast_ref(), Some(ClockError::WentBack { .. }))
 }
 
+/// The load predictors at work: the champion first, then the challenger where it is another.
+fn load_predictors(registry: &Registry, beside: Option<&Rollout>) -> Vec<Arc<ServedModel>> {
+    let challengers = beside.map(|rollout| &rollout.shadow.challengers);
+    let all = [Some(registry), challengers].into_iter().flatten();
+    all.filter_map(|registry| registry.current(ModelName::LoadPredictor)).collect()
+}
+
 /// A node's last minutes.
 #[derive(Debug, Default)]
 struct Recent {
@@ -204,6 +226,12 @@ struct Keeper {
     /// The coarsest distance of samples, which the windows' rules follow from.
     coarsest: i64,
     rows: Arc<GridRows>,
+    /// What makes each P90 the one that is served.
+    offsets: LiveOffsets,
+    /// A fresh fit in its first day.
+    watch: FreshWatch,
+    /// A fresh fit that was taken back and that the registry still names.
+    departed: Option<Departure>,
 }
 
 impl Keeper {
@@ -235,6 +263,9 @@ impl Keeper {
             step,
             coarsest,
             rows: Arc::default(),
+            offsets: LiveOffsets::default(),
+            watch: FreshWatch::default(),
+            departed: None,
         };
         if let Some(snapshot) = snapshot.filter(|_| !feed.is_fixed())
             && kept.resume(feed, snapshot, from..now)
@@ -279,6 +310,8 @@ impl Keeper {
         tracing::info!(grid = snapshot.grid, "goes on from the windows on disk");
         self.sliding = SlidingFeatures::resume(snapshot.windows, snapshot.grid);
         self.workloads = Arc::new(snapshot.workloads);
+        self.offsets = snapshot.offsets;
+        self.watch = snapshot.watch;
         self.next = snapshot.grid;
         true
     }
@@ -288,16 +321,22 @@ impl Keeper {
         if feed.is_fixed() {
             return;
         }
-        let source = feed.describe();
-        if let Err(error) =
-            super::snapshot::write(path, (&source, self.coarsest), self.sliding.settled(), &self.workloads)
+        let (source, forecasts) = (feed.describe(), (&self.offsets, &self.watch));
+        let windows = self.sliding.settled();
+        if let Err(error) = super::snapshot::write(path, (&source, self.coarsest), windows, &self.workloads, forecasts)
         {
             tracing::warn!(error = format!("{error:#}"), "the windows could not be written to disk");
         }
     }
 
     /// Takes in what is new.
-    async fn round(&mut self, feed: &mut Feed<'_>, args: &KeepArgs, metrics: &Metrics) -> anyhow::Result<()> {
+    async fn round(
+        &mut self,
+        feed: &mut Feed<'_>,
+        args: &KeepArgs,
+        metrics: &Metrics,
+        models: &[Arc<ServedModel>],
+    ) -> anyhow::Result<()> {
         let (now, every) = (feed.now().await?, args.every.millis());
         // The sample of this very moment counts: a row ends where the next sample would be.
         let until = if feed.is_fixed() { now } else { grid_floor(now, every) + every };
@@ -314,6 +353,8 @@ impl Keeper {
             self.next = until;
             // A node that is gone is no node with stale samples: clusters that scale would soon know more of those than of others.
             self.recent.retain(|_, recent| recent.newest.is_some_and(|newest| newest.ts >= until - GONE));
+            block_in_place(|| self.follow(until, models))?;
+            self.offsets.take_tallies().for_each(|(head, tally)| metrics.p90_outcomes(head, tally));
             let began = Instant::now();
             self.rows = Arc::new(block_in_place(|| self.sliding.ending_at(until))?);
             metrics.features_took(began.elapsed());
@@ -324,6 +365,14 @@ impl Keeper {
             let facts = feed.pods(&(from..until)).await?;
             Arc::make_mut(&mut self.workloads).take_in(&facts, until);
             self.pods_until = until;
+        }
+        Ok(())
+    }
+
+    /// Goes through the grid times up to `until` that have not been: what became known moves the P90.
+    fn follow(&mut self, until: i64, models: &[Arc<ServedModel>]) -> anyhow::Result<()> {
+        for at in self.offsets.due(until) {
+            self.offsets.step(&self.sliding.ending_at(at)?, models)?;
         }
         Ok(())
     }
@@ -343,12 +392,75 @@ impl Keeper {
         Ok(())
     }
 
+    /// Compares a fresh fit in its first day with the judged model, which takes its place at once when it departs.
+    fn watch_fresh_fit(
+        &mut self,
+        view: &ClusterView,
+        registry: &Registry,
+        limit: f64,
+        metrics: &Metrics,
+    ) -> anyhow::Result<()> {
+        let name = ModelName::LoadPredictor;
+        if self.departed.is_some() {
+            // What is known stays until the registry knows it too: a restart would let the fresh fit serve again.
+            return Ok(());
+        }
+        let Some((fresh, judged)) = registry.current(name).zip(registry.judged(name)) else {
+            self.watch.forget();
+            return Ok(());
+        };
+        let rows = &self.rows;
+        self.watch.take_in(view, &fresh, &judged, |judged| {
+            let forecasts = judged.all_forecasts(rows)?.unwrap_or_default();
+            Ok(rows.nodes.iter().cloned().zip(forecasts).collect())
+        })?;
+        if let Some(errors) = self.watch.errors() {
+            metrics.fresh_fit(&errors);
+        }
+        if let Some(departure) = self.watch.departure(limit) {
+            let (fresh, judged, why) = (&departure.fresh, &departure.judged, &departure.why);
+            tracing::warn!(fresh, judged, why, "fresh fit rejected, the judged model serves");
+            registry.take_back(name);
+            metrics.fresh_fit_taken_back();
+            self.departed = Some(departure);
+        }
+        Ok(())
+    }
+
+    /// Writes down in the registry what was taken back here. Who cannot be reached is tried again at the next refresh.
+    async fn give_back(&mut self, registry: &Registry) {
+        let Some(departure) = &self.departed else { return };
+        let evidence = serde_json::json!({ "forecasts": departure.evidence });
+        let decision = Decision { who: "serving".to_owned(), why: departure.why.clone(), evidence };
+        let versions = (departure.fresh.as_str(), departure.judged.as_str());
+        match registry.give_back(ModelName::LoadPredictor, versions, &decision).await {
+            Ok(moved) => {
+                tracing::info!(
+                    fresh = departure.fresh,
+                    judged = departure.judged,
+                    moved,
+                    "the registry was told of the rejected fresh fit"
+                );
+                self.departed = None;
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "failed to move the registry back to the judged model, retrying"
+                );
+            }
+        }
+    }
+
     /// All nodes as they are now, forecast and judged by the models that serve.
     fn view(&self, registry: &Registry) -> anyhow::Result<ClusterView> {
         let (load, anomaly) =
             (registry.current(ModelName::LoadPredictor), registry.current(ModelName::AnomalyDetector));
         let mut forecasts = match &load {
-            Some(model) => model.all_forecasts(&self.rows)?,
+            Some(model) => match model.all_forecasts(&self.rows)? {
+                Some(raw) => Some(self.offsets.served(model, &self.rows.nodes, raw)?),
+                None => None,
+            },
             None => None,
         };
         let readings = match &anomaly {

@@ -3,6 +3,8 @@
 //! One line of JSON says what it is, then MessagePack follows. A file that is damaged, of another program version, of another
 //! source or too old is left aside, and history is read as if there were none.
 
+use super::offsets::LiveOffsets;
+use super::watch::FreshWatch;
 use super::workloads::Workloads;
 use anyhow::{Context, ensure};
 use features::{OnlineFeatures, catalogue};
@@ -20,6 +22,12 @@ pub struct Snapshot {
     pub grid: i64,
     /// Habits of workloads.
     pub workloads: Workloads,
+    /// What is known of forecasts. Absent in files of versions that served the model's own P90.
+    #[serde(default)]
+    pub offsets: LiveOffsets,
+    /// How a fresh fit does beside the judged model.
+    #[serde(default)]
+    pub watch: FreshWatch,
 }
 
 /// The same, borrowed: writing copies nothing.
@@ -28,6 +36,8 @@ struct Borrowed<'a> {
     windows: &'a OnlineFeatures,
     grid: i64,
     workloads: &'a Workloads,
+    offsets: &'a LiveOffsets,
+    watch: &'a FreshWatch,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,8 +73,9 @@ pub fn write(
     (source, step): (&str, i64),
     (windows, grid): (&OnlineFeatures, i64),
     workloads: &Workloads,
+    (offsets, watch): (&LiveOffsets, &FreshWatch),
 ) -> anyhow::Result<()> {
-    let payload = rmp_serde::to_vec(&Borrowed { windows, grid, workloads })?;
+    let payload = rmp_serde::to_vec(&Borrowed { windows, grid, workloads, offsets, watch })?;
     let header = serde_json::to_vec(&Header::new(source, step, &payload))?;
     runtime::files::write_atomic(path, |writer| {
         writer.write_all(&header)?;
@@ -140,7 +151,8 @@ mod tests {
         let path = folder.path().join("windows.snapshot");
         assert!(read(&path, "http://p", 60_000, NOW).expect("none").is_none());
         let windows = OnlineFeatures::new(WindowRules::default());
-        write(&path, ("http://p", 60_000), (&windows, 300_000), &Workloads::default()).expect("written");
+        let (workloads, forecasts) = (Workloads::default(), (&LiveOffsets::default(), &FreshWatch::default()));
+        write(&path, ("http://p", 60_000), (&windows, 300_000), &workloads, forecasts).expect("written");
         assert_eq!(read(&path, "http://p", 60_000, NOW).expect("read").map(|snapshot| snapshot.grid), Some(300_000));
         let other = format!("{:#}", read(&path, "http://q", 60_000, NOW).expect_err("another source"));
         assert!(other.contains("http://p") && other.contains("windows.snapshot"), "{other}");

@@ -7,6 +7,7 @@
 mod origin;
 mod served;
 
+use origin::Found;
 pub use origin::Origin;
 pub use served::{Algorithm, AllReadings, ServedModel};
 
@@ -64,6 +65,18 @@ pub struct Refused {
     pub at: String,
 }
 
+/// How long a fresh fit is watched beside the model that was judged: each hour of the day once.
+pub const WATCHED_FOR_MS: i64 = cluster::DAY_MS;
+
+/// The model that was judged, in memory while a fresh fit of its recipe has its first day.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// The model.
+    pub model: Arc<ServedModel>,
+    /// When the fresh fit was registered, UTC milliseconds.
+    pub since: i64,
+}
+
 /// What serves of one model.
 #[derive(Debug, Clone, Default)]
 pub struct Slot {
@@ -75,6 +88,10 @@ pub struct Slot {
     pub refused: Option<Refused>,
     /// The registry answered that there is no such version.
     pub unregistered: bool,
+    /// What was judged, where a fresh fit serves that is not a day old.
+    pub judged: Option<Judged>,
+    /// A version that was taken back here, whatever the registry's alias says.
+    pub taken_back: Option<String>,
 }
 
 /// All models that this process serves.
@@ -142,9 +159,9 @@ impl Registry {
     }
 
     async fn refresh_one(&self, name: ModelName, origin: &Origin) -> Result<(), (Option<String>, anyhow::Error)> {
-        let version = origin.version(name).await.map_err(|error| (None, error))?;
-        self.change(name, |slot| slot.unregistered = version.is_none());
-        let Some(version) = version else {
+        let found = origin.find(name).await.map_err(|error| (None, error))?;
+        self.change(name, |slot| slot.unregistered = found.is_none());
+        let Some(found) = found else {
             if self.optional {
                 self.change(name, |slot| slot.current = None);
                 return Ok(());
@@ -152,10 +169,16 @@ impl Registry {
             // Whatever serves goes on: an alias that was taken away is no order to stop.
             return Err((None, anyhow::anyhow!("{origin:?} names no version of `{}`", name.as_str())));
         };
+        let version = found.version.clone();
         let slot = self.read().get(&name).cloned().unwrap_or_default();
+        if slot.taken_back.as_ref() == Some(&version) {
+            // The alias is on its way back; what took its place serves.
+            return Ok(());
+        }
         let has = |model: &Option<Arc<ServedModel>>| model.as_ref().is_some_and(|model| model.version == version);
         if has(&slot.current) {
             self.settle(name);
+            self.keep_judged(name, origin, &found).await;
             return Ok(());
         }
         let model = match slot.previous.filter(|previous| previous.version == version) {
@@ -166,7 +189,80 @@ impl Registry {
             }
         };
         self.swap(name, model);
+        self.keep_judged(name, origin, &found).await;
         Ok(())
+    }
+
+    /// Keeps the judged model in memory while a fresh fit of it has its first day. Without it the fresh fit serves unwatched.
+    async fn keep_judged(&self, name: ModelName, origin: &Origin, found: &Found) {
+        // Whoever stands in for a challenger is watched as champion.
+        let is_over = self.optional || Utc::now().timestamp_millis() - found.since > WATCHED_FOR_MS;
+        let Some(hash) = found.fresh_fit_of.as_ref().filter(|_| !is_over) else {
+            return self.change(name, |slot| slot.judged = None);
+        };
+        if self.read().get(&name).is_some_and(|slot| slot.judged.is_some()) {
+            return;
+        }
+        let fetched = async {
+            match origin.by_hash(name, hash).await? {
+                Some(version) => anyhow::Ok(Some(origin.fetch(name, &version).await?)),
+                None => Ok(None),
+            }
+        };
+        match fetched.await {
+            Ok(Some(model)) => {
+                let (fresh, judged) = (&found.version, &model.version);
+                tracing::info!(model = name.as_str(), fresh, judged, "watching a fresh fit beside the judged model");
+                let judged = Judged { model: Arc::new(model), since: found.since };
+                self.change(name, |slot| slot.judged = Some(judged));
+            }
+            Ok(None) => {
+                let fresh = &found.version;
+                tracing::warn!(
+                    model = name.as_str(),
+                    fresh,
+                    "the judged model is not registered, the fresh fit is not watched"
+                );
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(
+                    model = name.as_str(),
+                    error,
+                    "failed to load the judged model, the fresh fit is not watched yet"
+                );
+            }
+        }
+    }
+
+    /// The judged model, while a fresh fit of it serves that is not a day old.
+    pub fn judged(&self, name: ModelName) -> Option<Judged> {
+        self.read().get(&name)?.judged.clone()
+    }
+
+    /// The judged model serves in place of its fresh fit from now on, whatever the alias says.
+    pub fn take_back(&self, name: ModelName) {
+        let judged = self.judged(name);
+        let Some((judged, fresh)) = judged.zip(self.current(name)) else { return };
+        self.swap(name, judged.model);
+        self.change(name, |slot| slot.taken_back = Some(fresh.version.clone()));
+    }
+
+    /// Moves the registry's alias from a version that was taken back here to the one that serves. Whether it named that one still.
+    ///
+    /// # Errors
+    /// What the registry answers.
+    pub async fn give_back(
+        &self,
+        name: ModelName,
+        versions: (&str, &str),
+        decision: &tracking::Decision,
+    ) -> anyhow::Result<bool> {
+        let origin = self.origins.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+        match origin {
+            Some(origin) => origin.give_back(name, versions, decision).await,
+            None => Ok(false),
+        }
     }
 
     fn swap(&self, name: ModelName, model: Arc<ServedModel>) {
@@ -174,13 +270,18 @@ impl Registry {
         self.change(name, |slot| {
             slot.previous = slot.current.replace(model);
             slot.refused = None;
+            slot.judged = None;
+            slot.taken_back = None;
         });
         self.metrics.swapped(name);
     }
 
     /// What was refused before is of no interest once the origin names the version that serves.
     fn settle(&self, name: ModelName) {
-        self.change(name, |slot| slot.refused = None);
+        self.change(name, |slot| {
+            slot.refused = None;
+            slot.taken_back = None;
+        });
     }
 
     fn refuse(&self, name: ModelName, version: Option<String>, error: &anyhow::Error) {

@@ -7,8 +7,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tracking::promotion::tags;
-use tracking::{ModelVersion, Tracker};
+use tracking::promotion::{self, tags};
+use tracking::{Decision, ModelVersion, Tracker};
+
+/// The version that should serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Which.
+    pub version: String,
+    /// Hash of the judged model, where it is a fresh fit of that one's recipe.
+    pub fresh_fit_of: Option<String>,
+    /// When it was registered, UTC milliseconds; 0 for a folder.
+    pub since: i64,
+}
 
 /// Where a model comes from.
 #[derive(Clone)]
@@ -35,19 +46,47 @@ impl fmt::Debug for Origin {
 
 impl Origin {
     /// The version that should serve; `None` where the registry has none under this alias.
-    pub(super) async fn version(&self, name: ModelName) -> anyhow::Result<Option<String>> {
+    pub(super) async fn find(&self, name: ModelName) -> anyhow::Result<Option<Found>> {
         match self {
             Self::Alias { tracker, alias } => {
                 let model = name.as_str();
                 let version = tracking::optional(tracker.version_by_alias(model, alias).await);
                 let version = version.with_context(|| format!("failed to look up `{model}@{alias}`"))?;
-                Ok(version.map(|version| version.version))
+                Ok(version.map(|version| Found {
+                    fresh_fit_of: version.tags.get(tags::FRESH_FIT_OF).cloned(),
+                    since: version.created_at.timestamp_millis(),
+                    version: version.version,
+                }))
             }
             Self::Folder(folder) => {
                 let path = folder.join(METADATA_FILE);
-                Ok(Some(runtime::files::sha256_file(&path)?[..12].to_owned()))
+                let version = runtime::files::sha256_file(&path)?[..12].to_owned();
+                Ok(Some(Found { version, fresh_fit_of: None, since: 0 }))
             }
         }
+    }
+
+    /// The version whose files that forecast have this hash; `None` where the registry has none, or where there is no registry.
+    pub(super) async fn by_hash(&self, name: ModelName, hash: &str) -> anyhow::Result<Option<String>> {
+        let Self::Alias { tracker, .. } = self else { return Ok(None) };
+        let versions = tracker.versions(name.as_str()).await;
+        let versions = versions.with_context(|| format!("failed to list versions of `{}`", name.as_str()))?;
+        let is_it = |version: &ModelVersion| version.tags.get(tags::MODEL_HASH).map(String::as_str) == Some(hash);
+        Ok(versions.into_iter().find(is_it).map(|version| version.version))
+    }
+
+    /// Moves the alias from a version to another, if it still names the first; what was moved is tagged with the reason. The same
+    /// again changes nothing.
+    pub(super) async fn give_back(
+        &self,
+        name: ModelName,
+        (from, to): (&str, &str),
+        decision: &Decision,
+    ) -> anyhow::Result<bool> {
+        let Self::Alias { tracker, alias } = self else { return Ok(false) };
+        let model = name.as_str();
+        let moved = promotion::replace(&**tracker, model, alias, (from, to), decision).await;
+        moved.with_context(|| format!("failed to move `{model}@{alias}` back to version {to}"))
     }
 
     /// Reads a version and checks all of it.

@@ -8,7 +8,7 @@ use features::{GridRows, Selection, cluster_state};
 use models::FeatureMatrix;
 use models::anomaly::{Detector, Reading};
 use models::artifact::{Artifact, ArtifactMetadata};
-use models::load::{LoadForecast, LoadPredictor};
+use models::load::{LoadForecast, LoadPredictor, OffsetRule, OffsetTracker};
 use models::placement::PlacementNetwork;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -123,6 +123,16 @@ impl ServedModel {
         let Algorithm::Load { predictor, selection } = &self.algorithm else { return Ok(None) };
         let heads = predictor.predict(&matrix(predictor.features(), selection, rows)?)?;
         Ok(Some((0..rows.nodes.len()).map(|row| heads.iter().map(|head| head.row(row)).collect()).collect()))
+    }
+
+    /// What makes its P90 the one that is served, with no outcome known yet; `None` for another model than the load predictor.
+    ///
+    /// # Errors
+    /// A level that is not a share.
+    pub fn offset_tracker(&self) -> anyhow::Result<Option<OffsetTracker>> {
+        let Algorithm::Load { predictor, .. } = &self.algorithm else { return Ok(None) };
+        let rules = OffsetRule::all(predictor, &self.metadata.heads);
+        Ok(Some(OffsetTracker::new(rules, predictor.start_offsets().clone())?))
     }
 
     /// The detector, its own columns of each row of the catalogue, and what it reads there; `None` for another model, or for a

@@ -5,9 +5,10 @@ use super::alarms::Alarms;
 use super::choices::Choices;
 use super::log::Versions;
 use super::quality::{ForecastErrors, Quality};
-use super::stats::{Difference, Mean, Proportion};
+use super::stats::Mean;
 use clap::Args;
 use cluster::Resource;
+use models::evidence::{BlockSequence, LEAST_HOURS, LIMIT_ALPHA, SequenceInterval as Difference, ShareSequence};
 use runtime::WrongUse;
 use runtime::settings::Span;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// When the champion answers for all again, section `[serving.rollout]`. Each limit is on what the challenger does beyond
-/// the champion, and is passed when the whole 95 % interval of that difference lies above it.
+/// the champion, and is passed when the whole confidence sequence of that difference lies above it. All limits together send
+/// back a challenger that is within them with a probability of at most 5 %, however long it runs.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RolloutArgs {
@@ -38,6 +40,9 @@ pub struct RolloutArgs {
     /// Share of readings by which the challenger may raise more alarms than the champion
     #[arg(long, env = "BERTH_SERVING_ROLLOUT_MAX_ALARMS", default_value_t = 0.02, value_name = "SHARE")]
     pub rollout_max_alarms: f64,
+    /// No verdict on forecasts, choices and alarms before so many hours: the first ones may all be of a kind
+    #[arg(long, env = "BERTH_SERVING_ROLLOUT_MIN_HOURS", default_value_t = LEAST_HOURS, value_name = "HOURS")]
+    pub rollout_min_hours: f64,
 }
 
 impl RolloutArgs {
@@ -57,7 +62,18 @@ impl RolloutArgs {
                 return Err(WrongUse(format!("`{key}` of [serving.rollout] is {value}, want a share from 0 to 1")));
             }
         }
+        if !(4.0..=168.0).contains(&self.rollout_min_hours) {
+            return Err(WrongUse(format!(
+                "`rollout_min_hours` of [serving.rollout] is {}, want hours from 4 to 168",
+                self.rollout_min_hours
+            )));
+        }
         Ok(())
+    }
+
+    /// How sure a difference over time is by now.
+    pub fn interval(&self, sequence: &BlockSequence) -> Difference {
+        sequence.interval(LIMIT_ALPHA, self.rollout_min_hours)
     }
 }
 
@@ -65,9 +81,9 @@ impl RolloutArgs {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// Pods for which the versions at work gave less than they should have.
-    pub errors: Proportion,
+    pub errors: ShareSequence,
     /// Pods that took too long.
-    pub slow: Proportion,
+    pub slow: ShareSequence,
     /// Seconds for the scores of a pod.
     pub seconds: Mean,
 }
@@ -104,7 +120,8 @@ pub struct Shares {
     pub limit: Option<f64>,
 }
 
-/// Champion and challenger beside each other, each difference with its 95 % interval.
+/// Champion and challenger beside each other, each difference with its confidence sequence; that of the time per pod, which has
+/// no limit, with a 95 % interval.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// The versions that serve.
@@ -128,6 +145,8 @@ pub struct Report {
     pub forecasts: ForecastErrors,
     /// The loss of quality that is still allowed.
     pub forecast_limit: f64,
+    /// Hours before which forecasts, choices and alarms send nobody back.
+    pub least_hours: f64,
     /// The same by resource.
     pub forecasts_by_resource: BTreeMap<Resource, ForecastErrors>,
     /// Forecasts that wait for their hour, and those that were lost.
@@ -180,19 +199,20 @@ impl Analysis {
     /// Both arms beside each other.
     pub fn report(&self, limits: &RolloutArgs) -> Report {
         let (champion, challenger) = (self.of(Arm::Champion), self.of(Arm::Challenger));
-        let shares = |pick: fn(&Figures) -> Proportion, limit: f64| Shares {
+        let shares = |pick: fn(&Figures) -> &ShareSequence, limit: f64| Shares {
             champion: pick(&champion).share(),
             challenger: pick(&challenger).share(),
-            difference: pick(&challenger).less(pick(&champion)),
+            difference: pick(&challenger).less(pick(&champion), LIMIT_ALPHA),
             limit: Some(limit),
         };
+        let interval = |sequence: &BlockSequence| limits.interval(sequence);
         Report {
             champion: self.champion.clone(),
             challenger: self.challenger.clone(),
             since: self.since,
             pods: Arm::ALL.into_iter().map(|arm| (arm, self.of(arm).errors.of)).collect(),
-            errors: shares(|figures| figures.errors, limits.rollout_max_errors),
-            slow: shares(|figures| figures.slow, limits.rollout_max_slow),
+            errors: shares(|figures| &figures.errors, limits.rollout_max_errors),
+            slow: shares(|figures| &figures.slow, limits.rollout_max_slow),
             slow_after_seconds: limits.rollout_slow_after.0.as_secs_f64(),
             seconds: Shares {
                 champion: champion.seconds.mean(),
@@ -200,18 +220,19 @@ impl Analysis {
                 difference: challenger.seconds.less(champion.seconds),
                 limit: None,
             },
-            forecasts: self.quality.errors(None),
+            forecasts: self.quality.errors(None, interval),
             forecast_limit: limits.rollout_max_forecast_loss,
+            least_hours: limits.rollout_min_hours,
             forecasts_by_resource: Resource::ALL
                 .into_iter()
-                .map(|resource| (resource, self.quality.errors(Some(resource))))
+                .map(|resource| (resource, self.quality.errors(Some(resource), interval)))
                 .collect(),
             forecasts_waiting: self.quality.waiting(),
             forecasts_lost: self.quality.lost(),
-            choices: self.choices.losses(limits.rollout_max_choice_loss),
+            choices: self.choices.losses(limits.rollout_max_choice_loss, interval),
             choices_waiting: self.choices.waiting(),
             choices_lost: self.choices.lost(),
-            alarms: self.alarms.shares(limits.rollout_max_alarms),
+            alarms: self.alarms.shares(limits.rollout_max_alarms, interval),
         }
     }
 }
@@ -262,6 +283,7 @@ mod tests {
             rollout_max_forecast_loss: 0.005,
             rollout_max_choice_loss: 0.05,
             rollout_max_alarms: 0.02,
+            rollout_min_hours: 12.0,
         }
     }
 

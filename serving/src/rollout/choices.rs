@@ -1,8 +1,9 @@
 //! What the choices of both arms were worth: the node that scored best for a pod is looked at again when an hour has passed, and gets the
 //! load part of what really happened there, by the strategy that chose it. So an agent is judged by outcomes, not by its own numbers.
 //!
-//! Workloads are shared out by hash, so the two groups differ by chance alone. Pods of one workload go to like nodes, so a workload counts
-//! as one observation.
+//! Two things may make one arm look worse by chance. Hours differ, and whoever looks all the time finds a bad one: that is what the
+//! sequence over time is for. And the arms have other workloads, shared out once, by hash: a workload counts as one observation
+//! in the interval over workloads. A challenger is worse where both say so.
 
 use super::Arm;
 use super::analysis::Shares;
@@ -11,6 +12,7 @@ use super::stats::Mean;
 use crate::nodes::ClusterView;
 use cluster::score::{Quantiles, Strategy};
 use cluster::{HOUR_MS, MINUTE_MS, NodeName, Resource};
+use models::evidence::{BLOCK_MS, BlockSequence, SequenceInterval};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -47,6 +49,18 @@ pub struct Choices {
     /// By the end of their hour.
     awaited: BTreeMap<i64, Vec<Awaited>>,
     lost: u64,
+    /// Losses of the block that is being filled, by arm.
+    open: OpenBlock,
+    /// Challenger less champion, by block.
+    difference: BlockSequence,
+}
+
+/// What both arms lost since a block began. Arms are compared within a block: a bad hour is bad for both.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct OpenBlock {
+    since: Option<i64>,
+    champion: Mean,
+    challenger: Mean,
 }
 
 impl Choices {
@@ -78,18 +92,40 @@ impl Choices {
 
     /// Judges the choices whose hour has passed.
     pub fn settle(&mut self, view: &ClusterView) {
+        self.close(view.at);
         let later = self.awaited.split_off(&(view.at + 1));
         for (due, awaited) in std::mem::replace(&mut self.awaited, later) {
             for choice in awaited {
                 let worth = worth(view, &choice.node, choice.strategy).filter(|_| view.at - due <= LATE);
                 let workload = &mut self.workloads[choice.workload as usize];
                 match (worth, choice.arm) {
-                    (Some(worth), Arm::Champion) => workload.champion.add(worth),
-                    (Some(worth), Arm::Challenger) => workload.challenger.add(worth),
+                    (Some(worth), Arm::Champion) => {
+                        workload.champion.add(worth);
+                        self.open.champion.add(worth);
+                    }
+                    (Some(worth), Arm::Challenger) => {
+                        workload.challenger.add(worth);
+                        self.open.challenger.add(worth);
+                    }
                     (None, _) => self.lost += 1,
                 }
             }
         }
+    }
+
+    /// Ends the block that is being filled once it is long enough. One in which an arm had no choice says nothing.
+    fn close(&mut self, at: i64) {
+        let since = *self.open.since.get_or_insert(at);
+        if at - since < BLOCK_MS {
+            return;
+        }
+        let OpenBlock { champion, challenger, .. } =
+            std::mem::replace(&mut self.open, OpenBlock { since: Some(at), ..OpenBlock::default() });
+        if let Some((champion, challenger)) = champion.mean().zip(challenger.mean()) {
+            // The block has ended: its value is known at its beginning and closed by now.
+            self.difference.add(since, champion - challenger, 1.0);
+        }
+        self.difference.advance(at);
     }
 
     /// Choices that wait for their hour.
@@ -103,18 +139,27 @@ impl Choices {
         self.lost
     }
 
-    /// What was lost by the choices of both arms: 1 less the load part of what happened.
-    pub fn losses(&self, limit: f64) -> Shares {
+    /// What was lost by the choices of both arms: 1 less the load part of what happened. `interval` says how sure the difference is
+    /// over time; the ends are those of the less sure of the two intervals.
+    pub fn losses(&self, limit: f64, interval: impl Fn(&BlockSequence) -> SequenceInterval) -> Shares {
         let of = |pick: fn(&Workload) -> Mean| {
             let mut all = Mean::default();
             self.workloads.iter().filter_map(|workload| pick(workload).mean()).for_each(|worth| all.add(1.0 - worth));
             all
         };
         let (champion, challenger) = (of(|workload| workload.champion), of(|workload| workload.challenger));
+        let (over_workloads, over_time) = (challenger.less(champion), interval(&self.difference));
+        let both = |pick: fn(&SequenceInterval) -> Option<f64>, wider: fn(f64, f64) -> f64| {
+            pick(&over_workloads).zip(pick(&over_time)).map(|(one, other)| wider(one, other))
+        };
         Shares {
             champion: champion.mean(),
             challenger: challenger.mean(),
-            difference: challenger.less(champion),
+            difference: SequenceInterval {
+                value: over_workloads.value,
+                low: both(|difference| difference.low, f64::min),
+                high: both(|difference| difference.high, f64::max),
+            },
             limit: Some(limit),
         }
     }

@@ -1,8 +1,8 @@
 //! A challenger that answers for some workloads, and leaves by itself when it does worse than the champion.
 //!
 //! - [`log`]: what was decided, kept for ever. [`split`]: which workloads the challenger has.
-//! - [`analysis`]: champion and challenger beside each other, with intervals and limits; [`quality`]: how forecasts turned
-//!   out; [`choices`]: how the chosen nodes fared; [`alarms`]: how often detectors cry; [`stats`].
+//! - [`analysis`]: champion and challenger beside each other, with confidence sequences and limits; [`quality`]: how forecasts
+//!   turned out; [`choices`]: how the chosen nodes fared; [`alarms`]: how often detectors cry; [`stats`].
 //! - [`command`]: `serving rollout …`.
 //!
 //! The challengers are those of [`crate::shadow`]: without a percentage they are compared and never answer.
@@ -174,7 +174,7 @@ impl Rollout {
                 if analysis.champion != champion.versions || analysis.challenger != challenger.versions {
                     *analysis = Analysis::new(champion.versions.clone(), challenger.versions.clone(), champion.at);
                 }
-                analysis.quality.take_in(champion, &challenger);
+                analysis.quality.take_in(champion, |name| challenger.nodes.get(name)?.forecasts.as_deref());
                 analysis.alarms.take_in(champion, &challenger);
                 analysis.choices.settle(champion);
                 drop(analysis);

@@ -1,13 +1,13 @@
-//! How good the forecasts of both arms turn out: kept until the hour that they are about has passed, then compared with what
+//! How good the forecasts of two versions turn out: kept until the hour that they are about has passed, then compared with what
 //! really happened.
 //!
-//! Both arms forecast every node at every refresh, whoever answers for pods, so errors are compared in pairs: same node, same
-//! hour. Errors of one node follow one another for hours, so a node counts as one observation, however long it is watched.
+//! Both forecast every node, whoever answers for pods, so errors are compared in pairs: same node, same hour. What one hour does
+//! to one node it does to others too, and it lasts, so the mean over nodes goes into one series over time.
 
-use super::stats::{Difference, Mean};
 use crate::nodes::ClusterView;
 use cluster::{HOUR_MS, MINUTE_MS, NodeName, Resource};
 use features::{GRID_STEP_MS, catalogue};
+use models::evidence::{BlockSequence, SequenceInterval};
 use models::load::LoadForecast;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -35,22 +35,18 @@ struct Errors {
     count: u64,
 }
 
-/// What is known of a node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Node {
-    name: NodeName,
-    /// CPU, memory.
-    errors: [Errors; 2],
-}
-
 /// Forecasts of two versions, and how they turned out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quality {
-    nodes: Vec<Node>,
+    nodes: Vec<NodeName>,
     places: BTreeMap<NodeName, u32>,
     /// By the end of the hour that they are about.
     awaited: BTreeMap<i64, Vec<Awaited>>,
     put_aside: i64,
+    /// CPU, memory.
+    errors: [Errors; 2],
+    /// Challenger less champion: CPU, memory, both.
+    differences: [BlockSequence; 3],
     /// Forecasts of which nobody will know how they turned out: no sample came at the right time.
     lost: u64,
 }
@@ -60,34 +56,48 @@ pub struct Quality {
 pub struct ForecastErrors {
     /// Forecasts that were compared.
     pub forecasts: u64,
-    /// Nodes that they are of.
-    pub nodes: u64,
+    /// Hours that the difference rests on.
+    pub hours: f64,
     /// Mean absolute error of the champion's medians, as a share of the node.
     pub champion: Option<f64>,
     /// Of the challenger's.
     pub challenger: Option<f64>,
     /// Challenger less champion: positive is worse.
-    pub difference: Difference,
+    pub difference: SequenceInterval,
 }
 
 impl Quality {
-    /// Takes in a refresh: what is due is compared with what happened, and now and then new forecasts are put aside.
-    pub fn take_in(&mut self, champion: &ClusterView, challenger: &ClusterView) {
-        self.settle(champion);
-        if champion.at - self.put_aside < EVERY {
+    /// Takes in a refresh: what is due is compared with what happened, and now and then new forecasts are put aside. `theirs`
+    /// gives the other version's forecasts of a node; it is asked only then.
+    pub fn take_in<'a>(&mut self, champion: &'a ClusterView, theirs: impl Fn(&NodeName) -> Option<&'a [LoadForecast]>) {
+        self.take_in_pairs(champion, |name| champion.nodes.get(name)?.forecasts.as_deref().zip(theirs(name)));
+    }
+
+    /// The same where both versions' forecasts of a node come from elsewhere; what happened is in `view`.
+    pub fn take_in_pairs<'a>(
+        &mut self,
+        view: &ClusterView,
+        both: impl Fn(&NodeName) -> Option<(&'a [LoadForecast], &'a [LoadForecast])>,
+    ) {
+        self.score_due(view);
+        if !self.wants(view.at) {
             return;
         }
-        self.put_aside = champion.at;
-        for (name, node) in &champion.nodes {
-            let theirs = challenger.nodes.get(name).and_then(|node| node.forecasts.as_ref());
-            let Some((ours, theirs)) = node.forecasts.as_ref().zip(theirs) else { continue };
+        self.put_aside = view.at;
+        for name in view.nodes.keys() {
+            let Some((ours, theirs)) = both(name) else { continue };
             let place = self.place(name);
             for (resource, hours, champion_p50, challenger_p50) in pairs(ours, theirs) {
-                let due = champion.at + i64::from(hours) * HOUR_MS;
+                let due = view.at + i64::from(hours) * HOUR_MS;
                 let awaited = Awaited { node: place, resource, champion: champion_p50, challenger: challenger_p50 };
                 self.awaited.entry(due).or_default().push(awaited);
             }
         }
+    }
+
+    /// Whether forecasts of this moment would be put aside.
+    pub const fn wants(&self, at: i64) -> bool {
+        at - self.put_aside >= EVERY
     }
 
     fn place(&mut self, name: &NodeName) -> u32 {
@@ -95,30 +105,39 @@ impl Quality {
             return *place;
         }
         let place = self.nodes.len() as u32;
-        self.nodes.push(Node { name: name.clone(), errors: Default::default() });
+        self.nodes.push(name.clone());
         self.places.insert(name.clone(), place);
         place
     }
 
-    fn settle(&mut self, view: &ClusterView) {
+    fn score_due(&mut self, view: &ClusterView) {
         let later = self.awaited.split_off(&(view.at + 1));
         for (due, awaited) in std::mem::replace(&mut self.awaited, later) {
             if view.at - due > LATE {
                 self.lost += awaited.len() as u64;
                 continue;
             }
+            let mut now = [Errors::default(); 2];
             for forecast in awaited {
-                let Some(node) = self.nodes.get_mut(forecast.node as usize) else { continue };
-                let Some(happened) = last_hour(view, &node.name, forecast.resource) else {
+                let Some(name) = self.nodes.get(forecast.node as usize) else { continue };
+                let Some(happened) = last_hour(view, name, forecast.resource) else {
                     self.lost += 1;
                     continue;
                 };
-                let errors = &mut node.errors[forecast.resource as usize];
+                let errors = &mut now[forecast.resource as usize];
                 errors.champion += f64::from((forecast.champion - happened).abs());
                 errors.challenger += f64::from((forecast.challenger - happened).abs());
                 errors.count += 1;
             }
+            let both = now[0].with(now[1]);
+            for (sequence, errors) in self.differences.iter_mut().zip([now[0], now[1], both]) {
+                sequence.add(due, errors.challenger - errors.champion, errors.count as f64);
+            }
+            for (sum, errors) in self.errors.iter_mut().zip(now) {
+                *sum = sum.with(errors);
+            }
         }
+        self.differences.iter_mut().for_each(|sequence| sequence.advance(view.at));
     }
 
     /// Forecasts of which it will never be known.
@@ -131,32 +150,33 @@ impl Quality {
         self.awaited.values().map(Vec::len).sum()
     }
 
-    /// How both arms did, on one resource or on both together.
-    pub fn errors(&self, resource: Option<Resource>) -> ForecastErrors {
-        let (mut all, mut by_node) = (Errors::default(), Mean::default());
-        for node in &self.nodes {
-            let mut own = Errors::default();
-            for (place, errors) in node.errors.iter().enumerate() {
-                if resource.is_none_or(|resource| resource as usize == place) {
-                    own.champion += errors.champion;
-                    own.challenger += errors.challenger;
-                    own.count += errors.count;
-                }
-            }
-            if own.count > 0 {
-                by_node.add((own.challenger - own.champion) / own.count as f64);
-                all.champion += own.champion;
-                all.challenger += own.challenger;
-                all.count += own.count;
-            }
-        }
+    /// How both did, on one resource or on both together; `interval` says how sure the difference is.
+    pub fn errors(
+        &self,
+        resource: Option<Resource>,
+        interval: impl Fn(&BlockSequence) -> SequenceInterval,
+    ) -> ForecastErrors {
+        let (all, sequence) = match resource {
+            Some(resource) => (self.errors[resource as usize], &self.differences[resource as usize]),
+            None => (self.errors[0].with(self.errors[1]), &self.differences[2]),
+        };
         let mean = |sum: f64| (all.count > 0).then(|| sum / all.count as f64);
         ForecastErrors {
             forecasts: all.count,
-            nodes: by_node.count,
+            hours: sequence.hours(),
             champion: mean(all.champion),
             challenger: mean(all.challenger),
-            difference: by_node.interval(),
+            difference: interval(sequence),
+        }
+    }
+}
+
+impl Errors {
+    fn with(self, other: Self) -> Self {
+        Self {
+            champion: self.champion + other.champion,
+            challenger: self.challenger + other.challenger,
+            count: self.count + other.count,
         }
     }
 }
@@ -224,20 +244,28 @@ mod tests {
     fn a_forecast_is_judged_when_its_hour_has_passed_and_by_what_happened_then() {
         let mut quality = Quality::default();
         let start = 100 * HOUR_MS;
+        let take_in = |quality: &mut Quality, at: i64, [ours, theirs, happened]: [f32; 3]| {
+            let (champion, challenger) = (view(at, ours, happened), view(at, theirs, happened));
+            quality.take_in(&champion, |name| challenger.nodes.get(name)?.forecasts.as_deref());
+        };
+        let errors = |quality: &Quality, resource| quality.errors(resource, |of| of.interval(0.01, 0.0));
         // The champion says 0.5, the challenger 0.6; it turns out to be 0.65.
-        quality.take_in(&view(start, 0.5, 0.4), &view(start, 0.6, 0.4));
-        assert_eq!((quality.waiting(), quality.errors(None).forecasts), (12, 0));
-        quality.take_in(&view(start + MINUTE_MS, 0.5, 0.4), &view(start + MINUTE_MS, 0.6, 0.4));
+        take_in(&mut quality, start, [0.5, 0.6, 0.4]);
+        assert_eq!((quality.waiting(), errors(&quality, None).forecasts), (12, 0));
+        take_in(&mut quality, start + MINUTE_MS, [0.5, 0.6, 0.4]);
         assert_eq!(quality.waiting(), 12, "not every refresh is put aside");
-        quality.take_in(&view(start + HOUR_MS, 0.5, 0.65), &view(start + HOUR_MS, 0.6, 0.65));
-        let errors = quality.errors(None);
-        assert_eq!((errors.forecasts, errors.nodes), (4, 2));
+        take_in(&mut quality, start + HOUR_MS, [0.5, 0.6, 0.65]);
+        let both = errors(&quality, None);
+        assert_eq!(both.forecasts, 4);
         let close = |got: Option<f64>, wanted: f64| got.is_some_and(|got| (got - wanted).abs() < 1e-6);
-        assert!(close(errors.champion, 0.15) && close(errors.challenger, 0.05), "{errors:?}");
-        assert!(close(errors.difference.value, -0.1) && errors.difference.is_below(-0.09), "{errors:?}");
-        assert_eq!(quality.errors(Some(Resource::Cpu)).forecasts, 2);
+        assert!(close(both.champion, 0.15) && close(both.challenger, 0.05), "{both:?}");
+        assert!(
+            close(both.difference.value, -0.1) && both.difference.low.is_none(),
+            "one hour proves nothing: {both:?}"
+        );
+        assert_eq!(errors(&quality, Some(Resource::Cpu)).forecasts, 2);
         // A long pause: the hours of what was put aside have passed unseen.
-        quality.take_in(&view(start + 30 * HOUR_MS, 0.5, 0.6), &view(start + 30 * HOUR_MS, 0.6, 0.6));
-        assert_eq!((quality.errors(None).forecasts, quality.lost()), (4, 20));
+        take_in(&mut quality, start + 30 * HOUR_MS, [0.5, 0.6, 0.6]);
+        assert_eq!((errors(&quality, None).forecasts, quality.lost()), (4, 20));
     }
 }

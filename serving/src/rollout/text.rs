@@ -17,7 +17,7 @@ pub(super) fn of(told: &Value) -> String {
     line(&mut text, &format!("compared since {}", report["since"].as_str().unwrap_or("-")));
     line(
         &mut text,
-        &format!("{:22} {:>12} {:>12}   {}", "", "champion", "challenger", "difference [95 % interval], limit"),
+        &format!("{:22} {:>12} {:>12}   {}", "", "champion", "challenger", "difference [confidence sequence], limit"),
     );
     let pods = &report["pods"];
     line(&mut text, &format!("{:22} {:>12} {:>12}", "pods", count(&pods["champion"]), count(&pods["challenger"])));
@@ -49,9 +49,9 @@ pub(super) fn of(told: &Value) -> String {
     line(
         &mut text,
         &format!(
-            "{} forecasts of {} nodes were compared with what happened, {} wait for their hour, {} were lost",
+            "{} forecasts over {} hours were compared with what happened, {} wait for their hour, {} were lost",
             count(&forecasts["forecasts"]),
-            count(&forecasts["nodes"]),
+            forecasts["hours"].as_f64().map_or("-".to_owned(), |hours| format!("{hours:.0}")),
             count(&report["forecasts_waiting"]),
             count(&report["forecasts_lost"])
         ),
@@ -64,6 +64,9 @@ pub(super) fn of(told: &Value) -> String {
             count(&report["choices_lost"])
         ),
     );
+    if let Some(hours) = report["least_hours"].as_f64().filter(|least| forecasts["hours"].as_f64() < Some(*least)) {
+        line(&mut text, &format!("no verdict on forecasts, choices and alarms before {hours:.0} hours"));
+    }
     if let Some(breach) = told["breach"].as_str() {
         line(&mut text, breach);
     }

@@ -13,7 +13,7 @@ use crate::registry::{self, Registered};
 use crate::results::{self, Peer, ResultsSettings};
 use crate::text_table::{figure, minute, text_table};
 use crate::train::{self, LoadSettings, RunReference, TrainedLoad};
-use crate::validate::{GateSettings, Verdict};
+use crate::validate::{Decision, GateSettings, Verdict};
 use crate::{explain, list, recipe, validate as gate};
 use anyhow::Context as _;
 use clap::ArgMatches;
@@ -54,8 +54,11 @@ pub(super) fn train(
     })?;
     bar.finish_and_clear();
     let page = train::page(&trained, &rows, &dataset.id)?;
-    let artifact = train::seal(&trained, dataset, settings, recipe, &trained_at)?;
-    train::write_model(folder, artifact, &[("report.html", page.as_bytes())])?;
+    let sealed = train::seal(&trained, dataset, settings, recipe, &trained_at)?;
+    let fresh = sealed.fresh_files()?;
+    let mut extra = vec![("report.html", page.as_bytes())];
+    extra.extend(fresh.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())));
+    train::write_model(folder, sealed.judged, &extra)?;
     let run = context
         .with_tracker(async |tracker| train::log_run(tracker, &trained, dataset, settings, recipe, folder).await)?;
     runtime::files::write_json(&folder.join(train::RUN_FILE), &run)?;
@@ -137,6 +140,7 @@ pub(super) fn judge(
     gate::validate(&model, champion.as_ref(), &rows, &dataset.id, limits)
 }
 
+/// "Not yet" is no refusal: nothing is wrong with the model, and the champion goes on.
 pub(super) fn refuse(verdict: &Verdict) -> anyhow::Result<()> {
     if verdict.passed {
         return Ok(());
@@ -162,12 +166,25 @@ pub(super) fn verdict_text(verdict: &Verdict) -> String {
         (None, Some(note)) => format!("not compared with the champion: {note}"),
         (None, None) => "there is no champion yet".to_owned(),
     };
+    let said = match verdict.decision {
+        Decision::Promote => "passed",
+        Decision::NotYet => "NOT YET decided",
+        Decision::Keep => "REFUSED",
+    };
+    let waits = verdict.waits_for().map(|reason| format!("not yet: {reason}\n"));
+    let fresh = match &verdict.fresh {
+        Some(fresh) if fresh.passed => "the fresh fit of this recipe agrees with it and may serve\n".to_owned(),
+        Some(fresh) => {
+            format!("the fresh fit departs, the judged model serves instead: {}\n", fresh.reasons.join("; "))
+        }
+        None => String::new(),
+    };
     format!(
-        "{}validation {} on {} to {} UTC, {champion}\n",
+        "{}validation {said} on {} to {} UTC, {champion}\n{}{fresh}",
         text_table(&["head", "rule", "", "why"], &rows),
-        if verdict.passed { "passed" } else { "REFUSED" },
         minute(verdict.window.from),
-        minute(verdict.window.until)
+        minute(verdict.window.until),
+        waits.unwrap_or_default()
     )
 }
 
@@ -198,16 +215,20 @@ pub(super) fn register(context: &Context, args: &RegisterArgs) -> anyhow::Result
 }
 
 pub(super) fn registered_text(name: &str, registered: &Registered) -> String {
-    let Registered { version, semver, is_new, is_champion, previous } = registered;
+    let Registered { version, semver, is_new, is_champion, previous, judged, waits_for } = registered;
+    let what = match judged {
+        Some(judged) => format!("version {version} ({semver}) of {name}, a fresh fit of judged version {judged}"),
+        None => format!("version {version} ({semver}) of {name}"),
+    };
+    let waits = waits_for.as_ref().map_or_else(String::new, |reason| format!(". Not champion yet: {reason}"));
     match (is_new, is_champion, previous) {
-        (false, ..) => format!("this very model is version {version} ({semver}) and champion already\n"),
-        (true, true, Some(previous)) => format!(
-            "registered version {version} ({semver}) of {name}; it is champion, version {previous} is `previous`\n"
-        ),
-        (true, true, None) => {
-            format!("registered version {version} ({semver}) of {name}; it is the first champion\n")
+        (false, true, _) => format!("this very model is version {version} ({semver}) and champion already\n"),
+        (false, false, _) => format!("this very model is version {version} ({semver}) and challenger already{waits}\n"),
+        (true, true, Some(previous)) => {
+            format!("registered {what}; it is champion, version {previous} is `previous`\n")
         }
-        (true, false, _) => format!("registered version {version} ({semver}) of {name} as challenger\n"),
+        (true, true, None) => format!("registered {what}; it is the first champion\n"),
+        (true, false, _) => format!("registered {what} as challenger{waits}\n"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod anomaly;
 mod commands;
+mod gate_results;
 mod inputs;
 mod placement;
 mod retrain;
@@ -83,6 +84,8 @@ enum Command {
     Export(ExportArgs),
     /// Figures against the references and Python's XGBoost on a features dataset
     Results(ResultsArgs),
+    /// How often the gate and the limits of rollouts err, by stored forecasts of models that are as good, better and worse
+    GateResults(gate_results::GateResultsArgs),
     /// List runs
     Runs(RunsArgs),
     /// List registered models and their versions
@@ -466,6 +469,7 @@ pub fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         Some(Command::Explain(args)) => commands::explain(&context, &args),
         Some(Command::Export(args)) => commands::export(&context, &args),
         Some(Command::Results(args)) => commands::results(&context, &args),
+        Some(Command::GateResults(args)) => gate_results::run(&context, &args),
         Some(Command::Runs(args)) => commands::runs(&context, &args),
         Some(Command::Models(args)) => commands::models(&context, &args),
         Some(Command::Show(args)) => commands::show(&context, &args),

@@ -1,89 +1,132 @@
-//! The P90 as it is served: the model's own, plus a correction per node that follows the misses seen so far.
+//! The P90 as it is served: a replay of the very tracker that the server runs.
 
-use cluster::HOUR_MS;
-use models::ModelError;
-use models::load::OnlineOffset;
-use std::collections::VecDeque;
-use std::collections::btree_map::{BTreeMap, Entry};
+use crate::folds::Window;
+use crate::rows::LoadRows;
+use features::TargetKind;
+use models::load::{HeadForecasts, OffsetRule, OffsetTracker, StartOffsets};
+use std::collections::BTreeSet;
 
-/// The correction moves by this share of the head's typical error per outcome. Chosen on the first seven tenths of the
-/// Alibaba trace, whose load drifts: there 0.06 is the smallest rate that keeps the coverage of every head between 0.87 and
-/// 0.93. From 0.1 on the pinball loss rises, because outcomes of overlapping hours are counted as if they were independent.
-pub const RATE_PER_ERROR: f64 = 0.06;
+/// The P90s of a replay.
+#[derive(Debug, Clone)]
+pub struct Replay {
+    /// By row of the replayed rows' table, a ratio; NaN for rows that were not replayed or have no forecast.
+    pub served: Vec<f32>,
+    /// How it stands after the last step.
+    pub tracker: OffsetTracker,
+}
 
-/// Replays the correction over rows in the order of time. A row's outcome teaches only once it is known, `horizon_hours`
-/// after the row, so nothing is learned from the future. NaN forecasts stay NaN.
-///
-/// `typical_error` is a ratio, such as the mean absolute error on the calibration rows.
+/// What is replayed.
+#[derive(Debug, Clone, Copy)]
+pub struct ReplayInput<'a> {
+    /// All rows.
+    pub rows: &'a LoadRows,
+    /// The nodes that are served.
+    pub nodes: &'a BTreeSet<u32>,
+    /// The time that they are served in.
+    pub window: Window,
+    /// What the head forecasts: its outcomes teach.
+    pub kind: TargetKind,
+}
+
+impl ReplayInput<'_> {
+    /// The rows that get a forecast, in their order.
+    pub fn issued(&self) -> Vec<usize> {
+        let rows = &self.rows;
+        let is_issued = |row: &usize| self.window.contains(rows.ts[*row]) && self.nodes.contains(&rows.node[*row]);
+        (0..rows.len()).filter(is_issued).collect()
+    }
+}
+
+/// Replays a window as the server lives through it: at each step of the grid first what became known, then a forecast for
+/// every node that has a row. `raw`: the head's own forecasts of [`ReplayInput::issued`].
 ///
 /// # Errors
 /// A level outside 0 to 1.
-pub fn served_p90(
-    node: &[u32],
-    ts: &[i64],
-    observed: &[f64],
-    model_p90: &[f64],
-    median: &[f64],
-    horizon_hours: u32,
-    typical_error: f64,
-) -> Result<Vec<f64>, ModelError> {
-    let horizon = i64::from(horizon_hours) * HOUR_MS;
-    let rate = (typical_error * RATE_PER_ERROR).max(1e-6);
-    let mut trackers: BTreeMap<u32, (OnlineOffset, VecDeque<usize>)> = BTreeMap::new();
-    let mut order: Vec<usize> = (0..ts.len()).collect();
-    order.sort_by_key(|&row| (ts[row], node[row]));
-    let mut served = vec![f64::NAN; ts.len()];
-    for row in order {
-        let (tracker, waiting) = match trackers.entry(node[row]) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert((OnlineOffset::new(0.9, rate)?, VecDeque::new())),
-        };
-        while let Some(&known) = waiting.front().filter(|&&earlier| ts[earlier] + horizon <= ts[row]) {
-            tracker.observe(observed[known] as f32, served[known] as f32);
-            waiting.pop_front();
+pub fn replay(
+    input: &ReplayInput<'_>,
+    rule: OffsetRule,
+    raw: &HeadForecasts,
+    start: StartOffsets,
+) -> Result<Replay, models::ModelError> {
+    let rows = input.rows;
+    let mut tracker = OffsetTracker::new(vec![rule], start)?;
+    let mut served = vec![f32::NAN; rows.len()];
+    let mut place = vec![None; rows.len()];
+    input.issued().into_iter().enumerate().for_each(|(at, row)| place[row] = Some(at));
+    // Nodes do not touch each other, so one after the other is the same as step by step.
+    for node in input.nodes {
+        let Some(name) = rows.nodes.get(*node as usize) else { continue };
+        for (at, known, row) in rows.steps(*node, input.kind, rule.key.resource) {
+            if !input.window.contains(at) {
+                continue;
+            }
+            tracker.observe(at, name, rule.key.resource, known);
+            if let Some((row, place)) = row.and_then(|row| Some((row, place[row]?))) {
+                let forecast = tracker.issue(at, name, raw.row(place));
+                served[row] = forecast.p90.unwrap_or(f32::NAN);
+            }
         }
-        served[row] = (model_p90[row] + f64::from(tracker.offset())).max(median[row]).max(0.0);
-        if model_p90[row].is_nan() {
-            served[row] = f64::NAN;
-        }
-        waiting.push_back(row);
     }
-    Ok(served)
+    Ok(Replay { served, tracker })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::evaluate::coverage;
-    use cluster::GRID_STEP_MS;
+    use crate::rows::tests::rows_of;
+    use cluster::Resource;
+    use models::load::{HeadKey, Horizon};
 
     /// One node, a slot every five minutes, observed between 0.3 and 0.5 in turn.
-    fn series(slots: usize) -> (Vec<u32>, Vec<i64>, Vec<f64>) {
-        let observed = (0..slots).map(|slot| 0.3 + 0.2 * ((slot * 7919) % 101) as f64 / 100.0).collect();
-        (vec![0; slots], (0..slots as i64).map(|slot| slot * GRID_STEP_MS).collect(), observed)
+    fn series(slots: usize) -> Vec<f32> {
+        (0..slots).map(|slot| 0.3 + 0.2 * ((slot * 7919) % 101) as f32 / 100.0).collect()
+    }
+
+    /// A P90 of 0.35 for all rows, served; the five minutes that end at the horizon teach.
+    fn served(cpu: Vec<f32>, horizon: Horizon) -> (Vec<f64>, Vec<f64>) {
+        let rows = rows_of(&[cpu]);
+        let key = HeadKey { resource: Resource::Cpu, horizon };
+        let (nodes, kind) = (BTreeSet::from([0]), TargetKind::FiveMinute);
+        let input = ReplayInput { rows: &rows, nodes: &nodes, window: rows.span(), kind };
+        let raw = HeadForecasts { key, p50: vec![0.3; rows.len()], p90: vec![0.35; rows.len()], fallback: false };
+        let rule = OffsetRule { key, level: 0.9, rate: 0.05 * models::load::RATE_PER_ERROR };
+        let replay = replay(&input, rule, &raw, StartOffsets::default()).expect("a replay");
+        let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect();
+        (wide(replay.served), wide(rows.target(kind, Resource::Cpu, horizon)))
     }
 
     #[test]
     fn a_p90_that_is_too_low_is_lifted_until_it_covers() {
-        let (node, ts, observed) = series(3_000);
-        let low = vec![0.35; 3_000];
-        let served = served_p90(&node, &ts, &observed, &low, &vec![0.3; 3_000], 1, 0.05).expect("served");
-        assert!(coverage(&observed, &low) < 0.4);
-        let covered = coverage(&observed[1_000..], &served[1_000..]);
+        let (served, target) = served(series(3_000), Horizon::ALL[0]);
+        let known = 1_000..2_900;
+        assert!(coverage(&target[known.clone()], &vec![0.35; 1_900]) < 0.4);
+        let covered = coverage(&target[known.clone()], &served[known]);
         assert!((0.87..=0.93).contains(&covered), "{covered}");
     }
 
     #[test]
     fn nothing_is_learned_before_the_outcome_is_known() {
-        let (node, ts, observed) = series(100);
-        let served = served_p90(&node, &ts, &observed, &[0.35; 100], &[0.3; 100], 4, 0.05).expect("served");
+        let (four, _) = served(series(100), Horizon::ALL[2]);
         // Four hours are 48 slots: the first correction can appear in row 48.
-        assert!(served[..48].iter().all(|p90| *p90 == 0.35), "{:?}", &served[..49]);
-        assert!(served[48] != 0.35);
-        let mut changed = observed.clone();
-        changed[60..].fill(0.9);
-        let again = served_p90(&node, &ts, &changed, &[0.35; 100], &[0.3; 100], 1, 0.05).expect("served");
-        let before = served_p90(&node, &ts, &observed, &[0.35; 100], &[0.3; 100], 1, 0.05).expect("served");
+        assert!(four[..48].iter().all(|p90| *p90 == f64::from(0.35_f32)), "{:?}", &four[..49]);
+        assert!(four[48] != f64::from(0.35_f32));
+        let mut changed = series(100);
+        changed[72..].fill(0.9);
+        let (again, before) = (served(changed, Horizon::ALL[0]).0, served(series(100), Horizon::ALL[0]).0);
         assert_eq!(again[..72], before[..72], "the outcome of row 60 is known in row 72");
+        assert!(again[72] > before[72]);
+    }
+
+    #[test]
+    fn an_outcome_that_is_missing_teaches_nothing() {
+        let mut cpu = series(200);
+        cpu[50] = f32::NAN;
+        let (with_gap, _) = served(cpu, Horizon::ALL[0]);
+        let (whole, _) = served(series(200), Horizon::ALL[0]);
+        assert_eq!(with_gap[..50], whole[..50]);
+        // What ended in slot 50 teaches nobody: the shift stays for one step more.
+        assert_eq!(with_gap[50], with_gap[49]);
+        assert!(whole[50] != whole[49] && with_gap[199].is_finite());
     }
 }

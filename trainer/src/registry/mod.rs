@@ -43,8 +43,27 @@ fn optional<T>(result: Result<T, TrackingError>) -> Result<Option<T>, TrackingEr
 /// # Errors
 /// When the store cannot be asked, or the champion's files are damaged: then it must be rolled back first.
 pub async fn fetch_champion(tracker: &dyn Tracker) -> anyhow::Result<Option<Champion>> {
-    let fetched = fetch(tracker, MODEL, read_model).await?;
-    Ok(fetched.map(|(version, model)| Champion { version, model }))
+    let Some((version, model)) = fetch(tracker, MODEL, read_model).await? else { return Ok(None) };
+    let judged = match judged_version(tracker, MODEL, &version).await? {
+        Some(judged) => Some(fetch_one(tracker, &judged, read_model).await?),
+        None => None,
+    };
+    Ok(Some(Champion { version: version.version, model, judged }))
+}
+
+/// The version that was judged, where `version` is a fresh fit of its recipe; `None` where it is none, or where the judged
+/// one is not registered any more.
+///
+/// # Errors
+/// When the store cannot be asked.
+pub async fn judged_version(
+    tracker: &dyn Tracker,
+    model: &str,
+    version: &ModelVersion,
+) -> anyhow::Result<Option<ModelVersion>> {
+    let Some(hash) = version.tags.get(tags::FRESH_FIT_OF) else { return Ok(None) };
+    let versions = tracker.versions(model).await.with_context(|| format!("failed to list versions of `{model}`"))?;
+    Ok(versions.into_iter().find(|other| other.tags.get(tags::MODEL_HASH) == Some(hash)))
 }
 
 /// The same for the placement agent: version and model.
@@ -52,7 +71,8 @@ pub async fn fetch_champion(tracker: &dyn Tracker) -> anyhow::Result<Option<Cham
 /// # Errors
 /// See [`fetch_champion`].
 pub async fn fetch_placement_champion(tracker: &dyn Tracker) -> anyhow::Result<Option<(String, PlacementFolder)>> {
-    fetch(tracker, PLACEMENT_MODEL, read_placement).await
+    let fetched = fetch(tracker, PLACEMENT_MODEL, read_placement).await?;
+    Ok(fetched.map(|(version, model)| (version.version, model)))
 }
 
 /// The same for the anomaly detector: version and model.
@@ -60,25 +80,34 @@ pub async fn fetch_placement_champion(tracker: &dyn Tracker) -> anyhow::Result<O
 /// # Errors
 /// See [`fetch_champion`].
 pub async fn fetch_detector_champion(tracker: &dyn Tracker) -> anyhow::Result<Option<(String, DetectorFolder)>> {
-    fetch(tracker, ANOMALY_MODEL, read_detector).await
+    let fetched = fetch(tracker, ANOMALY_MODEL, read_detector).await?;
+    Ok(fetched.map(|(version, model)| (version.version, model)))
 }
 
 async fn fetch<T>(
     tracker: &dyn Tracker,
     model: &str,
     read: impl FnOnce(&Path) -> anyhow::Result<T>,
-) -> anyhow::Result<Option<(String, T)>> {
+) -> anyhow::Result<Option<(ModelVersion, T)>> {
     let Some(version) = by_alias(tracker, model, CHAMPION).await? else { return Ok(None) };
-    let folder = tempfile::tempdir().context("failed to make a temporary folder for the champion")?;
-    let doing = || {
+    let fetched = fetch_one(tracker, &version, read).await.with_context(|| {
         format!(
             "failed to fetch champion version {} of `{model}`. `trainer rollback` goes back to the one before",
             version.version
         )
-    };
-    tracker.fetch_version(model, &version.version, folder.path()).await.with_context(doing)?;
-    let read = read(folder.path()).with_context(doing)?;
-    Ok(Some((version.version.clone(), read)))
+    })?;
+    Ok(Some((version, fetched)))
+}
+
+async fn fetch_one<T>(
+    tracker: &dyn Tracker,
+    version: &ModelVersion,
+    read: impl FnOnce(&Path) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let folder = tempfile::tempdir().context("failed to make a temporary folder for a model")?;
+    let doing = || format!("failed to fetch version {} of `{}`", version.version, version.model);
+    tracker.fetch_version(&version.model, &version.version, folder.path()).await.with_context(doing)?;
+    read(folder.path()).with_context(doing)
 }
 
 /// The version that `MODEL@ALIAS` or `MODEL/VERSION` names; `None` where `id` has neither form.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::anomaly::{self, AnomalyVerdict, read_detector};
 use crate::placement::{self, PlacementVerdict, read_placement};
-use crate::train::{RUN_FILE, RunReference, read_model};
+use crate::train::{FRESH_FOLDER, MODEL_PATH, ModelFolder, RUN_FILE, RunReference, read_model};
 use crate::validate::Verdict;
 use anyhow::Context;
 use models::artifact::{ArtifactMetadata, METADATA_FILE, METADATA_SHA256_TAG};
@@ -29,10 +29,15 @@ pub struct Registered {
     pub is_champion: bool,
     /// The champion before.
     pub previous: Option<String>,
+    /// The version that was judged, where the one above is a fresh fit of its recipe.
+    pub judged: Option<String>,
+    /// Why it is not champion yet, where only days are missing.
+    pub waits_for: Option<String>,
 }
 
 /// Registers the model in `folder` after its `verdict`. With `promote` it becomes champion and the former one
-/// `previous`; without, it stays challenger. Registering the same model again changes nothing.
+/// `previous`; without, or where the verdict is "not yet", it stays challenger. Where a fresh fit of its recipe agrees with it,
+/// both become versions and the fresh fit takes the alias. Registering the same model again changes nothing.
 ///
 /// # Errors
 /// [`GateRefused`] when the validation did not pass, is of another model, or compared with another champion; what the
@@ -50,9 +55,11 @@ pub async fn register(
         experiment: crate::train::EXPERIMENT,
         hash: model.hash,
         metadata: model.metadata,
+        fresh: fresh_fit(model.fresh.as_deref(), verdict)?,
     };
     let judged = Judged {
         passed: verdict.passed,
+        waits_for: verdict.waits_for(),
         model_hash: &verdict.model_hash,
         reasons: verdict.reasons(),
         champion: verdict.champion.as_deref(),
@@ -60,6 +67,27 @@ pub async fn register(
         evidence: evidence(verdict),
     };
     register_judged(tracker, folder, &candidate, &judged, promote).await
+}
+
+/// The fresh fit in a model's folder, if the verdict lets it serve.
+fn fresh_fit(fresh: Option<&ModelFolder>, verdict: &Verdict) -> anyhow::Result<Option<FreshFit>> {
+    let (Some(fresh), Some(of)) = (fresh, verdict.fresh.as_ref()) else { return Ok(None) };
+    if of.model_hash != fresh.hash {
+        return Err(GateRefused(format!(
+            "the validation is of fresh fit {}, the folder holds {}. Run `trainer validate` on this folder",
+            short(&of.model_hash),
+            short(&fresh.hash)
+        ))
+        .into());
+    }
+    if !of.passed {
+        tracing::warn!(
+            reasons = of.reasons.join("; "),
+            "the fresh fit departs from the judged model, which serves instead"
+        );
+        return Ok(None);
+    }
+    Ok(Some(FreshFit { hash: fresh.hash.clone(), metadata: fresh.metadata.clone() }))
 }
 
 /// The same for a placement agent.
@@ -79,9 +107,11 @@ pub async fn register_placement(
         experiment: placement::EXPERIMENT,
         hash: model.hash,
         metadata: model.metadata,
+        fresh: None,
     };
     let judged = Judged {
         passed: verdict.passed,
+        waits_for: None,
         model_hash: &verdict.model_hash,
         reasons: verdict.reasons(),
         champion: verdict.champion.as_deref(),
@@ -108,9 +138,11 @@ pub async fn register_detector(
         experiment: anomaly::EXPERIMENT,
         hash: model.hash,
         metadata: model.metadata,
+        fresh: None,
     };
     let judged = Judged {
         passed: verdict.passed,
+        waits_for: None,
         model_hash: &verdict.model_hash,
         reasons: verdict.reasons(),
         champion: verdict.champion.as_deref(),
@@ -127,11 +159,21 @@ struct Candidate {
     experiment: &'static str,
     hash: String,
     metadata: ArtifactMetadata,
+    /// What is to serve in its place.
+    fresh: Option<FreshFit>,
+}
+
+/// A fresh fit that may serve.
+struct FreshFit {
+    hash: String,
+    metadata: ArtifactMetadata,
 }
 
 /// What a registration reads of a verdict.
 struct Judged<'a> {
     passed: bool,
+    /// Why it may not be promoted yet.
+    waits_for: Option<String>,
     model_hash: &'a str,
     reasons: Vec<String>,
     /// The champion that it was compared with.
@@ -162,15 +204,24 @@ async fn register_judged(
     }
     tracker.register_model(name, model.words).await.context("failed to register the model's name")?;
     let champion = by_alias(tracker, name, CHAMPION).await?;
-    if let Some(same) = champion.as_ref().filter(|champion| champion.tags.get(tags::MODEL_HASH) == Some(&model.hash)) {
-        // The last step of a registration that was cut off.
-        leave_challengers(tracker, name, &same.version, &Decision::new(who(), "became champion")).await?;
+    let challenger = by_alias(tracker, name, CHALLENGER).await?;
+    let promote = promote && verdict.waits_for.is_none();
+    let is_same = |version: &&ModelVersion| model.is(version);
+    let same = champion.as_ref().filter(is_same).map(|version| (version, true));
+    let same = same.or_else(|| Some((challenger.as_ref().filter(is_same).filter(|_| !promote)?, false)));
+    if let Some((same, is_champion)) = same {
+        if is_champion {
+            // The last step of a registration that was cut off.
+            leave_challengers(tracker, name, &same.version, &Decision::new(who(), "became champion")).await?;
+        }
         return Ok(Registered {
             version: same.version.clone(),
             semver: same.tags.get(tags::SEMVER).cloned().unwrap_or_default(),
             is_new: false,
-            is_champion: true,
+            is_champion,
             previous: None,
+            judged: None,
+            waits_for: verdict.waits_for.clone().filter(|_| !is_champion),
         });
     }
     let judged = verdict
@@ -184,13 +235,16 @@ async fn register_judged(
         ))
         .into());
     }
-    let (version, is_new) = match same_version(tracker, model).await? {
-        Some(version) => (version, false),
-        None => (create_version(tracker, folder, model).await?, true),
+    let run = run_of(tracker, folder, model).await?;
+    let validation = if verdict.waits_for.is_some() { tags::NOT_YET } else { tags::PASSED };
+    let judged = version_of(tracker, folder, model, &run, validation, None).await?;
+    let named = match &model.fresh {
+        Some(fresh) => version_of(tracker, folder, model, &run, validation, Some(fresh)).await?,
+        None => judged.clone(),
     };
     let decision = |why: String| Decision { who: who(), why, evidence: verdict.evidence.clone() };
     tracker
-        .set_alias(name, CHALLENGER, &version.version, &decision("passed validation".into()))
+        .set_alias(name, CHALLENGER, &named.version, &decision(format!("validation: {validation}")))
         .await
         .context("failed to set `challenger`")?;
     let mut previous = None;
@@ -199,51 +253,18 @@ async fn register_judged(
             || "first version that passed validation".to_owned(),
             |former| format!("passed validation against champion {}", former.version),
         );
-        previous = promotion::promote(tracker, name, CHAMPION, &version.version, &decision(why)).await?.from;
-        leave_challengers(tracker, name, &version.version, &decision("became champion".into())).await?;
+        previous = promotion::promote(tracker, name, CHAMPION, &named.version, &decision(why)).await?.from;
+        leave_challengers(tracker, name, &named.version, &decision("became champion".into())).await?;
     }
     Ok(Registered {
-        semver: version.tags.get(tags::SEMVER).cloned().unwrap_or_default(),
-        version: version.version,
-        is_new,
+        version: named.version,
+        semver: named.semver,
+        is_new: named.is_new,
         is_champion: promote,
         previous,
+        judged: model.fresh.is_some().then_some(judged.version),
+        waits_for: verdict.waits_for.clone(),
     })
-}
-
-/// The version that an earlier registration of this very model made, before it was cut off or without becoming champion. One that was
-/// taken back does not count: it comes as another version.
-async fn same_version(tracker: &dyn Tracker, model: &Candidate) -> anyhow::Result<Option<ModelVersion>> {
-    let versions = tracker.versions(model.name).await.context("failed to list versions")?;
-    let tag = |version: &ModelVersion, key: &str| version.tags.get(key).cloned();
-    Ok(versions.into_iter().find(|version| {
-        tag(version, tags::MODEL_HASH).as_ref() == Some(&model.hash)
-            && tag(version, tags::VALIDATION).as_deref() == Some(tags::PASSED)
-            && tag(version, tags::WITHDRAWN).is_none()
-    }))
-}
-
-async fn create_version(tracker: &dyn Tracker, folder: &Path, model: &Candidate) -> anyhow::Result<ModelVersion> {
-    let newest = newest(tracker, model.name).await?;
-    let own = lineage(&model.metadata);
-    let semver = next_version(newest.as_ref(), &own);
-    let run = run_of(tracker, folder, model).await?;
-    let version = NewVersion {
-        model: model.name.to_owned(),
-        run_id: run.run_id,
-        artifact_path: "model".to_owned(),
-        description: format!("trained on {} at {}", model.metadata.dataset.id, model.metadata.trained_at),
-        tags: Labels::from([
-            (tags::SEMVER.to_owned(), semver.to_string()),
-            (tags::MODEL_HASH.to_owned(), model.hash.clone()),
-            (METADATA_SHA256_TAG.to_owned(), runtime::files::sha256_file(&folder.join(METADATA_FILE))?),
-            (tags::SCHEMA.to_owned(), own.schema),
-            (tags::RECIPE.to_owned(), own.recipe),
-            (tags::DATASET.to_owned(), model.metadata.dataset.id.clone()),
-            (tags::VALIDATION.to_owned(), tags::PASSED.to_owned()),
-        ]),
-    };
-    tracker.create_version(version).await.context("failed to create the version")
 }
 
 /// A version that became champion is challenger no more.
@@ -258,6 +279,74 @@ async fn leave_challengers(
         return Ok(());
     }
     tracker.delete_alias(name, CHALLENGER, decision).await.context("failed to take `challenger` away")
+}
+
+impl Candidate {
+    /// Whether a version is this very model, or a fresh fit of its recipe.
+    fn is(&self, version: &ModelVersion) -> bool {
+        [tags::MODEL_HASH, tags::FRESH_FIT_OF].iter().any(|tag| version.tags.get(*tag) == Some(&self.hash))
+    }
+}
+
+/// A version in the registry.
+#[derive(Clone)]
+struct Named {
+    version: String,
+    semver: String,
+    is_new: bool,
+}
+
+/// The version of the judged model, or of its fresh fit: the one that an earlier registration left, before it was cut off or without
+/// becoming champion, or a new one. A version that was taken back does not come again: it comes as another version.
+async fn version_of(
+    tracker: &dyn Tracker,
+    folder: &Path,
+    model: &Candidate,
+    run: &RunReference,
+    validation: &str,
+    fresh: Option<&FreshFit>,
+) -> anyhow::Result<Named> {
+    let name = model.name;
+    let (hash, metadata) = fresh.map_or((&model.hash, &model.metadata), |fresh| (&fresh.hash, &fresh.metadata));
+    let versions = tracker.versions(name).await.context("failed to list versions")?;
+    let is_left = |version: &&ModelVersion| {
+        let tag = |key: &str| version.tags.get(key).map(String::as_str);
+        tag(tags::MODEL_HASH) == Some(hash) && tag(tags::WITHDRAWN).is_none()
+    };
+    if let Some(left) = versions.iter().find(is_left) {
+        if left.tags.get(tags::VALIDATION).map(String::as_str) != Some(validation) {
+            let tagged = tracker.set_version_tag(name, &left.version, tags::VALIDATION, validation).await;
+            tagged.context("failed to tag the version with its validation")?;
+        }
+        let semver = left.tags.get(tags::SEMVER).cloned().unwrap_or_default();
+        return Ok(Named { version: left.version.clone(), semver, is_new: false });
+    }
+    let own = lineage(metadata);
+    // Versions come newest first; numbers are not used twice, whatever became of them.
+    let semver = next_version(versions.first(), &own).to_string();
+    let trained = format!("trained on {} at {}", metadata.dataset.id, metadata.trained_at);
+    let place = if fresh.is_some() { folder.join(FRESH_FOLDER) } else { folder.to_owned() };
+    let mut tags = Labels::from([
+        (tags::SEMVER.to_owned(), semver.clone()),
+        (tags::MODEL_HASH.to_owned(), hash.clone()),
+        (METADATA_SHA256_TAG.to_owned(), runtime::files::sha256_file(&place.join(METADATA_FILE))?),
+        (tags::SCHEMA.to_owned(), own.schema),
+        (tags::RECIPE.to_owned(), own.recipe),
+        (tags::DATASET.to_owned(), metadata.dataset.id.clone()),
+        (tags::VALIDATION.to_owned(), validation.to_owned()),
+    ]);
+    if fresh.is_some() {
+        tags.insert(tags::FRESH_FIT_OF.to_owned(), model.hash.clone());
+    }
+    let version = NewVersion {
+        model: name.to_owned(),
+        run_id: run.run_id.clone(),
+        artifact_path: if fresh.is_some() { format!("{MODEL_PATH}/{FRESH_FOLDER}") } else { MODEL_PATH.to_owned() },
+        description: if fresh.is_some() { format!("fresh fit of the recipe {trained}") } else { trained },
+        tags,
+    };
+    let version = tracker.create_version(version).await.context("failed to create the version")?.version;
+    Ok(Named { version, semver, is_new: true })
 }
 
 fn short(hash: &str) -> &str {
@@ -279,12 +368,14 @@ fn evidence(verdict: &Verdict) -> serde_json::Value {
             })
         })
         .collect();
-    serde_json::json!({ "dataset": verdict.dataset, "at": verdict.at, "champion": verdict.champion, "heads": heads })
-}
-
-/// The version that was registered last, whatever became of it: numbers are not used twice.
-async fn newest(tracker: &dyn Tracker, name: &str) -> anyhow::Result<Option<ModelVersion>> {
-    Ok(tracker.versions(name).await.context("failed to list versions")?.into_iter().next())
+    serde_json::json!({
+        "dataset": verdict.dataset,
+        "at": verdict.at,
+        "champion": verdict.champion,
+        "decision": verdict.decision,
+        "comparison": verdict.comparison,
+        "heads": heads,
+    })
 }
 
 fn next_version(before: Option<&ModelVersion>, own: &Lineage) -> SemanticVersion {

@@ -7,17 +7,17 @@ mod table;
 pub use peer::{Peer, PeerMode};
 pub use table::{markdown, page};
 
-use crate::evaluate::{Outcomes, Scores};
-use crate::folds::{Split, SplitSettings, Window, final_split, is_held_out, split_before};
-use crate::heads::{self, DEFAULT_SPLIT, HeadInput};
+use crate::evaluate::{Outcomes, Scores, mean_with_interval};
+use crate::folds::{Split, SplitSettings, Window, final_split, is_held_out};
+use crate::heads::{self, DEFAULT_SPLIT, HeadInput, Scoring};
 use crate::recipe::{ColumnSet, Recipe};
 use crate::rows::{LoadRows, TARGET_KINDS, pick};
-use crate::validate::{Difference, mean_with_interval, paired_difference};
+use crate::validate::{Difference, DifferenceSeries, Paired};
 use crate::workers;
 use cluster::{DAY_MS, HOUR_MS};
 use features::TargetKind;
 use models::learners::LinearRegression;
-use models::load::HeadKey;
+use models::load::{HeadKey, StartOffsets};
 use models::{FitData, FitOptions, Learner};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -57,7 +57,7 @@ pub struct ResultLine {
     pub mae_points: f64,
     /// Half the 95 % interval of that mean over seeds; absent for forecasters without chance.
     pub mae_half_width: Option<f64>,
-    /// Against persistence on the same rows, by node-days (below 0 is better).
+    /// Against persistence on the same rows (below 0 is better).
     pub against_persistence: Option<Difference>,
     /// CPU time of one fit in seconds, where it was measured.
     pub fit_seconds: Option<f64>,
@@ -127,7 +127,6 @@ struct Head<'a> {
     key: HeadKey,
     settings: &'a ResultsSettings,
     recipe: &'a Recipe,
-    shares: &'a SplitSettings,
     split: Split,
     target: Vec<f32>,
     /// Rows of the test.
@@ -154,7 +153,7 @@ impl<'a> Head<'a> {
         let split = final_split(rows.span(), shares, horizon_ms)?;
         let wanted = rows.select(split.test, None, &target, 1);
         anyhow::ensure!(!wanted.is_empty(), "no test row of {key} has a known target");
-        Ok(Self { rows, kind, key, settings, recipe, shares, split, target, wanted })
+        Ok(Self { rows, kind, key, settings, recipe, split, target, wanted })
     }
 
     fn lines(&self, peer: Option<&Peer>) -> anyhow::Result<Vec<ResultLine>> {
@@ -176,7 +175,9 @@ impl<'a> Head<'a> {
         lines.push(self.line("load predictor", chosen));
         if self.settings.retrain_days > 0 && self.kind == TargetKind::HourMean {
             let name = format!("load predictor, retrained every {} days", self.settings.retrain_days);
-            lines.push(self.line(&name, vec![(self.retrained()?, None)]));
+            lines.push(self.line(&name, vec![(self.retrained(true)?, None)]));
+            let name = format!("{name}, judged model served");
+            lines.push(self.line(&name, vec![(self.retrained(false)?, None)]));
         }
         if self.settings.held_out_nodes > 0.0
             && self.kind == TargetKind::HourMean
@@ -205,7 +206,8 @@ impl<'a> Head<'a> {
             scores: scored[0],
             against_persistence: (forecaster != "persistence")
                 .then(|| {
-                    paired_difference(&first.node, &first.ts, &first.observed, &first.median, &first.persistence, 1)
+                    let Outcomes { ts, observed, median, persistence, .. } = first;
+                    DifferenceSeries::of(&Paired { ts, observed, first: median, second: persistence }).difference()
                 })
                 .flatten(),
             seed_mae_points,
@@ -219,33 +221,41 @@ impl<'a> Head<'a> {
         HeadInput { rows: self.rows, target: &self.target, nodes, max_rows: self.settings.max_rows }
     }
 
+    fn scoring<'b>(&'b self, wanted: &'b [usize]) -> Scoring<'b> {
+        Scoring { rows: self.rows, target: &self.target, kind: self.kind, taught_by: self.kind, wanted }
+    }
+
     fn load_predictor(&self, seed: u64) -> anyhow::Result<Forecast> {
         let fit = heads::fit(self.recipe, self.key, &self.input(None), &self.split, &FitOptions::seeded(seed))?;
-        let outcomes = heads::outcomes(&fit.fitted, self.rows, &self.target, self.kind, &self.wanted)?;
+        let (outcomes, _) = heads::outcomes(&fit.fitted, &self.scoring(&self.wanted))?;
         Ok((outcomes, Some(fit.fit_time.as_secs_f64())))
     }
 
-    /// As the pipeline does it: a new model every few days, each on all that is known by then.
-    fn retrained(&self) -> anyhow::Result<Outcomes> {
+    /// As the pipeline does it: every few days a recipe is judged on the newest hours, then fitted once more up to that moment, and
+    /// that fit serves. Without `fresh` the judged model itself serves, which has learned nothing from these hours.
+    fn retrained(&self, fresh: bool) -> anyhow::Result<Outcomes> {
         let (horizon_ms, step) =
             (i64::from(self.key.horizon.hours()) * HOUR_MS, i64::from(self.settings.retrain_days) * DAY_MS);
+        let options = FitOptions::seeded(self.settings.seeds[0]);
         let mut all = Outcomes::default();
         let mut from = self.split.test.from;
         while from < self.split.test.until {
             let window = Window { from, until: (from + step).min(self.split.test.until) };
-            // The last window may be shorter than a split allows; it is forecast by the model of the one before it.
-            let span = Window { from: self.split.train.from, until: from + step };
-            let split = split_before(span, from, self.shares, horizon_ms)?;
-            let fit = heads::fit(
-                self.recipe,
-                self.key,
-                &self.input(None),
-                &split,
-                &FitOptions::seeded(self.settings.seeds[0]),
-            )?;
-            let wanted: Vec<usize> =
-                self.wanted.iter().copied().filter(|&row| window.contains(self.rows.ts[row])).collect();
-            all.extend(&heads::outcomes(&fit.fitted, self.rows, &self.target, self.kind, &wanted)?);
+            let history = Window { from: self.split.train.from, until: from };
+            // What was forecast in the last hours of it is not known yet.
+            let known = Window { until: from - horizon_ms, ..history };
+            let split = final_split(history, &DEFAULT_SPLIT, horizon_ms)?;
+            let judged = heads::fit(self.recipe, self.key, &self.input(None), &split, &options)?;
+            let within = |window: Window| -> Vec<usize> { self.rows.select(window, None, &self.target, 1) };
+            let tested = within(Window { until: known.until, ..split.test });
+            let (_, tracker) = heads::outcomes(&judged.fitted, &self.scoring(&tested))?;
+            let (head, start) = match fresh {
+                true => (heads::refit(self.recipe, &judged, &self.input(None), known, &options)?, tracker.shifts()),
+                false => (judged.fitted.head.clone(), StartOffsets::default()),
+            };
+            let typical_error = judged.fitted.evidence.median_error;
+            let wanted = within(window);
+            all.extend(&heads::outcomes_of(&head, typical_error, start, &self.scoring(&wanted))?.0);
             from += step;
         }
         Ok(all)
@@ -264,7 +274,7 @@ impl<'a> Head<'a> {
             heads::fit(self.recipe, self.key, &self.input(Some(&training)), &self.split, &FitOptions::seeded(seed))?;
         let wanted: Vec<usize> =
             self.wanted.iter().copied().filter(|&row| held.contains(&self.rows.node[row])).collect();
-        let outcomes = heads::outcomes(&fit.fitted, self.rows, &self.target, self.kind, &wanted)?;
+        let (outcomes, _) = heads::outcomes(&fit.fitted, &self.scoring(&wanted))?;
         Ok(Some(outcomes).filter(|outcomes| !outcomes.is_empty()))
     }
 

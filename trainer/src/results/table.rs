@@ -78,7 +78,7 @@ fn terms(results: &Results) -> String {
     format!(
         "{} nodes, {} to {} UTC; tested on {} to {} UTC, the last {:.0} %, which nothing was fitted, stopped, calibrated or chosen on; seeds {}; at most {} training rows per head. \
          Skill is against persistence (mean of the last hour; for the 5-minute value the last one). P90 as served follows its misses online, P90 of the model does not. \
-         MAE ± is the 95 % interval over seeds; “against persistence” is the difference in MAE with its 95 % interval over node-days.",
+         MAE ± is the 95 % interval over seeds; “against persistence” is the difference in MAE with its 95 % interval (one series over time, fixed-b).",
         results.nodes,
         minute(results.span.from),
         minute(results.span.until),

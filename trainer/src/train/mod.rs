@@ -7,14 +7,14 @@ mod page;
 mod settings;
 
 pub(crate) use artifact::seal;
-pub use artifact::{ModelFolder, RUN_FILE, RunReference, model_hash, read_model, write_model};
+pub use artifact::{FRESH_FOLDER, ModelFolder, RUN_FILE, RunReference, Sealed, model_hash, read_model, write_model};
 pub use log::{EXPERIMENT, MODEL_PATH, log_run};
 pub use page::page;
 pub use settings::LoadSettings;
 
 use crate::evaluate::{Outcomes, Scores};
 use crate::folds::{Split, Window, final_split, is_held_out, rolling_origin};
-use crate::heads::{self, HeadFit, HeadInput};
+use crate::heads::{self, HeadFit, HeadInput, Scoring};
 use crate::recipe::Recipe;
 use crate::rows::LoadRows;
 use crate::workers;
@@ -22,7 +22,7 @@ use anyhow::Context;
 use cluster::{HOUR_MS, NodeName};
 use features::TargetKind;
 use models::FitOptions;
-use models::load::{HeadKey, LoadPredictor};
+use models::load::{HeadKey, LoadHead, LoadPredictor, StartOffsets};
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::time::Instant;
@@ -48,13 +48,20 @@ pub struct TrainedHead {
     pub held_out: Option<Scores>,
     /// Figures of each fold of the cross-validation, oldest first.
     pub folds: Vec<Scores>,
+    /// The same recipe on everything up to the end of the history, if it is wanted.
+    pub fresh: Option<LoadHead>,
+    /// Where the shifts of the served P90 stood when the test ended.
+    pub shifts: StartOffsets,
 }
 
 /// A trained load predictor.
 #[derive(Debug, Clone)]
 pub struct TrainedLoad {
-    /// All heads together.
+    /// All heads together, as they are tested and judged.
     pub predictor: LoadPredictor,
+    /// The same recipe fitted up to the end of the history, with the shifts of the served P90 that the test ended with: what
+    /// serves once the other has passed.
+    pub fresh: Option<LoadPredictor>,
     /// By head.
     pub heads: Vec<TrainedHead>,
     /// The whole history.
@@ -106,8 +113,15 @@ pub fn train_load(
         Ok(head)
     })?;
     let predictor = LoadPredictor::new(heads.iter().map(|head| head.fit.fitted.head.clone()).collect())?;
+    let fresh: Option<Vec<LoadHead>> = heads.iter().map(|head| head.fresh.clone()).collect();
+    let fresh = fresh.map(LoadPredictor::new).transpose()?.map(|fresh| {
+        let mut start = StartOffsets::default();
+        heads.iter().for_each(|head| start.extend(head.shifts.clone()));
+        fresh.starting_at(start)
+    });
     Ok(TrainedLoad {
         predictor,
+        fresh,
         heads,
         span: rows.span(),
         nodes: rows.nodes.clone(),
@@ -132,15 +146,17 @@ fn train_head(
     let split = final_split(rows.span(), &settings.split(), horizon_ms).context("cannot train the load predictor")?;
     let input = HeadInput { rows, target: &target, nodes: Some(training), max_rows: settings.max_rows };
     let fit = heads::fit(recipe, key, &input, &split, &options)?;
-    let score = |fit: &HeadFit, window: Window, nodes: Option<&BTreeSet<u32>>| -> anyhow::Result<Outcomes> {
-        heads::outcomes(&fit.fitted, rows, &target, kind, &rows.select(window, nodes, &target, 1))
+    let score = |fit: &HeadFit, window: Window, nodes: Option<&BTreeSet<u32>>| {
+        let wanted = rows.select(window, nodes, &target, 1);
+        heads::outcomes(&fit.fitted, &Scoring { rows, target: &target, kind, taught_by: kind, wanted: &wanted })
     };
-    let test = score(&fit, split.test, Some(training))?;
-    let held_out = if held.is_empty() { None } else { Scores::of(&score(&fit, split.test, Some(held))?) };
+    let (test, tracker) = score(&fit, split.test, Some(training))?;
+    let held_out = if held.is_empty() { None } else { Scores::of(&score(&fit, split.test, Some(held))?.0) };
     let five_minute_target = rows.target(TargetKind::FiveMinute, key.resource, key.horizon);
     let wanted = rows.select(split.test, Some(training), &five_minute_target, 1);
-    let five_minute =
-        Scores::of(&heads::outcomes(&fit.fitted, rows, &five_minute_target, TargetKind::FiveMinute, &wanted)?);
+    let scoring =
+        Scoring { rows, target: &five_minute_target, kind: TargetKind::FiveMinute, taught_by: kind, wanted: &wanted };
+    let five_minute = Scores::of(&heads::outcomes(&fit.fitted, &scoring)?.0);
 
     // Folds end where the test begins, so that the test is looked at once.
     let before = Window { from: split.train.from, until: split.calibration.until };
@@ -154,15 +170,21 @@ fn train_head(
                 continue;
             };
             let fit = heads::fit(recipe, key, &input, &inner, &options)?;
-            folds.extend(Scores::of(&score(&fit, fold.validation, Some(training))?));
+            folds.extend(Scores::of(&score(&fit, fold.validation, Some(training))?.0));
         }
         if folds.is_empty() {
             tracing::warn!(head = %key, hours = before.hours(), "history is too short to cross-validate, only the test is reported");
         }
     }
+    let fresh = match settings.fresh_fit {
+        true => Some(heads::refit(recipe, &fit, &input, rows.span(), &options)?),
+        false => None,
+    };
     Ok(TrainedHead {
         key,
         split,
+        fresh,
+        shifts: tracker.shifts(),
         scores: Scores::of(&test),
         yesterday: Scores::of(&yesterday(rows, key, &test, kind)),
         five_minute,

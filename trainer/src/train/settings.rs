@@ -33,6 +33,9 @@ pub struct LoadSettings {
     /// Rolling origins of the cross-validation before the test; 0 leaves it out
     #[arg(long, env = "BERTH_TRAINER_LOAD_FOLDS", default_value_t = 2, value_name = "FOLDS")]
     pub folds: usize,
+    /// Fit the recipe that is judged once more, up to the end of the history, and serve that fit when the recipe has passed
+    #[arg(long, env = "BERTH_TRAINER_LOAD_FRESH_FIT", default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub fresh_fit: bool,
 }
 
 impl Default for LoadSettings {
@@ -47,6 +50,7 @@ impl Default for LoadSettings {
             max_rows: 60_000,
             held_out_nodes: 0.0,
             folds: 2,
+            fresh_fit: true,
         }
     }
 }

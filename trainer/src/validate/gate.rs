@@ -1,6 +1,7 @@
 //! The gate between a trained model and the registry: pure arithmetic on figures, so that every rule has a test.
 
-use super::bootstrap::Difference;
+use super::champion::{ChampionComparison, Standing, in_days, in_words};
+use super::difference::Difference;
 use crate::evaluate::Scores;
 use clap::Args;
 use models::load::HeadKey;
@@ -28,9 +29,18 @@ pub struct GateSettings {
     /// Below this error, in points, skill and coverage are not asked for: a constant load leaves nothing to gain
     #[arg(long, env = "BERTH_TRAINER_VALIDATE_NEGLIGIBLE_ERROR", default_value_t = 0.25, value_name = "POINTS")]
     pub negligible_error_points: f64,
-    /// A worse champion comparison is forgiven up to this many points, whatever the interval says
+    /// A new model may be worse than the champion by this share of its error (0.03 = 3 %), and must be shown to be no worse than that
+    #[arg(long, env = "BERTH_TRAINER_VALIDATE_CHAMPION_MARGIN", default_value_t = 0.03, value_name = "SHARE")]
+    pub champion_margin: f64,
+    /// A difference to the champion below this many points never matters, however large a share of its error it is
     #[arg(long, env = "BERTH_TRAINER_VALIDATE_CHAMPION_SLACK", default_value_t = 0.05, value_name = "POINTS")]
     pub champion_slack_points: f64,
+    /// Days that neither model has learned from, at least, before one takes the other's place
+    #[arg(long, env = "BERTH_TRAINER_VALIDATE_CHAMPION_MIN_DAYS", default_value_t = 1.0, value_name = "DAYS")]
+    pub champion_min_days: f64,
+    /// A fresh fit may be so many times the judged model's error away from its forecasts, on average
+    #[arg(long, env = "BERTH_TRAINER_VALIDATE_FRESH_MAX_DISTANCE", default_value_t = 1.0, value_name = "TIMES")]
+    pub fresh_max_distance: f64,
 }
 
 impl Default for GateSettings {
@@ -42,7 +52,10 @@ impl Default for GateSettings {
             max_coverage: 0.95,
             min_rows: 100,
             negligible_error_points: 0.25,
+            champion_margin: 0.03,
             champion_slack_points: 0.05,
+            champion_min_days: 1.0,
+            fresh_max_distance: 1.0,
         }
     }
 }
@@ -65,6 +78,18 @@ impl GateSettings {
         if !(self.min_coverage..=1.0).contains(&self.max_coverage) {
             return wrong("max_coverage", "between min_coverage and 1", self.max_coverage);
         }
+        if !(self.champion_margin > 0.0 && self.champion_margin <= 1.0) {
+            return wrong("champion_margin", "above 0 and at most 1", self.champion_margin);
+        }
+        for (key, value) in [
+            ("champion_slack_points", self.champion_slack_points),
+            ("champion_min_days", self.champion_min_days),
+            ("fresh_max_distance", self.fresh_max_distance),
+        ] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return wrong(key, "at least 0", value);
+            }
+        }
         Ok(())
     }
 }
@@ -80,14 +105,14 @@ pub struct HeadEvaluation {
     pub fallback: bool,
     /// Forecasts that cannot be: not finite where the baseline is known, below 0, above 2, or a P90 below the P50.
     pub insane: usize,
-    /// Against the champion on the same rows (below 0 the new model is better); `None` without a champion.
+    /// Against the champion on the same rows (below 0 the new model is better), for people; `None` without a champion.
     pub against_champion: Option<Difference>,
 }
 
 /// One rule applied to one head.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Check {
-    /// Which head, such as `cpu-1h`.
+    /// Which head, such as `cpu-1h`, or which resource where a rule is about all of its heads.
     pub head: String,
     /// Which rule: `rows`, `sane`, `skill`, `coverage` or `champion`.
     pub rule: String,
@@ -137,22 +162,35 @@ pub fn check_head(head: &HeadEvaluation, limits: &GateSettings) -> Vec<Check> {
             format!("P90 covers {coverage:.3} of the observations, must be within {low} and {high}"),
         );
     }
-    if let Some(difference) = head.against_champion {
-        let worse = difference.low_points > 0.0 && difference.mean_points > limits.champion_slack_points;
-        check(
-            "champion",
-            !worse,
-            format!(
-                "error differs from the champion's by {:+.3} points, 95 % interval {:+.3} to {:+.3} over {} node-days; refused when the whole interval is above 0 and the mean above {}",
-                difference.mean_points,
-                difference.low_points,
-                difference.high_points,
-                difference.blocks,
-                limits.champion_slack_points
-            ),
-        );
-    }
     checks
+}
+
+/// The rules about the champion: one per resource, and one for each head that is worse on its own. "Not yet" breaks no rule.
+pub fn check_champion(comparison: &ChampionComparison) -> Vec<Check> {
+    let allowed = format!("{:.1} % worse is allowed", 100.0 * comparison.margin_share);
+    let check =
+        |head: String, passed: bool, reason: String| Check { head, rule: "champion".to_owned(), passed, reason };
+    let families = comparison.families.iter().map(|family| {
+        let what = format!(
+            "error is {} than the champion's over {}, 95 % interval {:+.1} to {:+.1} %, one-sided {:+.1} %",
+            in_words(family.mean_share),
+            in_days(comparison.days),
+            100.0 * family.low_share,
+            100.0 * family.high_share,
+            100.0 * family.upper_share
+        );
+        let so = match family.standing {
+            Standing::NoWorse => format!("no worse: {allowed}"),
+            Standing::Worse => format!("worse by more than that beyond chance: {allowed}"),
+            Standing::Unclear => format!("not clear yet: {allowed}"),
+        };
+        check(family.resource.as_str().to_owned(), family.standing != Standing::Worse, format!("{what}; {so}"))
+    });
+    let heads = comparison.worse_heads.iter().map(|head| {
+        let reason = format!("error is worse than the champion's beyond chance, whatever its family: {allowed}");
+        check(head.clone(), false, reason)
+    });
+    families.chain(heads).collect()
 }
 
 #[cfg(test)]
@@ -205,15 +243,36 @@ mod tests {
     }
 
     #[test]
-    fn a_champion_is_beaten_or_matched_but_not_followed_by_a_worse_one() {
-        let against = |mean_points, low_points, high_points| HeadEvaluation {
-            against_champion: Some(Difference { mean_points, low_points, high_points, blocks: 40 }),
-            ..head(5.0, 0.9)
+    fn what_is_not_clear_yet_breaks_no_rule_and_what_is_worse_does() {
+        let comparison = |standing, worse_heads| ChampionComparison {
+            decision: crate::validate::Decision::NotYet,
+            margin_share: 0.03,
+            days: 1.4,
+            missing_days: Some(2.0),
+            families: vec![crate::validate::FamilyComparison {
+                resource: Resource::Cpu,
+                mean_share: 0.02,
+                low_share: -0.03,
+                high_share: 0.07,
+                upper_share: 0.06,
+                standing,
+                missing_days: Some(2.0),
+            }],
+            worse_heads,
         };
-        assert!(refused(&against(-0.3, -0.5, -0.1)).is_empty());
-        assert!(refused(&against(0.3, -0.1, 0.7)).is_empty(), "chance alone may explain it");
-        assert_eq!(refused(&against(0.3, 0.1, 0.5)), ["champion"]);
-        assert!(refused(&against(0.02, 0.01, 0.03)).is_empty(), "certain, but too small to matter");
+        let broken = |standing, heads: &[&str]| -> Vec<String> {
+            let heads = heads.iter().map(|head| (*head).to_owned()).collect();
+            let checks = check_champion(&comparison(standing, heads));
+            checks.into_iter().filter(|check| !check.passed).map(|check| check.head).collect()
+        };
+        assert!(broken(Standing::NoWorse, &[]).is_empty() && broken(Standing::Unclear, &[]).is_empty());
+        assert_eq!(broken(Standing::Worse, &[]), ["cpu"]);
+        assert_eq!(broken(Standing::NoWorse, &["cpu-4h"]), ["cpu-4h"]);
+        let reason = &check_champion(&comparison(Standing::Unclear, Vec::new()))[0].reason;
+        assert_eq!(
+            reason,
+            "error is 2.0 % worse than the champion's over 1.4 days, 95 % interval -3.0 to +7.0 %, one-sided +6.0 %; not clear yet: 3.0 % worse is allowed"
+        );
     }
 
     #[test]
@@ -229,5 +288,7 @@ mod tests {
     fn limits_that_leave_no_room_are_refused_by_name() {
         let error = GateSettings { max_coverage: 0.5, ..GateSettings::default() }.validate().expect_err("0.85 to 0.5");
         assert!(error.to_string().contains("`max_coverage`"), "{error}");
+        let error = GateSettings { champion_margin: 0.0, ..GateSettings::default() }.validate().expect_err("no margin");
+        assert!(error.to_string().contains("`champion_margin`"), "{error}");
     }
 }

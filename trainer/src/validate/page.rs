@@ -1,13 +1,17 @@
 //! The verdict as a page.
 
-use super::Verdict;
+use super::{Decision, Standing, Verdict, in_days};
 use crate::text_table::{figure, minute};
 use report::chart::{Bars, bars};
 use report::{Page, Table, Tone};
 
 /// Reasons first, then figures.
 pub fn page(verdict: &Verdict) -> String {
-    let (word, tone) = if verdict.passed { ("passed", Tone::Good) } else { ("refused", Tone::Bad) };
+    let (word, tone) = match (verdict.decision, verdict.passed) {
+        (Decision::Promote, _) => ("passed: promote", Tone::Good),
+        (Decision::NotYet, _) => ("not yet", Tone::Warn),
+        (Decision::Keep, _) => ("refused: keep the champion", Tone::Bad),
+    };
     let subtitle = format!(
         "model {} on dataset {}, {} to {} UTC, judged at {}",
         &verdict.model_hash[..verdict.model_hash.len().min(12)],
@@ -27,6 +31,9 @@ pub fn page(verdict: &Verdict) -> String {
         );
     if let Some(note) = &verdict.champion_note {
         page = page.note(&format!("Not compared with the champion: {note}."), Tone::Warn);
+    }
+    if let Some(reason) = verdict.waits_for() {
+        page = page.note(&format!("Not yet: {reason}."), Tone::Warn);
     }
     for reason in verdict.reasons() {
         page = page.note(&reason, Tone::Bad);
@@ -74,12 +81,79 @@ pub fn page(verdict: &Verdict) -> String {
             ),
         ]);
     }
+    let mut families = Table::new([
+        "resource",
+        "error against the champion's",
+        "95 % interval",
+        "one-sided 95 %",
+        "allowed",
+        "so",
+        "days missing",
+    ]);
+    let percent = |share: f64| format!("{:+.2} %", 100.0 * share);
+    if let Some(comparison) = &verdict.comparison {
+        for family in &comparison.families {
+            let (so, tone) = match family.standing {
+                Standing::NoWorse => ("no worse", Tone::Good),
+                Standing::Worse => ("worse", Tone::Bad),
+                Standing::Unclear => ("not clear yet", Tone::Warn),
+            };
+            families.toned_row([
+                (family.resource.to_string(), Tone::Plain),
+                (percent(family.mean_share), Tone::Plain),
+                (format!("{} to {}", percent(family.low_share), percent(family.high_share)), Tone::Plain),
+                (percent(family.upper_share), Tone::Plain),
+                (percent(comparison.margin_share), Tone::Plain),
+                (so.to_owned(), tone),
+                (family.missing_days.map_or_else(|| "more will not help".to_owned(), in_days), Tone::Plain),
+            ]);
+        }
+    }
     let names: Vec<&str> = verdict.heads.iter().map(|head| head.head.as_str()).collect();
     let column = |pick: &dyn Fn(&super::HeadVerdict) -> Option<f64>| {
         verdict.heads.iter().map(|head| pick(head).unwrap_or(f64::NAN)).collect::<Vec<_>>()
     };
     let model = column(&|head| head.scores.map(|scores| scores.mae_points));
     let persistence = column(&|head| head.scores.map(|scores| scores.persistence_mae_points));
+    if let Some(comparison) = &verdict.comparison {
+        page = page
+            .section("Beside the champion")
+            .text(&format!(
+                "Over {} that neither has learned from. All heads of a resource together; errors so small that {} points would be more than the margin count as if they were larger. A promotion wants every resource to be no worse; one that is worse keeps the champion.",
+                in_days(comparison.days),
+                verdict.limits.champion_slack_points
+            ))
+            .table(&families);
+    }
+    if let Some(fresh) = &verdict.fresh {
+        let mut table = Table::new([
+            "head",
+            "rows",
+            "judged MAE",
+            "fresh MAE",
+            "distance",
+            "judged P90 covers",
+            "fresh P90 covers",
+        ]);
+        for head in &fresh.heads {
+            table.row([
+                head.head.clone(),
+                head.rows.to_string(),
+                figure(Some(head.judged_mae_points), 3),
+                figure(Some(head.fresh_mae_points), 3),
+                figure(Some(head.distance_points), 3),
+                figure(Some(head.judged_coverage), 3),
+                figure(Some(head.fresh_coverage), 3),
+            ]);
+        }
+        page = page.section("The fresh fit").text(
+            "The same recipe fitted up to the end of the history, which serves once the recipe has passed. On these hours, which it has learned from, it has to err no more than the judged model and to stay within reach of it.",
+        );
+        for reason in &fresh.reasons {
+            page = page.note(&format!("Not served, the judged model is: {reason}."), Tone::Warn);
+        }
+        page = page.table(&table);
+    }
     page.section("Errors")
         .chart(
             "Mean absolute error",
