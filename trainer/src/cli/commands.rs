@@ -1,5 +1,6 @@
 //! One function per command: read, call the library, write.
 
+use super::peer_script::{self, PeerScript};
 use super::{
     CompareArgs, Context, ExplainArgs, ExportArgs, JsonArgs, RegisterArgs, ResultsArgs, RollbackArgs, RunsArgs,
     ShowArgs, TrainLoadArgs, ValidateArgs, inputs,
@@ -45,6 +46,7 @@ pub(super) fn train(
     recipe: &Recipe,
     folder: &Path,
 ) -> anyhow::Result<(TrainedLoad, RunReference)> {
+    context.experiment(train::EXPERIMENT)?;
     let rows = inputs::schema_rows(context, dataset)?;
     let trained_at = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let bar = runtime::progress::bar(HeadKey::all().count() as u64, "training heads");
@@ -245,6 +247,7 @@ pub(super) fn rollback(context: &Context, args: &RollbackArgs) -> anyhow::Result
 pub(super) fn compare(context: &Context, args: &CompareArgs) -> anyhow::Result<()> {
     let recipe: Recipe = inputs::defaults(context, "trainer.booster")?;
     let dataset = inputs::dataset(context, &args.features)?;
+    context.experiment(compare::EXPERIMENT)?;
     let rows = inputs::rows(context, &dataset, &recipe::all_columns())?;
     let hours = args.validation_hours.unwrap_or_else(|| (rows.span().hours() / 10.0).min(24.0));
     let settings = CompareSettings {
@@ -336,7 +339,8 @@ pub(super) fn results(context: &Context, args: &ResultsArgs) -> anyhow::Result<(
         held_out_nodes: args.held_out_nodes,
         threads: args.threads,
     };
-    let peer = args.peer_python.clone().map(|python| Peer { python, script: args.peer_script.clone() });
+    let script = PeerScript::new(args.peer_script.as_deref(), peer_script::XGBOOST)?;
+    let peer = args.peer_python.clone().map(|python| Peer { python, script: script.path() });
     let bar = runtime::progress::bar(2 * HeadKey::all().count() as u64, "results");
     let recipe: Recipe = inputs::defaults(context, "trainer.booster")?;
     let results = results::results(&args.set, &dataset.id, &rows, &settings, &recipe, peer.as_ref(), |_| bar.inc(1))?;

@@ -4,6 +4,7 @@ mod anomaly;
 mod commands;
 mod gate_results;
 mod inputs;
+mod peer_script;
 mod placement;
 mod retrain;
 mod train_anomaly;
@@ -13,6 +14,7 @@ use crate::placement::{PlacementGate, PlacementSettings};
 use crate::recipe::Recipe;
 use crate::train::LoadSettings;
 use crate::validate::GateSettings;
+use anyhow::Context as _;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use cluster::score::Strategy;
 use models::load::{HeadKey, Quantile};
@@ -336,12 +338,12 @@ struct ResultsArgs {
     /// Folder for <set>.json and <set>.md
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Python interpreter that has xgboost, and the peer script; without it the peer's lines are left out
+    /// Python interpreter that has xgboost; without it the peer's lines are left out
     #[arg(long, env = "BERTH_XGBOOST_PYTHON", value_name = "FILE")]
     peer_python: Option<PathBuf>,
-    /// The peer script
-    #[arg(long, default_value = "scripts/results/xgboost_peer.py", value_name = "FILE")]
-    peer_script: PathBuf,
+    /// Another peer script than the one that comes with this program
+    #[arg(long, value_name = "FILE")]
+    peer_script: Option<PathBuf>,
     /// Seeds; figures get intervals over them
     #[arg(long, value_delimiter = ',', default_value = "1,2,3", value_name = "SEEDS")]
     seeds: Vec<u64>,
@@ -418,6 +420,14 @@ struct Context {
 }
 
 impl Context {
+    /// Opens the experiment that a run will be logged to, so that a store which cannot take it says so before the training and not after it.
+    fn experiment(&self, name: &str) -> anyhow::Result<()> {
+        self.with_tracker(async |tracker| {
+            let opened = tracker.experiment(name).await;
+            opened.map(drop).with_context(|| format!("the run could not be logged to {}", tracker.describe()))
+        })
+    }
+
     /// Opens the tracking store and runs `work` with it.
     fn with_tracker<T>(
         &self,

@@ -177,6 +177,7 @@ fn train_and_judge(
     let settings = clusters.settings;
     gate.check()?;
     weights.check()?;
+    context.experiment(placement::EXPERIMENT)?;
     let trained_at = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let bar = runtime::progress::bar(settings.episodes, "learning to place");
     let trained = placement::train(clusters, weights, Some(&places.checkpoint), |point| {

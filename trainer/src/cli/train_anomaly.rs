@@ -57,6 +57,7 @@ fn train_and_judge(
 ) -> anyhow::Result<(TrainedDetector, RunReference, AnomalyVerdict)> {
     settings.validate()?;
     gate.validate()?;
+    context.experiment(anomaly::EXPERIMENT)?;
     let history = History::load(&context.store, dataset)?;
     let champion = context.with_tracker(async |tracker| registry::fetch_detector_champion(tracker).await)?;
     let trained_at = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);

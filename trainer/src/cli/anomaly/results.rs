@@ -3,6 +3,7 @@
 use crate::anomaly::results::labelled::{LabelledResults, LabelledSettings, labelled_results};
 use crate::anomaly::results::{AlarmResults, PythonPeers, alarm_results};
 use crate::anomaly::{AnomalySettings, History, figures};
+use crate::cli::peer_script::{self, PeerScript};
 use crate::cli::{Context, FeaturesArgs, JsonArgs, commands, inputs};
 use crate::text_table::{figure, text_table};
 use clap::{ArgMatches, Args};
@@ -34,9 +35,9 @@ pub(in crate::cli) struct AnomalyResultsArgs {
     /// With --pairs: Python interpreter that has scikit-learn; without it the peers' lines are left out
     #[arg(long, env = "BERTH_SKLEARN_PYTHON", value_name = "FILE")]
     peer_python: Option<PathBuf>,
-    /// With --pairs: the peers' script
-    #[arg(long, default_value = "scripts/results/anomaly_peers.py", value_name = "FILE")]
-    peer_script: PathBuf,
+    /// With --pairs: another peers' script than the one that comes with this program
+    #[arg(long, value_name = "FILE")]
+    peer_script: Option<PathBuf>,
     /// Share of the nodes that neither train nor choose anything
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     held_out_nodes: f64,
@@ -87,7 +88,8 @@ fn labelled(args: &AnomalyResultsArgs, pairs: PathBuf, settings: &AnomalySetting
         expected_share: settings.expected_share,
         seed: settings.seed,
     };
-    let peers = args.peer_python.clone().map(|python| PythonPeers { python, script: args.peer_script.clone() });
+    let script = PeerScript::new(args.peer_script.as_deref(), peer_script::SCIKIT_LEARN)?;
+    let peers = args.peer_python.clone().map(|python| PythonPeers { python, script: script.path() });
     if peers.is_none() {
         tracing::warn!("no --peer-python is given: scikit-learn's lines are left out");
     }
