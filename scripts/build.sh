@@ -16,7 +16,7 @@ while kill -0 "$build" 2>/dev/null; do
   sleep 1
   seconds=$((seconds + 1))
   if [ "$seconds" = 10 ]; then
-    echo "building (the first time takes about 25 minutes on two cores) ..." >&2
+    echo "building (the first time takes 25 to 35 minutes on two cores) ..." >&2
   elif [ $((seconds % 60)) = 0 ]; then
     echo "  $((seconds / 60)) min: $(grep -c '^ *Compiling' "$log") crates so far" >&2
   fi
