@@ -122,7 +122,7 @@ impl App {
             pods: Vec::new(),
             nodes: request.nodes.clone(),
             in_flight: request.in_flight.clone(),
-            explain: Some(request.detail()),
+            explain: Some(request.wants_explanations()),
         };
         let mut whole: Option<ScoreAnswer> = None;
         for pods in request.pods.chunks(at_once) {
