@@ -14,3 +14,4 @@ pub mod raw;
 pub mod sources;
 pub mod synthesize;
 pub mod testing;
+pub mod text;

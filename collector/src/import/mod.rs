@@ -16,7 +16,7 @@ use runtime::settings::Span;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use store::{DatasetInput, Store};
-pub use summary::ImportSummary;
+pub use summary::{Examples, ImportSummary};
 
 /// Which kind of file.
 #[derive(Debug, Clone, Subcommand)]
@@ -78,6 +78,11 @@ pub fn run(command: &ImportCommand, store: &Store) -> anyhow::Result<()> {
     } else {
         println!("{summary}");
     }
+    if summary.rows == 0 {
+        let examples: Vec<&str> = summary.examples.iter().collect();
+        let said = if examples.is_empty() { String::new() } else { format!(": {}", examples.join("; ")) };
+        anyhow::bail!("nothing was written, since none of {} lines could be used{said}", summary.lines);
+    }
     Ok(())
 }
 
@@ -90,8 +95,14 @@ pub fn import_csv(mapping: &Mapping, files: &[PathBuf], store: &Store) -> anyhow
     let bar = runtime::progress::bar(files.len() as u64, "importing");
     for path in files {
         let content = csv::read_file(path, mapping)?;
-        let mut file =
-            ImportSummary { files: 1, lines: content.lines, drops: content.drops, ..ImportSummary::default() };
+        let mut file = ImportSummary {
+            files: 1,
+            lines: content.lines,
+            drops: content.drops,
+            examples: content.examples,
+            without_zone: content.without_zone,
+            ..ImportSummary::default()
+        };
         for (column, drops) in content.column_drops {
             file.drops.merge(&drops);
             file.columns.insert(column.to_owned(), drops);
@@ -120,7 +131,8 @@ pub fn import_openmetrics(step_ms: i64, files: &[PathBuf], store: &Store) -> any
     let bar = runtime::progress::bar(files.len() as u64, "importing");
     for path in files {
         let file = std::fs::File::open(path).with_context(|| format!("failed to open `{}`", path.display()))?;
-        let text = csv::unpacked(BufReader::with_capacity(1 << 16, file))
+        let text = crate::text::unpacked(BufReader::with_capacity(1 << 16, file))
+            .and_then(crate::text::utf8)
             .with_context(|| format!("failed to read `{}`", path.display()))?;
         importer
             .read(BufReader::with_capacity(1 << 16, text))

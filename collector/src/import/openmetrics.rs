@@ -6,7 +6,7 @@ use crate::openmetrics::parse::{Reader, Sample};
 use crate::raw::{self, DropReason};
 use anyhow::Context;
 use chrono::NaiveDate;
-use cluster::{NodeMetric, NodeName, NodeSample, grid_floor};
+use cluster::{NodeMetric, NodeName, NodeSample, grid_floor, is_plausible_moment};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::BufRead;
 use store::Store;
@@ -134,7 +134,19 @@ impl Importer {
     }
 
     fn take(&mut self, sample: &Sample<'_>) {
-        let Some(ts) = sample.ts else { return self.summary.drops.add(DropReason::NoKey) };
+        let line = sample.line;
+        let Some(ts) = sample.ts else {
+            self.summary.examples.add(DropReason::NoKey, || format!("line {line} has no time"));
+            return self.summary.drops.add(DropReason::NoKey);
+        };
+        if !is_plausible_moment(ts) {
+            self.summary.examples.add(DropReason::NotATime, || {
+                let seconds = ts as f64 / 1e3;
+                let hint = if is_plausible_moment(ts / 1_000) { ", but would be as milliseconds" } else { "" };
+                format!("line {line} has the time {seconds}, which is not in the years 2000 to 2199 as the seconds that OpenMetrics counts{hint}")
+            });
+            return self.summary.drops.add(DropReason::NotATime);
+        }
         if sample.name.starts_with("node_") {
             self.take_node_exporter(sample, ts);
         } else if sample.name.starts_with("kube_") {
