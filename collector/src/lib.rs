@@ -14,4 +14,5 @@ pub mod raw;
 pub mod sources;
 pub mod synthesize;
 pub mod testing;
+pub mod text;
 pub mod tsdb;

@@ -42,8 +42,10 @@ pub enum DropReason {
     NotANumber,
     /// A row or line that could not be read.
     Unreadable,
-    /// A row without node or time.
+    /// A row without a node, or a sample without a time.
     NoKey,
+    /// A time that cannot be read, or lies outside of the years 2000 to 2199; its row was left out.
+    NotATime,
     /// A series of a node that could not be named.
     UnknownNode,
     /// A series of a node that is left out, since it cannot be observed.
@@ -78,6 +80,7 @@ impl DropReason {
             Self::NotANumber => "not_a_number",
             Self::Unreadable => "unreadable",
             Self::NoKey => "no_key",
+            Self::NotATime => "not_a_time",
             Self::UnknownNode => "unknown_node",
             Self::IgnoredNode => "ignored_node",
             Self::AddressPassedOn => "address_passed_on",

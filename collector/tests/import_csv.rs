@@ -140,7 +140,8 @@ fn what_cannot_be_read_is_counted_and_the_rest_is_kept() {
         (DropReason::InvalidMark, 1),
         (DropReason::NotANumber, 1),
         (DropReason::Unreadable, 1),
-        (DropReason::NoKey, 2),
+        (DropReason::NoKey, 1),
+        (DropReason::NotATime, 1),
         (DropReason::Duplicate, 1),
         (DropReason::Empty, 1),
         (DropReason::NotFinite, 1),
@@ -153,6 +154,134 @@ fn what_cannot_be_read_is_counted_and_the_rest_is_kept() {
     let samples = read_day(&store, date).expect("day").remove("a").expect("node");
     assert_eq!(samples[0].get(NodeMetric::CpuUsed), 0.1);
     assert!(samples[0].get(NodeMetric::DiskIoTime).is_nan() && samples[1].get(NodeMetric::CpuUsed).is_nan());
+}
+
+/// Runs `import csv` on a text and returns its exit code and what it says, with the rows that it wrote.
+fn command(time: &str, more: &str, text: &[u8]) -> (Option<i32>, String, Vec<(i64, f64)>) {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let mapping = format!(
+        "description = \"test\"\nnode = {{ column = \"node\" }}\n{more}\ntime = {{ column = \"ts\", {time} }}\n[columns.cpu_used_cores]\ncolumn = \"cpu\"\n"
+    );
+    std::fs::write(folder.path().join("mapping.toml"), mapping).expect("written");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_collector"))
+        .arg("--data")
+        .arg(folder.path().join("data"))
+        .args(["import", "csv", "--mapping"])
+        .arg(folder.path().join("mapping.toml"))
+        .arg(written(&folder, text))
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).expect("text");
+    let store = Store::new(folder.path().join("data"));
+    let mut rows = Vec::new();
+    for date in store.days(&NODE_METRICS).expect("days") {
+        let nodes = read_day(&store, date).expect("day");
+        rows.extend(nodes.values().flatten().map(|sample| (sample.ts, sample.get(NodeMetric::CpuUsed))));
+    }
+    (output.status.code(), said, rows)
+}
+
+/// 2026-11-29T00:00:00Z, by `date -u -d 2026-11-29 +%s`.
+const NIGHT: i64 = 1_795_910_400_000;
+
+#[test]
+fn times_as_pandas_and_grafana_write_them_are_read() {
+    let rows = vec![(NIGHT, 0.5), (NIGHT + 60_000, 0.625)];
+    for (time, first, second) in [
+        ("unit = \"rfc3339\"", "2026-11-29 00:00:00", "2026-11-29 00:01:00"),
+        ("unit = \"text\"", "2026-11-29 00:00:00+00:00", "2026-11-29 00:01:00+00:00"),
+        ("unit = \"text\"", "2026-11-29T01:00+01:00", "2026-11-29T01:01+01:00"),
+        ("unit = \"text\"", "2026-11-29 00:00", "2026-11-29 00:01"),
+        ("unit = \"text\"", "1795910400", "1795910460"),
+        ("unit = \"text\"", "1795910400000", "1795910460000"),
+        ("unit = \"milliseconds\"", "1795910400000", "1795910460000"),
+        ("unit = \"microseconds\"", "1795910400000000", "1795910460000000"),
+        ("unit = \"text\", format = \"%d/%m/%Y %H:%M\"", "29/11/2026 00:00", "29/11/2026 00:01"),
+    ] {
+        let text = format!("ts,node,cpu\n{first},node-1,0.5\n{second},node-1,0.625\n");
+        let (code, said, got) = command(time, "", text.as_bytes());
+        assert_eq!((code, &got), (Some(0), &rows), "{first}: {said}");
+        let has_zone = first.contains('+') || first.starts_with("1795");
+        assert_eq!(said.contains("2 times have no offset and were taken for UTC"), !has_zone, "{said}");
+    }
+}
+
+#[test]
+fn a_file_of_which_nothing_can_be_used_ends_with_examples_and_not_with_success() {
+    for (time, ts, named) in [
+        ("unit = \"text\"", "29/11/2026 00:00", "set `time.format`"),
+        ("unit = \"seconds\"", "1795910400000", "but would be as milliseconds"),
+        ("unit = \"seconds\"", "2026-11-29", "which is not a number of seconds"),
+        ("unit = \"text\"", "1970-01-01T00:00:00Z", "not in the years 2000 to 2199"),
+    ] {
+        let text = format!("ts,node,cpu\n{ts},node-1,0.5\n{ts},node-2,0.5\n");
+        let (code, said, rows) = command(time, "", text.as_bytes());
+        assert_eq!((code, rows.len()), (Some(1), 0), "{said}");
+        assert!(said.contains("nothing was written") && said.contains(&format!("row 1 has {ts:?} in `ts`")), "{said}");
+        assert!(said.contains(named) && said.contains("2 not_a_time"), "{said}");
+    }
+    // A few of many are counted, and shown.
+    let (code, said, rows) =
+        command("unit = \"seconds\"", "", b"ts,node,cpu\n1795910400,node-1,0.5\n1795910460000,node-1,0.5\n");
+    assert_eq!((code, rows), (Some(0), vec![(NIGHT, 0.5)]));
+    assert!(said.contains("1 not_a_time") && said.contains("row 2 has \"1795910460000\""), "{said}");
+}
+
+#[test]
+fn separators_marks_and_encodings_are_read_as_the_mapping_says_or_named() {
+    let rows = vec![(NIGHT, 0.5)];
+    let german = "ts;node;cpu\n29.11.2026;node-1;0,5\n";
+    let day = "unit = \"text\", format = \"%d.%m.%Y\"";
+    let (code, said, got) = command(day, "delimiter = \";\"\ndecimal = \",\"", german.as_bytes());
+    assert_eq!((code, got), (Some(0), rows.clone()), "{said}");
+    let (code, said, _) = command(day, "", german.as_bytes());
+    assert!(code == Some(2) && said.contains("separated by ';'") && said.contains("`delimiter`"), "{said}");
+    let (code, said, _) = command(day, "delimiter = \";\"", german.as_bytes());
+    assert!(code == Some(1) && said.contains("row 1 has \"0,5\" in `cpu`"), "{said}");
+    let plain = "ts,node,cpu\n1795910400,node-1,0.5\n";
+    let marked = [b"\xef\xbb\xbf", plain.as_bytes()].concat();
+    let (code, said, got) = command("unit = \"seconds\"", "", &marked);
+    assert_eq!((code, got), (Some(0), rows), "{said}");
+    let wide: Vec<u8> = format!("\u{feff}{plain}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let (code, said, _) = command("unit = \"seconds\"", "", &wide);
+    assert!(code == Some(1) && said.contains("UTF-16") && said.contains("Save it as UTF-8"), "{said}");
+}
+
+#[test]
+fn openmetrics_text_in_milliseconds_is_refused_and_odd_line_ends_are_read() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let import = |name: &str, text: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_collector"))
+            .arg("--data")
+            .arg(folder.path().join(format!("{name}-data")))
+            .args(["import", "openmetrics"])
+            .arg(path)
+            .output()
+            .expect("it runs");
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).expect("text"))
+    };
+    let text = |unit: &str| {
+        format!(
+            "# TYPE node_load1 gauge\nnode_load1{{instance=\"10.0.0.1:9100\"}} 0.5 1795910400{unit}\nnode_load1{{instance=\"10.0.0.1:9100\"}} 0.6 1795910430{unit}\n# TYPE node_uname info\nnode_uname_info{{instance=\"10.0.0.1:9100\",nodename=\"node-1\"}} 1 1795910400{unit}\n# EOF\n"
+        )
+    };
+    let (code, said) = import("good.om", text("").as_bytes());
+    assert!(code == Some(0) && said.contains("written    2 rows of 1 nodes, 2026-11-29"), "{said}");
+    let (code, said) = import("ms.om", text("000").as_bytes());
+    assert!(code == Some(1) && said.contains("line 2") && said.contains("not in the years 2000 to 2199"), "{said}");
+    assert!(said.contains("milliseconds"), "{said}");
+    for (name, text) in [
+        ("crlf.om", text("").replace('\n', "\r\n")),
+        ("spaces.om", text("").replace('\n', " \n")),
+        ("mark.om", format!("\u{feff}{}", text(""))),
+    ] {
+        let (code, said) = import(name, text.as_bytes());
+        assert!(code == Some(0) && said.contains("written    2 rows of 1 nodes"), "{name}: {said}");
+    }
+    let (code, said) = import("blank.om", text("").replacen('\n', "\n\n", 1).as_bytes());
+    assert!(code == Some(1) && said.contains("line 2: an empty line"), "{said}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use runtime::http::HttpArgs;
 use runtime::settings::Span;
 use std::path::{Path, PathBuf};
 use store::{DatasetInput, Store};
-pub use summary::ImportSummary;
+pub use summary::{Examples, ImportSummary};
 
 /// Which kind of file.
 #[derive(Debug, Clone, Subcommand)]
@@ -114,6 +114,11 @@ pub fn run(command: &ImportCommand, config: &ConfigFile, given: &ArgMatches, sto
     } else {
         println!("{summary}");
     }
+    if summary.rows == 0 {
+        let examples: Vec<&str> = summary.examples.iter().collect();
+        let said = if examples.is_empty() { String::new() } else { format!(": {}", examples.join("; ")) };
+        anyhow::bail!("nothing was written, since none of {} lines could be used{said}", summary.lines);
+    }
     Ok(())
 }
 
@@ -126,8 +131,14 @@ pub fn import_csv(mapping: &Mapping, files: &[PathBuf], store: &Store) -> anyhow
     let bar = runtime::progress::bar(files.len() as u64, "importing");
     for path in files {
         let content = csv::read_file(path, mapping)?;
-        let mut file =
-            ImportSummary { files: 1, lines: content.lines, drops: content.drops, ..ImportSummary::default() };
+        let mut file = ImportSummary {
+            files: 1,
+            lines: content.lines,
+            drops: content.drops,
+            examples: content.examples,
+            without_zone: content.without_zone,
+            ..ImportSummary::default()
+        };
         for (column, drops) in content.column_drops {
             file.drops.merge(&drops);
             file.columns.insert(column.to_owned(), drops);

@@ -5,7 +5,6 @@
 //! this machine for as long as the import lasts, the backfill reads it into tables of its own, and those are laid over the
 //! ones that are there.
 
-use super::csv;
 use super::summary::ImportSummary;
 use crate::openmetrics::parse::Reader;
 use crate::prometheus::pods::{PodBook, read_pods};
@@ -129,7 +128,9 @@ impl Drop for Work {
 /// Checks a text to its end and writes the lines that some query reads into pieces of time.
 fn read(path: &Path, folder: &Path, is_read: impl Fn(&str) -> bool, content: &mut Content) -> anyhow::Result<()> {
     let file = File::open(path).with_context(|| format!("failed to open `{}`", path.display()))?;
-    let text = csv::unpacked(BufReader::with_capacity(1 << 16, file)).context("failed to read")?;
+    let text = crate::text::unpacked(BufReader::with_capacity(1 << 16, file))
+        .and_then(crate::text::utf8)
+        .context("failed to read")?;
     let mut reader = Reader::new(BufReader::with_capacity(1 << 16, text));
     let mut pieces: BTreeMap<i64, BufWriter<File>> = BTreeMap::new();
     let (mut series, mut times): (Vec<u8>, Vec<i64>) = (Vec::new(), Vec::new());

@@ -1,10 +1,40 @@
 //! What an import did.
 
-use crate::raw::{DropCounts, Written};
+use crate::raw::{DropCounts, DropReason, Written};
 use chrono::NaiveDate;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+/// Examples that are kept of each reason.
+const EXAMPLES: usize = 3;
+
+/// The first of what was left out, by reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Examples(BTreeMap<DropReason, Vec<String>>);
+
+impl Examples {
+    /// Keeps one; `example` is only made where there is room for it.
+    pub fn add(&mut self, reason: DropReason, example: impl FnOnce() -> String) {
+        let kept = self.0.entry(reason).or_default();
+        if kept.len() < EXAMPLES {
+            kept.push(example());
+        }
+    }
+
+    /// Adds those of another part of the import.
+    pub fn merge(&mut self, other: Self) {
+        for (reason, examples) in other.0 {
+            examples.into_iter().for_each(|example| self.add(reason, || example));
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.values().flatten().map(String::as_str)
+    }
+}
 
 /// What was read, written and left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -23,6 +53,10 @@ pub struct ImportSummary {
     pub drops: DropCounts,
     /// The same by table column, where a column is to blame.
     pub columns: BTreeMap<String, DropCounts>,
+    /// The first of what was left out.
+    pub examples: Examples,
+    /// Times that do not say where, and were taken for UTC.
+    pub without_zone: u64,
     /// Names of metrics that no table column needs, with the count of their samples.
     pub unused: BTreeMap<String, u64>,
     /// Targets that lead to no node.
@@ -53,6 +87,8 @@ impl ImportSummary {
         self.rows += other.rows;
         self.nodes.extend(other.nodes);
         self.drops.merge(&other.drops);
+        self.examples.merge(other.examples);
+        self.without_zone += other.without_zone;
         for (column, drops) in &other.columns {
             self.columns.entry(column.clone()).or_default().merge(drops);
         }
@@ -83,6 +119,12 @@ impl fmt::Display for ImportSummary {
         write!(f, "\nleft out   {}", self.drops)?;
         for (column, drops) in &self.columns {
             write!(f, "\n           `{column}`: {drops}")?;
+        }
+        for example in self.examples.iter() {
+            write!(f, "\n           {example}")?;
+        }
+        if self.without_zone > 0 {
+            write!(f, "\nzone       {} times have no offset and were taken for UTC", self.without_zone)?;
         }
         for name in &self.unmatched {
             write!(f, "\nunmatched  `{name}`: a target that leads to no node")?;

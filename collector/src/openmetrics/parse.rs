@@ -1,7 +1,8 @@
 //! A strict, streaming reader of OpenMetrics text.
 //!
 //! Spec: <https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>. Lines are read one at a
-//! time, so a file may be larger than memory; every error names its line.
+//! time, so a file may be larger than memory; every error names its line. In one thing it is more lenient than the specification: spaces and a
+//! carriage return at the end of a line, which editors and copies through Windows leave there, are passed over.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -42,6 +43,8 @@ pub struct Sample<'a> {
     pub value: f64,
     /// In milliseconds; `None` when the line has no time.
     pub ts: Option<i64>,
+    /// Its line, counted from 1.
+    pub line: u64,
 }
 
 impl Sample<'_> {
@@ -115,7 +118,10 @@ impl<R: BufRead> Reader<R> {
         let number = self.number;
         let syntax = |problem: String| ParseError::Syntax { line: number, problem };
         let text = std::str::from_utf8(&self.line).map_err(|error| syntax(format!("not UTF-8: {error}")))?;
-        let sample = sample(text).map_err(syntax)?;
+        if text.is_empty() {
+            return Err(syntax("an empty line, which OpenMetrics does not have".to_owned()));
+        }
+        let sample = Sample { line: number, ..sample(text).map_err(syntax)? };
         if !in_family(sample.name, &self.family, self.kind) {
             // A sample without metadata is a family of its own, of unknown type.
             if !self.seen.insert(sample.name.to_owned()) {
@@ -143,11 +149,14 @@ impl<R: BufRead> Reader<R> {
             self.number -= 1;
             return Ok(false);
         }
-        if self.line.last() == Some(&b'\n') {
-            self.line.pop();
-        } else if count as u64 == limit {
+        let is_whole = self.line.last() == Some(&b'\n');
+        if !is_whole && count as u64 == limit {
             return Err(self.error(&format!("longer than {MAX_LINE_BYTES} bytes, the limit")));
-        } else if self.line != b"# EOF" {
+        }
+        while self.line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r' | b' ' | b'\t')) {
+            self.line.pop();
+        }
+        if !is_whole && self.line != b"# EOF" {
             return Err(self.error("the text ends within a line. The file is cut off"));
         }
         Ok(true)
@@ -240,7 +249,7 @@ fn sample(text: &str) -> Result<Sample<'_>, String> {
     if words.next().is_some() {
         return Err("more than a value and a time".into());
     }
-    Ok(Sample { name, labels, value, ts })
+    Ok(Sample { name, labels, value, ts, line: 0 })
 }
 
 /// Reads `a="b",c="d"}` and returns what follows.
@@ -354,6 +363,19 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_at_the_end_of_a_line_unseen_is_passed_over() {
+        let text = "# TYPE up gauge\nup{a=\"b \"} 1 1700000000\n# EOF\n";
+        let plain = read(text.as_bytes());
+        assert_eq!(plain.as_ref().map(Vec::len), Ok(1));
+        assert_eq!(plain.as_ref().map(|all| all[0].1[0].1.as_str()), Ok("b "));
+        for end in ["\r\n", " \n", "\t \r\n"] {
+            assert_eq!(read(text.replace('\n', end).as_bytes()), plain, "{end:?}");
+        }
+        assert_eq!(read(text.trim_end().as_bytes()), plain, "`# EOF` may end the text");
+        assert!(read(b"up 1\r\n\r\n# EOF\r\n").expect_err("blank").contains("line 2: an empty line"));
+    }
+
+    #[test]
     fn what_breaks_the_format_is_refused_with_its_line() {
         for (text, line, named) in [
             ("up 1\n", 1, "cut off"),
@@ -369,7 +391,7 @@ mod tests {
             ("up{a=\"1} 1\n# EOF\n", 1, "closing quote"),
             ("up{a=\"\\t\"} 1\n# EOF\n", 1, "after `\\`"),
             ("up{a=\"1\"}1\n# EOF\n", 1, "a space"),
-            ("\n# EOF\n", 1, "no value"),
+            ("up 1\n\n# EOF\n", 2, "an empty line"),
             ("# a remark\n# EOF\n", 1, "a comment is"),
             ("# TYPE up gouge\n# EOF\n", 1, "`gouge`"),
             ("# TYPE a gauge\na 1\n# TYPE b gauge\nb 1\na 2\n# EOF\n", 5, "second time"),
