@@ -299,8 +299,11 @@ async fn a_judged_model_takes_the_place_of_its_fresh_fit_and_then_the_alias() {
     assert_eq!((serving(), watched()), (judged.clone(), None), "whatever the alias says");
 
     let decision = Decision::new("serving", "misses by more");
-    assert!(registry.give_back(name, (&fresh, &judged), &decision).await.expect("moved"));
-    assert!(!registry.give_back(name, (&fresh, &judged), &decision).await.expect("nothing to do"), "moved once");
+    assert!(registry.give_back(name, (fresh.as_str(), judged.as_str()), &decision).await.expect("moved"));
+    assert!(
+        !registry.give_back(name, (fresh.as_str(), judged.as_str()), &decision).await.expect("nothing to do"),
+        "moved once"
+    );
     registry.refresh().await;
     assert_eq!(serving(), judged);
     let champion = tracker.version_by_alias(name.as_str(), "champion").await.expect("a champion");
