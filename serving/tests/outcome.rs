@@ -265,8 +265,8 @@ async fn a_detector_that_suspects_everybody_ends_the_rollout_and_one_that_sees_a
         view
     };
     let rollout = world.rollout();
-    // One node more in every other hour may be chance.
-    let more = |at: i64| 2 + usize::from(at / (2 * HOUR_MS) % 2 == 0);
+    // One node more in two hours of eight may be chance.
+    let more = |at: i64| 2 + usize::from(at / (2 * HOUR_MS) % 4 == 0);
     assert_eq!(until_returned(|at| take_in(&rollout, &seen(at, "1", 2), seen(at, "2", more(at)))), None);
 
     let world = World::new().await;
