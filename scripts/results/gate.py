@@ -124,8 +124,8 @@ print(
   by as much as the limit itself: `first day above` counts the rollouts whose first day really was above it, and nobody can see more
   than that on the first day. The more nodes, the narrower. A challenger that is within its limits on average and above them for a day may be
   sent back for that day.
-- **Errors.** Pods are counted one by one by an exact bound, so a challenger that fails for one pod in twenty goes within hours; to tell
-  1.5 % from 1 % takes thousands of its pods.
+- **Errors.** Pods are counted one by one by an exact bound, so how soon a failing challenger goes depends on how many pods it has:
+  with two hundred a day, one that fails for every tenth goes in about half a day; to tell 1.5 % from 1 % takes thousands of them.
 """
 )
 

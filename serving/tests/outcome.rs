@@ -267,8 +267,8 @@ async fn a_detector_that_suspects_everybody_ends_the_rollout_and_one_that_sees_a
         view
     };
     let rollout = world.rollout();
-    // One node more in every other hour may be chance.
-    let more = |at: i64| 2 + usize::from(at / (2 * HOUR_MS) % 2 == 0);
+    // One node more in two hours of eight may be chance.
+    let more = |at: i64| 2 + usize::from(at / (2 * HOUR_MS) % 4 == 0);
     assert_eq!(until_returned(|at| take_in(&rollout, &seen(at, "1", 2), seen(at, "2", more(at)))), None);
 
     let world = World::new().await;
@@ -301,8 +301,11 @@ async fn a_judged_model_takes_the_place_of_its_fresh_fit_and_then_the_alias() {
     assert_eq!((serving(), watched()), (judged.clone(), None), "whatever the alias says");
 
     let decision = Decision::new("serving", "misses by more");
-    assert!(registry.give_back(name, (&fresh, &judged), &decision).await.expect("moved"));
-    assert!(!registry.give_back(name, (&fresh, &judged), &decision).await.expect("nothing to do"), "moved once");
+    assert!(registry.give_back(name, (fresh.as_str(), judged.as_str()), &decision).await.expect("moved"));
+    assert!(
+        !registry.give_back(name, (fresh.as_str(), judged.as_str()), &decision).await.expect("nothing to do"),
+        "moved once"
+    );
     registry.refresh().await;
     assert_eq!(serving(), judged);
     let champion = tracker.version_by_alias(name.as_str(), "champion").await.expect("a champion");

@@ -71,6 +71,7 @@ impl BlockSequence {
         if !(count > 0.0 && sum.is_finite()) {
             return;
         }
+        self.since.get_or_insert(at);
         self.advance(at);
         self.sum += sum;
         self.count += count;
@@ -80,7 +81,7 @@ impl BlockSequence {
 
     /// Time goes on: a block that ended before `at` is closed. One without values is none.
     pub fn advance(&mut self, at: i64) {
-        let since = *self.since.get_or_insert(at);
+        let Some(since) = self.since else { return };
         let number = (at - since).max(0) / BLOCK_MS;
         if number <= self.number {
             return;
@@ -153,6 +154,8 @@ mod tests {
     fn blocks_are_counted_and_not_values() {
         let mut sequence = BlockSequence::default();
         let hour = cluster::HOUR_MS;
+        // Time that passes before the first value is no part of a block.
+        sequence.advance(-hour);
         for (at, value) in [(0, 1.0), (hour, 3.0), (2 * hour, 4.0), (3 * hour, 6.0), (4 * hour, 100.0)] {
             sequence.add(at, value, 1.0);
         }

@@ -161,8 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn a_challenger_that_fails_for_every_tenth_pod_goes_within_hours() {
-        let line = by_errors(2_000, 10.0, 0.001, 0.1, 20, 3);
+    fn a_challenger_that_fails_for_every_fourth_pod_goes_within_a_day() {
+        let line = by_errors(2_000, 10.0, 0.001, 0.25, 20, 3);
         assert_eq!((line.runs, line.within_a_day), (20, 20), "{line:?}");
         assert_eq!(by_errors(2_000, 10.0, 0.001, 0.0, 20, 3).within_a_week, 0);
     }
