@@ -19,12 +19,14 @@ PIPELINE_ARGS ?=
 SWEEP_ARGS ?=
 # Seconds for each target of `make fuzz`.
 FUZZ_SECONDS ?= 60
+# How long `make soak` attacks.
+SOAK_SECONDS ?= 3600
 # Which end-to-end tests `make e2e` runs, as `go test -run` takes it.
 E2E_RUN ?= .
 
 BINARIES = $${CARGO_TARGET_DIR:-target}/debug
 
-.PHONY: help build cycle cycle-sweep serve load-serving test test-setup e2e-setup e2e e2e-full lint deny fuzz bench results anomaly-results gate-results simulate placement docs real-road clean
+.PHONY: help build cycle cycle-sweep serve load-serving test test-setup e2e-setup e2e e2e-full lint deny fuzz soak bench results anomaly-results gate-results simulate placement docs real-road clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +76,10 @@ deny: ## Check licences, sources and bans of all dependencies; wants cargo-deny 
 
 fuzz: ## Feed every parser of bodies with what a fuzzer makes up (FUZZ_SECONDS= per target); wants nightly Rust and cargo-fuzz
 	@FUZZ_SECONDS="$(FUZZ_SECONDS)" scripts/fuzz.sh
+
+soak: build ## Attack serving and the extender for an hour; ends with 1 when memory or liveness breaks (SOAK_SECONDS=)
+	@cargo run --quiet -p scheduler-extender --example soak -- --serving $(BINARIES)/serving \
+		--extender $(BINARIES)/scheduler-extender --seconds $(SOAK_SECONDS)
 
 bench: test-setup ## Measure speed and memory beside pandas, Polars and XGBoost, into docs/benchmarks.md
 	@scripts/bench.sh

@@ -248,14 +248,18 @@ async fn a_compressed_message_of_grpc_pays_for_what_comes_out_of_it() {
         grpc_status(http2(server, 1 << 20).await.send_request(request).await.expect("an answer")).await
     };
     assert_eq!(ask(&server).await, "3", "there is room for it, and it has more contents than inputs");
-    // Somebody else's body, longer than half of the largest, is on its way.
-    let mut other = TcpStream::connect(address(&server)).await.expect("connected");
+    // Somebody else's body, longer than half of the largest, is on its way; it may itself have come while a message had the memory.
     let head = format!("POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n");
-    other.write_all(&[head.as_bytes(), &vec![b' '; 600_000]].concat()).await.expect("sent");
     let began = Instant::now();
-    while ask(&server).await != "14" {
-        assert!(began.elapsed() < Duration::from_secs(9), "it was taken in beside a body that has all the memory");
-    }
+    let other = loop {
+        let mut other = TcpStream::connect(address(&server)).await.expect("connected");
+        other.write_all(&[head.as_bytes(), &vec![b' '; 600_000]].concat()).await.expect("sent");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        if ask(&server).await == "14" {
+            break other;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "it was taken in beside a body that has all the memory");
+    };
     drop(other);
     server.wait("there is room again", async |server| ask(server).await == "3").await;
     assert_eq!(server.stop(), Some(0), "{}", server.said());
@@ -293,7 +297,8 @@ async fn halves_of_inferences_take_a_bounded_share_of_memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_nobody_reads_are_bounded_and_their_connections_are_cut() {
     let root = Root::with_models().await;
-    let arguments = [&PREDICTOR[..], &["--idle-timeout", "3s", "--log-predictions", "false"]].concat();
+    let limits = ["--idle-timeout", "5s", "--max-unread-bytes", "16777216", "--log-predictions", "false"];
+    let arguments = [&PREDICTOR[..], &limits].concat();
     let mut server = Server::start(root.path(), &arguments).await;
     server.ready().await;
     let body = rows(20_000).to_string();
@@ -301,13 +306,15 @@ async fn answers_that_nobody_reads_are_bounded_and_their_connections_are_cut() {
     assert_eq!(status, 200);
     let (idle, _) = memory(&server);
     // A window of one byte: the client takes no more of any answer.
-    let (mut answers, mut refused) = (Vec::new(), 0);
+    let (mut answers, mut refused, mut holding) = (Vec::new(), 0, 0);
     let (mut connections, began) = (Vec::new(), Instant::now());
     for _ in 0..4 {
         let mut send = http2(&server, 1).await;
-        for _ in 0..15 {
+        let before = answers.len();
+        for _ in 0..8 {
             let request = Request::post(format!("{}{INFER}", server.url)).body(Body::from(body.clone()));
-            let answer = send.send_request(request.expect("a request")).await.expect("an answer");
+            // On a slow machine it may have been cut by now.
+            let Ok(answer) = send.send_request(request.expect("a request")).await else { break };
             match answer.status().as_u16() {
                 200 => answers.push(answer),
                 503 => refused += 1,
@@ -315,14 +322,16 @@ async fn answers_that_nobody_reads_are_bounded_and_their_connections_are_cut() {
             }
         }
         connections.push(send);
+        // The first ones leave nothing for the last.
+        holding += usize::from(answers.len() > before);
     }
     assert!(!answers.is_empty() && refused > 0, "{} were held, {refused} refused", answers.len());
     let (_, most) = memory(&server);
-    assert!(most < idle + 32 + 150, "{idle} MB became {most} MB: a client may leave 32 MB unread");
+    assert!(most < idle + 8 + 150, "{idle} MB became {most} MB: a client may leave 8 MB unread");
     assert_eq!(server.status("/v2/health/live").await, Some(200), "small answers are always given");
     // They go on asking, so that the connections are in use: what they do not read is what they are cut for.
-    let cut = "connections_cut_total{reason=\"unread\"} 4";
-    while !server.text("/metrics").await.contains(cut) {
+    let cut = format!("connections_cut_total{{reason=\"unread\"}} {holding}");
+    while !server.text("/metrics").await.contains(&cut) {
         for send in &mut connections {
             let live = Request::get(format!("{}/v2/health/live", server.url)).body(Body::empty()).expect("a request");
             // One that was cut asks no more.
