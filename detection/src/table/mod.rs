@@ -90,6 +90,22 @@ impl TableReader {
         }
     }
 
+    /// Refuses these columns where one is of a type that cannot be read.
+    ///
+    /// # Errors
+    /// The first such column, with its type.
+    pub fn check_readable(&self, columns: impl IntoIterator<Item = usize>) -> Result<(), WrongUse> {
+        for column in columns {
+            if let Some(kind) = self.unreadable(column) {
+                let name = &self.header[column];
+                return Err(WrongUse(format!(
+                    "column `{name}` is of type {kind}, which cannot be read. Write it as numbers, text or timestamps"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// The cells of these columns stay as they are written, also where they look like numbers.
     pub fn keep_text(&mut self, columns: &[usize]) {
         if let Rows::Csv(rows) = &mut self.rows {

@@ -65,6 +65,8 @@ fn columns_of_a_parquet_file_are_read_by_what_they_mean() {
     ] {
         let place = reader.position(name).expect(name);
         assert_eq!(reader.unreadable(place), Some(kind));
+        let refused = reader.check_readable([0, place]).expect_err(kind).to_string();
+        assert!(refused.contains(&format!("column `{name}` is of type {kind}")), "{refused}");
         assert_eq!(column(name), vec![text(&format!("a value of type {kind}")); 4]);
     }
     assert_eq!(reader.unreadable(reader.position("decimal").expect("a column")), None);

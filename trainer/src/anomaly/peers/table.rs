@@ -180,15 +180,7 @@ fn read_file(path: &Path, settings: &TableSettings, wants_labels: bool) -> anyho
     wanted.check(&head)?;
     let readings: Vec<usize> = (0..head.len()).filter(|at| wanted.is_reading(&head[*at])).collect();
     let keys = [wanted.label, wanted.time, wanted.entity].map(|name| reader.position(name?));
-    for place in keys.iter().flatten() {
-        if let Some(kind) = reader.unreadable(*place) {
-            let said = format!(
-                "column `{}` is of type {kind}, which cannot be read. Write it as numbers or text",
-                head[*place]
-            );
-            return Err(WrongUse(said).into());
-        }
-    }
+    reader.check_readable(keys.into_iter().flatten())?;
     reader.keep_text(&keys.into_iter().flatten().collect::<Vec<_>>());
     let mut columns = Columns {
         names: readings.iter().map(|at| head[*at].clone()).collect(),
