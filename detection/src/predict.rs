@@ -167,6 +167,12 @@ impl Work {
             }
         }
         anyhow::ensure!(self.counts.rows > 0, "the table has a header and no rows: there is nothing to score");
+        anyhow::ensure!(
+            self.counts.used > 0,
+            "none of the {} rows could be used: {}",
+            self.counts.rows,
+            self.counts.unusable.examples.join("; ")
+        );
         writer.finish()
     }
 

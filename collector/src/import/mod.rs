@@ -87,7 +87,8 @@ impl OpenmetricsArgs {
 /// The files to read and what their columns mean.
 #[derive(Debug, Clone, Args)]
 pub struct CsvArgs {
-    /// TOML file that says what the columns mean; collector/mappings has examples
+    /// TOML file that says what the columns mean; collector/mappings has examples. `delimiter` and `decimal` say how the
+    /// text is written, `time.unit` and `time.format` how its times are
     #[arg(long, value_name = "FILE")]
     pub mapping: PathBuf,
     /// The files.

@@ -6,6 +6,7 @@ use crate::plan::InputPlan;
 use crate::quality::Quality;
 use crate::scorer::{Order, Scorer};
 use crate::table::{Binding, Cell, Renamed, RowCounts, TableRow};
+use collector::text::Dialect;
 use models::anomaly::Severity;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -278,7 +279,7 @@ fn cell(value: &Value, is_key: bool) -> Cell {
             number.as_f64().filter(|number| number.is_finite()).map_or(Cell::Missing, Cell::Number)
         }
         Value::String(text) if is_key => Cell::text(text),
-        Value::String(text) => Cell::parse(text),
+        Value::String(text) => Cell::parse(text, Dialect::default()),
         other => Cell::Text(other.to_string()),
     }
 }

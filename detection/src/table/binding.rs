@@ -63,6 +63,16 @@ impl Binding {
         let time = key(renamed.time, plan.time(), is_table);
         let entity = key(renamed.entity, plan.entity(), is_table);
         let label = key(renamed.label, plan.label(), false);
+        let needed = columns.iter().filter_map(|(_, place)| *place).chain([time, entity, label].into_iter().flatten());
+        let unreadable: Vec<String> = needed
+            .filter_map(|place| Some(format!("`{}` is of type {}", reader.header()[place], reader.unreadable(place)?)))
+            .collect();
+        if !unreadable.is_empty() {
+            return Err(WrongUse(format!(
+                "columns that the detector reads cannot be read: {}. Write them as numbers, text or timestamps",
+                unreadable.join(", ")
+            )));
+        }
         let all_gone = columns.iter().all(|(_, place)| place.is_none());
         if !absent.is_empty() && (!allow_missing || all_gone) {
             let hint =

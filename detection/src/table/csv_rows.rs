@@ -2,10 +2,10 @@
 
 use super::{Cell, TableRow};
 use anyhow::{Context, bail};
+use collector::text::{Dialect, likely_delimiter, unpacked, utf8};
 use csv::{ByteRecord, Reader, ReaderBuilder, Trim};
-use flate2::read::MultiGzDecoder;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 /// Reads as the file system likes it.
@@ -15,6 +15,7 @@ pub(super) struct CsvRows {
     reader: Reader<Box<dyn Read>>,
     record: ByteRecord,
     as_text: Vec<bool>,
+    dialect: Dialect,
 }
 
 impl std::fmt::Debug for CsvRows {
@@ -25,30 +26,30 @@ impl std::fmt::Debug for CsvRows {
 
 impl CsvRows {
     pub fn open(path: &Path) -> anyhow::Result<(Vec<String>, Self)> {
-        let file = File::open(path)?;
-        let is_packed = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
-        let source: Box<dyn Read> = if is_packed {
-            Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(BufReader::new(file))))
-        } else {
-            Box::new(file)
+        let source = unpacked(BufReader::with_capacity(BUFFER, File::open(path)?)).and_then(utf8)?;
+        let mut source = BufReader::with_capacity(BUFFER, source);
+        // The first line shows what separates columns: nobody is asked for it here, as a mapping is. Without commas between columns they may
+        // stand in numbers.
+        let first = source.fill_buf()?;
+        let first = first.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
+        let dialect = match likely_delimiter(&String::from_utf8_lossy(first)) {
+            None => Dialect::default(),
+            Some(delimiter) => Dialect::with_either_mark(delimiter)?,
         };
         // Rows of another width are told one by one instead of ending everything.
-        let mut reader =
-            ReaderBuilder::new().flexible(true).trim(Trim::Headers).buffer_capacity(BUFFER).from_reader(source);
-        let header: Vec<String> = reader
-            .headers()
-            .context("the header line is no text in UTF-8")?
-            .iter()
-            .map(|name| name.trim_start_matches('\u{feff}').to_owned())
-            .collect();
+        let mut reader = ReaderBuilder::new()
+            .delimiter(dialect.delimiter())
+            .flexible(true)
+            .trim(Trim::Headers)
+            .buffer_capacity(BUFFER)
+            .from_reader(Box::new(source) as Box<dyn Read>);
+        let header: Vec<String> =
+            reader.headers().context("the header line is not text in UTF-8")?.iter().map(str::to_owned).collect();
         if header.is_empty() || header.iter().all(String::is_empty) {
             bail!("the file is empty. The first line must name the columns");
         }
-        if header.len() == 1 && header[0].contains([';', '\t']) {
-            bail!("the header `{}` is one column. Columns must be separated by commas", header[0]);
-        }
         let as_text = vec![false; header.len()];
-        Ok((header, Self { reader, record: ByteRecord::new(), as_text }))
+        Ok((header, Self { reader, record: ByteRecord::new(), as_text, dialect }))
     }
 
     pub fn keep_text(&mut self, columns: &[usize]) {
@@ -72,10 +73,10 @@ impl CsvRows {
         for (place, (field, as_text)) in self.record.iter().zip(&self.as_text).enumerate() {
             let Ok(text) = std::str::from_utf8(field) else {
                 row.cells.clear();
-                row.problem = Some(format!("field {} is no text in UTF-8", place + 1));
+                row.problem = Some(format!("field {} is not text in UTF-8", place + 1));
                 return Ok(true);
             };
-            row.cells.push(if *as_text { Cell::text(text) } else { Cell::parse(text) });
+            row.cells.push(if *as_text { Cell::text(text) } else { Cell::parse(text, self.dialect) });
         }
         Ok(true)
     }

@@ -6,10 +6,12 @@ mod cell;
 mod counts;
 mod csv_rows;
 mod parquet_rows;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use binding::{Binding, Renamed, RowKeys};
-pub use cell::{Cell, parse_time};
+pub use cell::Cell;
 pub use counts::{Problem, RowCounts};
 pub use write::{ResultColumn, TableFormat, TableWriter};
 
@@ -59,7 +61,7 @@ impl TableReader {
             (header, Rows::Parquet(rows))
         } else {
             let message =
-                format!("`{shown}` is no table that can be read: the name must end in .csv, .csv.gz or .parquet");
+                format!("`{shown}` is not a table that can be read: the name must end in .csv, .csv.gz or .parquet");
             return Err(WrongUse(message).into());
         };
         for (place, column) in header.iter().enumerate() {
@@ -78,6 +80,30 @@ impl TableReader {
     /// The place of a column.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.header.iter().position(|column| column == name)
+    }
+
+    /// The type of a column that cannot be read, in words: each of its cells is a text that says so.
+    pub fn unreadable(&self, column: usize) -> Option<&str> {
+        match &self.rows {
+            Rows::Csv(_) => None,
+            Rows::Parquet(rows) => rows.unreadable(column),
+        }
+    }
+
+    /// Refuses these columns where one is of a type that cannot be read.
+    ///
+    /// # Errors
+    /// The first such column, with its type.
+    pub fn check_readable(&self, columns: impl IntoIterator<Item = usize>) -> Result<(), WrongUse> {
+        for column in columns {
+            if let Some(kind) = self.unreadable(column) {
+                let name = &self.header[column];
+                return Err(WrongUse(format!(
+                    "column `{name}` is of type {kind}, which cannot be read. Write it as numbers, text or timestamps"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The cells of these columns stay as they are written, also where they look like numbers.

@@ -3,12 +3,10 @@
 use super::task::Series;
 use anyhow::{Context, bail};
 use clap::Args;
-use flate2::read::MultiGzDecoder;
-use polars::prelude::{DataFrame, DataType, ParquetReader, SerReader};
+use collector::text::parse_moment;
+use detection::table::{Cell, TableReader, TableRow};
 use runtime::WrongUse;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// Which files, and what their columns mean.
@@ -157,9 +155,9 @@ fn labels(text: &[String], column: &str) -> anyhow::Result<Vec<bool>> {
 
 fn times(text: &[String], column: &str) -> anyhow::Result<Vec<f64>> {
     let read = |(row, text): (usize, &String)| {
+        // Numbers are an order as they are, whatever they count.
         let number = text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
-        let moment =
-            || chrono::DateTime::parse_from_rfc3339(text.trim()).ok().map(|time| time.timestamp_millis() as f64);
+        let moment = || parse_moment(text).map(|moment| moment.millis as f64);
         number.or_else(moment).with_context(|| {
             format!(
                 "line {} has the time `{text}` in column `{column}`, want a number or 2026-11-20T14:00:00Z",
@@ -177,18 +175,45 @@ fn read_file(path: &Path, settings: &TableSettings, wants_labels: bool) -> anyho
         time: settings.time.as_deref(),
         entity: settings.entity.as_deref(),
     };
-    let file = File::open(path)?;
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    if name.ends_with(".parquet") {
-        from_frame(&ParquetReader::new(file).finish()?, &wanted)
-    } else if name.ends_with(".csv.gz") {
-        from_csv(MultiGzDecoder::new(BufReader::new(file)), &wanted)
-    } else if name.ends_with(".csv") {
-        from_csv(BufReader::new(file), &wanted)
-    } else {
-        Err(WrongUse("its name ends neither in .csv, .csv.gz nor .parquet, which says how to read it".to_owned())
-            .into())
+    let mut reader = TableReader::open(path)?;
+    let head = reader.header().to_vec();
+    wanted.check(&head)?;
+    let readings: Vec<usize> = (0..head.len()).filter(|at| wanted.is_reading(&head[*at])).collect();
+    let keys = [wanted.label, wanted.time, wanted.entity].map(|name| reader.position(name?));
+    reader.check_readable(keys.into_iter().flatten())?;
+    reader.keep_text(&keys.into_iter().flatten().collect::<Vec<_>>());
+    let mut columns = Columns {
+        names: readings.iter().map(|at| head[*at].clone()).collect(),
+        numbers: vec![Vec::new(); readings.len()],
+        wrong: vec![(0, 0); readings.len()],
+        ..Columns::default()
+    };
+    let mut row = TableRow::default();
+    // The header of a text is its first line; Parquet is counted the same way.
+    let mut line = 1;
+    while reader.next(&mut row)? {
+        line += 1;
+        if let Some(problem) = &row.problem {
+            bail!("line {line}: {problem}");
+        }
+        for (at, place) in readings.iter().enumerate() {
+            let number = match &row.cells[*place] {
+                // Beyond single precision is no reading.
+                Cell::Number(number) if (*number as f32).is_finite() => Some(*number as f32),
+                Cell::Missing => None,
+                _ => {
+                    let wrong = &mut columns.wrong[at];
+                    *wrong = (wrong.0 + 1, if wrong.0 == 0 { line } else { wrong.1 });
+                    None
+                }
+            };
+            columns.numbers[at].push(number.unwrap_or(f32::NAN));
+        }
+        for (place, text) in keys.iter().zip([&mut columns.label, &mut columns.time, &mut columns.entity]) {
+            text.extend(place.map(|place| row.cells[place].name().unwrap_or_default()));
+        }
     }
+    Ok(columns)
 }
 
 /// Columns that are no readings.
@@ -217,75 +242,4 @@ impl Wanted<'_> {
     fn is_reading(&self, name: &str) -> bool {
         ![self.label, self.time, self.entity].contains(&Some(name))
     }
-}
-
-fn from_csv(input: impl Read, wanted: &Wanted<'_>) -> anyhow::Result<Columns> {
-    let mut reader = csv::ReaderBuilder::new().from_reader(input);
-    let head: Vec<String> = reader.headers()?.iter().map(|name| name.trim().to_owned()).collect();
-    wanted.check(&head)?;
-    let readings: Vec<usize> = (0..head.len()).filter(|at| wanted.is_reading(&head[*at])).collect();
-    let place = |name: Option<&str>| name.and_then(|name| head.iter().position(|other| other == name));
-    let (label, time, entity) = (place(wanted.label), place(wanted.time), place(wanted.entity));
-    let mut columns = Columns {
-        names: readings.iter().map(|at| head[*at].clone()).collect(),
-        numbers: vec![Vec::new(); readings.len()],
-        wrong: vec![(0, 0); readings.len()],
-        ..Columns::default()
-    };
-    let mut record = csv::StringRecord::new();
-    let mut line = 1;
-    while reader.read_record(&mut record)? {
-        line += 1;
-        for (at, column) in readings.iter().enumerate() {
-            let text = record.get(*column).unwrap_or_default().trim();
-            let number = text.parse::<f32>().ok().filter(|number| number.is_finite());
-            // Empty is missing, and so is what other programs write for it.
-            if number.is_none() && !matches!(text, "" | "NaN" | "nan" | "null" | "NA") {
-                let wrong = &mut columns.wrong[at];
-                *wrong = (wrong.0 + 1, if wrong.0 == 0 { line } else { wrong.1 });
-            }
-            columns.numbers[at].push(number.unwrap_or(f32::NAN));
-        }
-        for (place, text) in [(label, &mut columns.label), (time, &mut columns.time), (entity, &mut columns.entity)] {
-            text.extend(place.and_then(|place| record.get(place)).map(str::to_owned));
-        }
-    }
-    Ok(columns)
-}
-
-fn from_frame(frame: &DataFrame, wanted: &Wanted<'_>) -> anyhow::Result<Columns> {
-    let names: Vec<String> = frame.get_column_names().iter().map(|name| name.to_string()).collect();
-    wanted.check(&names)?;
-    let mut columns = Columns::default();
-    for name in names.iter().filter(|name| wanted.is_reading(name)) {
-        let column = frame.column(name)?;
-        let is_number = column.dtype().is_primitive_numeric() || *column.dtype() == DataType::Boolean;
-        let mut values = vec![f32::NAN; frame.height()];
-        let mut wrong = (0, 0);
-        if is_number {
-            let numbers = column.cast(&DataType::Float32)?;
-            for (row, (value, number)) in values.iter_mut().zip(numbers.f32()?.iter()).enumerate() {
-                match number {
-                    Some(number) if number.is_infinite() => {
-                        wrong = (wrong.0 + 1, if wrong.0 == 0 { row + 2 } else { wrong.1 });
-                    }
-                    Some(number) => *value = number,
-                    None => {}
-                }
-            }
-        }
-        columns.names.push(name.clone());
-        columns.numbers.push(values);
-        columns.wrong.push(wrong);
-    }
-    let text = |name: Option<&str>| -> anyhow::Result<Vec<String>> {
-        let Some(name) = name.filter(|name| names.iter().any(|other| other == name)) else { return Ok(Vec::new()) };
-        let column = frame.column(name)?;
-        // Times become the numbers that they are kept as, which is all that an order needs.
-        let column = if column.dtype().is_temporal() { column.to_physical_repr() } else { column.clone() };
-        let column = column.cast(&DataType::String)?;
-        Ok(column.str()?.iter().map(|value| value.unwrap_or_default().to_owned()).collect())
-    };
-    (columns.label, columns.time, columns.entity) = (text(wanted.label)?, text(wanted.time)?, text(wanted.entity)?);
-    Ok(columns)
 }

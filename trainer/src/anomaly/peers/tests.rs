@@ -168,7 +168,7 @@ fn files_that_cannot_be_used_say_what_and_where() {
         refused(vec![write("bad.csv", "t,cpu,label\n1,2,0\n2,3,maybe\n")]).contains("line 3 has the label `maybe`")
     );
     assert!(refused(vec![write("time.csv", "t,cpu,label\nnoon,2,0\n")]).contains("line 2 has the time `noon`"));
-    assert!(refused(vec![write("x.txt", "t")]).contains("neither in .csv"));
+    assert!(refused(vec![write("x.txt", "t")]).contains("must end in .csv, .csv.gz or .parquet"));
     let (one, two) = (write("one.csv", "t,cpu,label\n1,2,0\n"), write("two.csv", "t,mem,label\n1,2,0\n"));
     assert!(refused(vec![one, two]).contains("`cpu` is in one of them only"));
     assert!(refused(vec![folder.path().join("absent.csv")]).contains("absent.csv"));

@@ -96,6 +96,7 @@ pub fn profile(
     for column in &named.columns {
         find(&reader, column)?;
     }
+    reader.check_readable([time, entity, label].into_iter().flatten())?;
     let keys: Vec<usize> = [time, entity].into_iter().flatten().collect();
     reader.keep_text(&keys);
     let header = reader.header().to_vec();
