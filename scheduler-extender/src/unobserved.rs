@@ -34,7 +34,7 @@ mod tests {
     #[test]
     fn nodes_that_cannot_be_observed_do_not_count_as_unmatched() {
         let rules = IgnoredNodes::parse(&IGNORED_NODES).expect("rules");
-        let ledger = Ledger::new(Hold { settle: 60_000, most: 900_000 });
+        let ledger = Ledger::new(Hold { settle: 60_000, most: std::time::Duration::from_secs(900) });
         let tell = |happened| ledger.node(counted(&rules, happened));
         tell(Happened::ListBegins);
         tell(Happened::Is(node("node-1", json!({ "kubernetes.io/os": "linux" }), json!(null))));

@@ -90,7 +90,7 @@ fn is_told<T>(result: Result<T, Refusal>) -> bool {
 }
 
 fn score_request(body: &[u8]) -> Result<ScoreRequest, Refusal> {
-    ScoreRequest::parse(body).map_err(Refusal::from)
+    ScoreRequest::parse(body).map_err(|error| Refusal::bad(error.to_string()))
 }
 
 proptest! {

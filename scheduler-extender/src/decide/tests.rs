@@ -2,8 +2,7 @@ use super::*;
 use crate::health::Signs;
 use crate::ledger::Hold;
 use crate::rules::{Guard, Mode};
-use crate::scoring::{Condition, Remote};
-use cluster::score::PartWeights;
+use crate::scoring::{Condition, Preferences, Remote};
 
 /// A decider whose scorer is away.
 fn decider() -> Decider {
@@ -56,7 +55,7 @@ async fn requests_about_pods_that_nobody_has_told_of_open_no_breaker_of_others()
     let ask = async |standing| {
         for _ in 0..6 {
             let place = Arc::clone(&decider.places.gate).acquire_owned().await.expect("a place");
-            let scored = decider.scoring.score(&request, PartWeights::DESIGN, standing, place).await;
+            let scored = decider.scoring.score(&request, Preferences::default(), standing, place).await;
             scored.expect_err("nobody listens there");
         }
         let Scoring::Remote(remote) = &*decider.scoring else { panic!("a remote one") };

@@ -3,18 +3,18 @@
 use crate::support::{Extender, ask, names, pod};
 use crate::world::{Root, history};
 use clap::Args;
-use cluster::score::PartWeights;
 use collector::prometheus::{PrometheusArgs, Source};
 use collector::testing::free_port;
 use reqwest::Url;
 use runtime::ConfigFile;
 use runtime::http::HttpArgs;
-use scheduler_extender::scoring::{Embedded, EmbeddedSetup, Remote, Scores, Scoring};
+use scheduler_extender::ledger::Standing;
+use scheduler_extender::scoring::{Embedded, EmbeddedSetup, Preferences, Remote, Scores, Scoring};
 use score_api::{PodRequest, ScoreRequest};
 use serde_json::json;
 use serving::nodes::KeepArgs;
 use serving::registry::{ModelName, Origin};
-use serving::server::Setup;
+use serving::run::Setup;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -67,6 +67,7 @@ impl Serving {
             store: Store::new(root.path()),
             origins: ModelName::TRAINED.into_iter().map(origin).collect(),
             shadow: None,
+            journal: defaults(),
             token: None,
         };
         let (stop, stopped) = oneshot::channel();
@@ -124,7 +125,7 @@ async fn ready(scoring: &Scoring) {
 
 async fn scored(scoring: &Scoring, request: &ScoreRequest) -> Scores {
     let place = Arc::new(Semaphore::new(1)).acquire_owned().await.expect("a place");
-    scoring.score(&Arc::new(request.clone()), PartWeights::DESIGN, place).await.expect("scores")
+    scoring.score(&Arc::new(request.clone()), Preferences::default(), Standing::Known, place).await.expect("scores")
 }
 
 fn request(nodes: Vec<String>, workload: Option<&str>) -> ScoreRequest {
@@ -190,8 +191,8 @@ async fn a_serving_elsewhere_scores_as_this_process_does() {
     // Explanations are the same as well, word by word.
     let asked = request(nodes[..3].to_vec(), None);
     let (ours, theirs) = (
-        here.explain(asked.clone(), PartWeights::DESIGN).await.expect("an explanation"),
-        there.explain(asked, PartWeights::DESIGN).await.expect("an explanation"),
+        here.explain(asked.clone(), Preferences::default()).await.expect("an explanation"),
+        there.explain(asked, Preferences::default()).await.expect("an explanation"),
     );
     let reasons = |answer: &score_api::ScoreAnswer| -> Vec<Vec<String>> {
         let nodes = answer.pods[0].nodes.iter();

@@ -170,7 +170,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = folder.path().join("windows.snapshot");
         let refused = |windows: &OnlineFeatures, grid: i64, workloads: &Workloads| {
-            write(&path, ("http://p", 60_000), (windows, grid), workloads).expect("written");
+            let forecasts = (&LiveOffsets::default(), &FreshWatch::default());
+            write(&path, ("http://p", 60_000), (windows, grid), workloads, forecasts).expect("written");
             format!("{:#}", read(&path, "http://p", 60_000, NOW).expect_err("of the future"))
         };
         let (windows, workloads) = (OnlineFeatures::new(WindowRules::default()), Workloads::default());

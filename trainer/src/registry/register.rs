@@ -431,12 +431,14 @@ mod tests {
             experiment: "tests",
             hash: hash.to_owned(),
             metadata: artifact.metadata().clone(),
+            fresh: None,
         }
     }
 
     fn judged<'a>(hash: &'a str, champion: Option<&'a str>) -> Judged<'a> {
         Judged {
             passed: true,
+            waits_for: None,
             model_hash: hash,
             reasons: Vec::new(),
             champion,
