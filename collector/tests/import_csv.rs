@@ -248,43 +248,6 @@ fn separators_marks_and_encodings_are_read_as_the_mapping_says_or_named() {
 }
 
 #[test]
-fn openmetrics_text_in_milliseconds_is_refused_and_odd_line_ends_are_read() {
-    let folder = tempfile::tempdir().expect("temporary folder");
-    let import = |name: &str, text: &[u8]| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).expect("written");
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_collector"))
-            .arg("--data")
-            .arg(folder.path().join(format!("{name}-data")))
-            .args(["import", "openmetrics"])
-            .arg(path)
-            .output()
-            .expect("it runs");
-        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).expect("text"))
-    };
-    let text = |unit: &str| {
-        format!(
-            "# TYPE node_load1 gauge\nnode_load1{{instance=\"10.0.0.1:9100\"}} 0.5 1795910400{unit}\nnode_load1{{instance=\"10.0.0.1:9100\"}} 0.6 1795910430{unit}\n# TYPE node_uname info\nnode_uname_info{{instance=\"10.0.0.1:9100\",nodename=\"node-1\"}} 1 1795910400{unit}\n# EOF\n"
-        )
-    };
-    let (code, said) = import("good.om", text("").as_bytes());
-    assert!(code == Some(0) && said.contains("written    2 rows of 1 nodes, 2026-11-29"), "{said}");
-    let (code, said) = import("ms.om", text("000").as_bytes());
-    assert!(code == Some(1) && said.contains("line 2") && said.contains("not in the years 2000 to 2199"), "{said}");
-    assert!(said.contains("milliseconds"), "{said}");
-    for (name, text) in [
-        ("crlf.om", text("").replace('\n', "\r\n")),
-        ("spaces.om", text("").replace('\n', " \n")),
-        ("mark.om", format!("\u{feff}{}", text(""))),
-    ] {
-        let (code, said) = import(name, text.as_bytes());
-        assert!(code == Some(0) && said.contains("written    2 rows of 1 nodes"), "{name}: {said}");
-    }
-    let (code, said) = import("blank.om", text("").replacen('\n', "\n\n", 1).as_bytes());
-    assert!(code == Some(1) && said.contains("line 2: an empty line"), "{said}");
-}
-
-#[test]
 fn the_same_file_again_changes_nothing() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let path = written(&folder, format!("{HEADER}a,0,10,20,1,1,5\nb,0,11,20,1,1,5\n").as_bytes());

@@ -68,3 +68,38 @@ fn a_machine_without_prometheus_is_told_what_to_install() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("`promtool` is not installed") && said.contains("collector backfill"), "{said}");
 }
+
+#[test]
+fn text_in_milliseconds_is_refused_and_odd_line_ends_are_read() {
+    if program("prometheus").expect("prometheus").is_none() {
+        return;
+    }
+    let good = History { nodes: 1, from: FROM, to: FROM + 3_600 }.text();
+    let read = |text: &str| {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("history.om");
+        std::fs::write(&path, text).expect("text");
+        let output = import(folder.path(), &path).output().expect("started");
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).expect("text"))
+    };
+    let is_sample = |line: &&str| !line.starts_with('#');
+    let in_milliseconds: Vec<String> =
+        good.lines().map(|line| if is_sample(&line) { format!("{line}000") } else { line.to_owned() }).collect();
+    let first = 1 + good.lines().position(|line| is_sample(&line)).expect("a sample");
+    let (code, said) = read(&in_milliseconds.join("\n"));
+    let wanted = format!("line {first}");
+    assert!(code == Some(1) && said.contains(&wanted) && said.contains("not in the years 2000 to 2199"), "{said}");
+    assert!(said.contains("milliseconds"), "{said}");
+    // An hour of samples 30 s apart.
+    for (name, text) in [
+        ("as it is", good.clone()),
+        ("CRLF", good.replace('\n', "\r\n")),
+        ("spaces", good.replace('\n', " \n")),
+        ("a mark", format!("\u{feff}{good}")),
+    ] {
+        let (code, said) = read(&text);
+        assert!(code == Some(0) && said.contains("written    120 rows of 1 nodes"), "{name}: {said}");
+    }
+    let (code, said) = read(&good.replacen('\n', "\n\n", 1));
+    assert!(code == Some(1) && said.contains("line 2: an empty line"), "{said}");
+}

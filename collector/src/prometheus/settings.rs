@@ -353,9 +353,11 @@ mod tests {
             let error = format!("{:#}", source(flags).expect("source").span(1_800_000_000_000).expect_err("wrong"));
             assert!(error.contains(named), "{error}");
         }
-        for (address, named) in
-            [("http://me:secret@host", "--password-file"), ("host:9090", "no address"), ("nonsense", "no address")]
-        {
+        for (address, named) in [
+            ("http://me:secret@host", "--password-file"),
+            ("host:9090", "is not an address"),
+            ("nonsense", "is not an address"),
+        ] {
             let error =
                 format!("{:#}", source(&["--prometheus", address]).expect("source").address().expect_err("wrong"));
             assert!(error.contains(named) && !error.contains("secret"), "{error}");

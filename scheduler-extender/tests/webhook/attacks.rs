@@ -45,7 +45,8 @@ async fn pods_that_somebody_made_up_move_no_real_one() {
     // The real one's quarter of a core is on its way to its best node, and nothing else.
     assert_eq!((all, &by_node["node-9"]["cpu_cores"]), (&json!(0.25), &json!(0.25)), "{state}");
     let (after, _) = world.extender.prioritize(&ask(&pod("real", "web"), &names(10))).await;
-    assert_eq!(before, after);
+    // One draw for each decision rounds the points of all candidates.
+    assert!(before.iter().zip(&after).all(|(before, after)| before.abs_diff(*after) <= 1), "{before:?} {after:?}");
     assert_eq!(world.scorer.last()["in_flight"], json!({ "node-9": { "cpu_cores": 0.0, "memory_bytes": 0.0 } }));
 }
 
