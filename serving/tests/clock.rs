@@ -18,7 +18,7 @@ async fn nodes(server: &Server) -> Vec<Value> {
 
 async fn are_fresh(server: &Server) -> bool {
     let nodes = nodes(server).await;
-    nodes.len() == NODES && nodes.iter().all(|node| node["missing"].is_null() && node["parts"]["load"].is_f64())
+    nodes.len() == NODES && nodes.iter().all(|node| node["missing"] == json!([]) && node["parts"]["load"].is_f64())
 }
 
 async fn are_neutral(server: &Server) -> bool {

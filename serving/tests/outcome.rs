@@ -286,6 +286,9 @@ async fn a_judged_model_takes_the_place_of_its_fresh_fit_and_then_the_alias() {
     let artifact = |seed| Artifact::of_load_predictor(&predictor(seed), draft("1.0.0")).expect("sealed");
     let (judged, fresh) = (root.register(artifact(1)).await, root.register(artifact(2)).await);
     let (name, tracker) = (ModelName::LoadPredictor, root.tracker().await);
+    for version in [&judged, &fresh] {
+        tracker.set_version_tag(name.as_str(), version, "validation", "passed").await.expect("tagged");
+    }
     for (version, tag) in [(&judged, "model_hash"), (&fresh, "fresh_fit_of")] {
         tracker.set_version_tag(name.as_str(), version, tag, "abc").await.expect("tagged");
     }

@@ -174,7 +174,8 @@ pub async fn undo(
 }
 
 /// Puts version `to` in the place of `from`, which is tagged with the reason; the way back stays what it was. For a fit that departs from the
-/// one that was judged. Doing so again changes nothing; `false` where the alias names neither.
+/// one that was judged. Doing so again after it was cut off completes it. Returns whether the alias was moved: not where it names another
+/// version than `from`.
 ///
 /// # Errors
 /// [`PromotionError::NotValidated`], and what the registry answers.
@@ -187,16 +188,19 @@ pub async fn replace(
 ) -> Result<bool, PromotionError> {
     let registry = Registry { tracker, model, alias };
     let now = registry.version(alias).await?;
-    if now.as_deref() != Some(from) && now.as_deref() != Some(to) {
+    let moves = now.as_deref() == Some(from);
+    if !moves && now.as_deref() != Some(to) {
         return Ok(false);
     }
-    registry.validated(to).await?;
-    // First the alias that serves: a kill after this leaves the right version at work.
-    registry.name(alias, Some(to), decision).await?;
+    if moves {
+        registry.validated(to).await?;
+        // First the alias that serves: a kill after this leaves the right version at work.
+        registry.name(alias, Some(to), decision).await?;
+    }
     let tagged = tracker.set_version_tag(model, from, tags::WITHDRAWN, &decision.why).await;
     let doing = || format!("tag version {from} of `{model}`, which was taken back");
     tagged.map_err(|source| PromotionError::Registry { doing: doing(), source })?;
-    Ok(true)
+    Ok(moves)
 }
 
 /// The promotion that [`undo`] would take back; `None` where there is no champion or no way back. Where an undo was cut off, the same one, of

@@ -101,7 +101,7 @@ pub async fn import(
     let fetched = fetch(&source, &tables, &span, span.end + source.args.late.millis()).await?;
     drop(server);
     take_over(&tables, store)?;
-    Ok(summary(content.summary, fetched, &tables)?)
+    summary(content.summary, fetched, &tables)
 }
 
 /// A folder below the data root for the time of the import; one that a killed import left is removed first.

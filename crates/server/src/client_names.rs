@@ -81,7 +81,7 @@ fn has(certificate: &CertificateDer<'_>, wanted: &[String]) -> bool {
     let mut names = names.chain(common.iter().map(String::as_str));
     let is_wanted = |name: &str| wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
     let has_address = |name: &String| {
-        let address = name.parse::<IpAddr>().map(|address| ServerName::from(address));
+        let address = name.parse::<IpAddr>().map(ServerName::from);
         address.is_ok_and(|address| certificate.verify_is_valid_for_subject_name(&address).is_ok())
     };
     names.any(is_wanted) || wanted.iter().any(has_address)

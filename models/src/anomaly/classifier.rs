@@ -144,7 +144,7 @@ impl Detector {
             kind: AnomalyKind::Performance,
             columns,
             middles: Middles::default(),
-            scorer: Scorer::Classifier(classifier),
+            scorer: Scorer::Classifier(Box::new(classifier)),
             tail: Tail::of_log_odds(),
         });
         self.vote = Vote::Largest;

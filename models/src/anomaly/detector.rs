@@ -15,7 +15,7 @@ pub enum Scorer {
     /// What lies far from the middle is odd.
     Reach(Reach),
     /// What resembles faults that were injected or labelled is odd.
-    Classifier(Classifier),
+    Classifier(Box<Classifier>),
 }
 
 impl Scorer {

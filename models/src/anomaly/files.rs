@@ -130,7 +130,7 @@ impl Detector {
             let scorer = match (stored, reach) {
                 (Some(stored), None) if stored == CLASSIFIER_FILE => {
                     let names: Vec<String> = columns.iter().map(|column| features[*column].clone()).collect();
-                    Scorer::Classifier(Classifier::from_file(file(&stored)?, &names)?)
+                    Scorer::Classifier(Box::new(Classifier::from_file(file(&stored)?, &names)?))
                 }
                 (Some(stored), None) => {
                     let forest = IsolationForest::from_bytes_within(&stored, file(&stored)?, places_left)?;

@@ -267,7 +267,9 @@ impl Memory {
         match inner.entries.get(&key).filter(|entry| entry.decision.id == id) {
             // No watch has told of its pod in all that time.
             Some(entry) if entry.decision.standing == Standing::Unknown => {
-                inner.take(&key).map(|mut entry| self.write(&mut entry));
+                if let Some(mut entry) = inner.take(&key) {
+                    self.write(&mut entry);
+                }
             }
             Some(_) => drop(inner.change(&key, |entry| self.write(entry))),
             None => {}

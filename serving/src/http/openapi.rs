@@ -173,6 +173,7 @@ fn schemas() -> Value {
 fn protocol() -> Value {
     let text = || json!({ "type": "string" });
     let optional = || json!({ "type": "string", "nullable": true });
+    let moment = json!({ "type": "string", "format": "date-time", "nullable": true });
     let shape = || json!({ "type": "array", "items": { "type": "integer", "minimum": 0 } });
     let datatype = || json!({ "type": "string", "enum": ["BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP32", "FP64", "BYTES"] });
     let tensor = || {
@@ -218,10 +219,10 @@ fn protocol() -> Value {
             "id": { "type": "string", "minLength": 1 },
             "source": { "type": "string", "minLength": 1 },
             "type": { "type": "string", "enum": ["org.kubeflow.serving.inference.request", "org.kubeflow.serving.inference.response"] },
-            "time": optional(),
+            "time": moment.clone(),
             "namespace": optional(),
             "inferenceservicename": optional(),
-            "recordedtime": optional(),
+            "recordedtime": moment,
             "data": { "type": "object" },
         })),
     })

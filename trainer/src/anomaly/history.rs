@@ -132,9 +132,7 @@ impl History {
                 let ts = &self.ts[span.clone()];
                 let from = ts.partition_point(|ts| *ts <= label.started_at);
                 let until = ts.partition_point(|ts| *ts - GRID_STEP_MS < label.ended_at).max(from);
-                for row in span.start + from..span.start + until {
-                    lessons[row] = 1.0 / (until - from) as f32;
-                }
+                lessons[span.start + from..span.start + until].fill(1.0 / (until - from).max(1) as f32);
             }
         }
         lessons

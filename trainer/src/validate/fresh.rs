@@ -66,7 +66,8 @@ fn departures(head: &FreshHead, limits: &GateSettings) -> Vec<String> {
     }
     // Whoever has seen these rows errs less on them than who has not. The margin is for slices of history that were thinned.
     let most = head.judged_mae_points * (1.0 + limits.champion_margin) + limits.champion_slack_points;
-    if !(head.fresh_mae_points <= most) {
+    // A figure that is not a number holds no limit.
+    if head.fresh_mae_points.is_nan() || head.fresh_mae_points > most {
         reasons.push(format!(
             "{name}: the fresh fit errs by {:.3} points on hours that it has learned from, the judged model by {:.3} without having seen them; at most {most:.3} is sound",
             head.fresh_mae_points, head.judged_mae_points
@@ -74,14 +75,15 @@ fn departures(head: &FreshHead, limits: &GateSettings) -> Vec<String> {
     }
     // After a change of regime both are far apart, but then the judged one errs as much: what it errs by is the measure.
     let reach = limits.fresh_max_distance * head.judged_mae_points.max(limits.negligible_error_points);
-    if !(head.distance_points <= reach) {
+    if head.distance_points.is_nan() || head.distance_points > reach {
         reasons.push(format!(
             "{name}: the fresh fit's forecasts are {:.3} points from the judged model's on average, at most {reach:.3} ({} times the judged error) is allowed",
             head.distance_points, limits.fresh_max_distance
         ));
     }
     let least = head.judged_coverage - COVERAGE_LOSS;
-    if !(head.fresh_coverage >= least) && head.judged_mae_points > limits.negligible_error_points {
+    let covers_less = head.fresh_coverage.is_nan() || head.fresh_coverage < least;
+    if covers_less && head.judged_mae_points > limits.negligible_error_points {
         reasons.push(format!(
             "{name}: the fresh fit's P90 covers {:.3} of the observations, the judged model's {:.3}; at least {least:.3} is wanted",
             head.fresh_coverage, head.judged_coverage
