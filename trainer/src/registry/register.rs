@@ -235,11 +235,11 @@ async fn register_judged(
         ))
         .into());
     }
-    let run = run_of(tracker, folder, model).await?;
+    let mut run = None;
     let validation = if verdict.waits_for.is_some() { tags::NOT_YET } else { tags::PASSED };
-    let judged = version_of(tracker, folder, model, &run, validation, None).await?;
+    let judged = version_of(tracker, folder, model, &mut run, validation, None).await?;
     let named = match &model.fresh {
-        Some(fresh) => version_of(tracker, folder, model, &run, validation, Some(fresh)).await?,
+        Some(fresh) => version_of(tracker, folder, model, &mut run, validation, Some(fresh)).await?,
         None => judged.clone(),
     };
     let decision = |why: String| Decision { who: who(), why, evidence: verdict.evidence.clone() };
@@ -302,7 +302,7 @@ async fn version_of(
     tracker: &dyn Tracker,
     folder: &Path,
     model: &Candidate,
-    run: &RunReference,
+    run: &mut Option<RunReference>,
     validation: &str,
     fresh: Option<&FreshFit>,
 ) -> anyhow::Result<Named> {
@@ -321,6 +321,10 @@ async fn version_of(
         let semver = left.tags.get(tags::SEMVER).cloned().unwrap_or_default();
         return Ok(Named { version: left.version.clone(), semver, is_new: false });
     }
+    let run_id = match run {
+        Some(run) => run.run_id.clone(),
+        None => run.insert(run_of(tracker, folder, model).await?).run_id.clone(),
+    };
     let own = lineage(metadata);
     // Versions come newest first; numbers are not used twice, whatever became of them.
     let semver = next_version(versions.first(), &own).to_string();
@@ -340,7 +344,7 @@ async fn version_of(
     }
     let version = NewVersion {
         model: name.to_owned(),
-        run_id: run.run_id.clone(),
+        run_id,
         artifact_path: if fresh.is_some() { format!("{MODEL_PATH}/{FRESH_FOLDER}") } else { MODEL_PATH.to_owned() },
         description: if fresh.is_some() { format!("fresh fit of the recipe {trained}") } else { trained },
         tags,
@@ -451,6 +455,7 @@ mod tests {
     async fn a_registration_that_is_killed_is_completed_by_the_next_one() {
         let model = tempfile::tempdir().expect("temporary folder");
         std::fs::write(model.path().join("weights"), "1").expect("written");
+        std::fs::write(model.path().join(METADATA_FILE), "{}").expect("written");
         let mut killed_after = 0;
         loop {
             let root = tempfile::tempdir().expect("temporary folder");
@@ -485,6 +490,7 @@ mod tests {
     async fn a_rollback_that_is_killed_goes_back_once_and_not_twice() {
         let model = tempfile::tempdir().expect("temporary folder");
         std::fs::write(model.path().join("weights"), "1").expect("written");
+        std::fs::write(model.path().join(METADATA_FILE), "{}").expect("written");
         for killed_after in 0..=3 {
             let root = tempfile::tempdir().expect("temporary folder");
             let tracker = tracking::open(&TrackingArgs::default(), root.path()).await.expect("a registry");
