@@ -31,6 +31,11 @@ async fn metric(server: &Server, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
+/// A history whose samples come every two seconds, and go on for ten minutes from now: what nobody has scraped lately is stale.
+fn growing() -> Cluster {
+    Cluster::new(1, chrono::Utc::now().timestamp() / 60 * 60 + 600).every(2)
+}
+
 /// The windows are written at every refresh, so that a restart would go on from what a wrong clock left.
 async fn start(root: &Root, liar: &Liar) -> Server {
     let arguments = [
@@ -41,7 +46,7 @@ async fn start(root: &Root, liar: &Liar) -> Server {
         "--every",
         "1s",
         "--stale-after",
-        "6s",
+        "20s",
         "--retries",
         "0",
         "--snapshot-every",
@@ -53,8 +58,7 @@ async fn start(root: &Root, liar: &Liar) -> Server {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_was_ahead_for_a_while_makes_scores_neutral_and_then_they_come_back() {
     let root = Root::with_models().await;
-    let now = chrono::Utc::now().timestamp() / 60 * 60;
-    let Some(prometheus) = Cluster::new(3, now).serve(root.path()) else { return };
+    let Some(prometheus) = growing().serve(root.path()) else { return };
     let liar = Liar::before(&prometheus.url()).await;
     let mut server = start(&root, &liar).await;
     server.ready().await;
@@ -89,8 +93,7 @@ async fn a_clock_that_was_ahead_for_a_while_makes_scores_neutral_and_then_they_c
 #[tokio::test(flavor = "multi_thread")]
 async fn a_time_that_cannot_be_is_a_failed_refresh_and_not_the_end_of_the_process() {
     let root = Root::with_models().await;
-    let now = chrono::Utc::now().timestamp() / 60 * 60;
-    let Some(prometheus) = Cluster::new(1, now).serve(root.path()) else { return };
+    let Some(prometheus) = growing().serve(root.path()) else { return };
     let liar = Liar::before(&prometheus.url()).await;
     liar.says(Lie::Says("1e300"));
     let mut server = start(&root, &liar).await;

@@ -111,7 +111,7 @@ async fn what_is_told_of_a_pod_is_what_kube_scheduler_asked() {
     world.extender.prioritize(&ask(&pod("real", "web"), &names(3))).await;
     assert_eq!(candidates(&world.extender).await, json!(10));
     let dropped = "berth_scheduler_extender_decisions_dropped_total{reason=\"unknown_pod\"}";
-    assert_eq!(world.extender.metric(dropped).await, Some(2.0));
+    world.extender.wait("both are left out", async |it| it.metric(dropped).await == Some(2.0)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -207,17 +207,24 @@ pub struct Cluster {
     pub until: i64,
     /// All nodes have the same level: they differ by noise alone.
     pub alike: bool,
+    /// Seconds between two samples.
+    pub step: i64,
 }
 
 impl Cluster {
     /// So many hours, that end at `until` seconds.
     pub fn new(hours: i64, until: i64) -> Self {
-        Self { from: until - hours * 3_600, until, alike: false }
+        Self { from: until - hours * 3_600, until, alike: false, step: STEP }
     }
 
     /// The same with nodes that differ by noise alone.
     pub fn alike(self) -> Self {
         Self { alike: true, ..self }
+    }
+
+    /// The same with samples so many seconds apart.
+    pub fn every(self, step: i64) -> Self {
+        Self { step, ..self }
     }
 
     /// Cores in use.
@@ -258,10 +265,10 @@ impl Cluster {
         ];
         let mut lines: Vec<String> = vec![String::new(); names.len()];
         let mut busy = [0.0; NODES];
-        for ts in (self.from..self.until).step_by(STEP as usize) {
+        for ts in (self.from..self.until).step_by(self.step as usize) {
             for (node, busy) in busy.iter_mut().enumerate() {
                 let cores = if self.alike { 0.4 * CORES + Self::noise(node, ts) } else { Self::cores(node, ts) };
-                *busy += cores * STEP as f64;
+                *busy += cores * self.step as f64;
                 let mut put = |family: usize, line: String| {
                     let name = names[family];
                     let name = if name.ends_with("seconds") { format!("{name}_total") } else { name.to_owned() };
