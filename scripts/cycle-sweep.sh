@@ -41,10 +41,10 @@ if [ -z "$work" ]; then
 fi
 mkdir -p "$work"
 if [ -z "${BERTH_SWEEP_FULL:-}" ]; then
-  # A tenth of the rows and rounds that a predictor needs to pass its gate, and an agent that hardly learns: what is swept is whether
-  # a gate's answer hangs on the day, and for these two it does not hang on the last percent.
+  # Few rows and rounds for the predictor, and an agent that hardly searches: their gates are whole, and do not hang on the last percent.
   export BERTH_TRAINER_LOAD_MAX_ROWS=${BERTH_TRAINER_LOAD_MAX_ROWS:-20000} BERTH_TRAINER_BOOSTER_ROUNDS=${BERTH_TRAINER_BOOSTER_ROUNDS:-60}
-  export BERTH_TRAINER_LOAD_FOLDS=${BERTH_TRAINER_LOAD_FOLDS:-1} BERTH_PLACEMENT_EPISODES=${BERTH_PLACEMENT_EPISODES:-2}
+  export BERTH_TRAINER_LOAD_FOLDS=${BERTH_TRAINER_LOAD_FOLDS:-1} BERTH_PLACEMENT_EPISODES=${BERTH_PLACEMENT_EPISODES:-1}
+  export BERTH_PLACEMENT_SEARCH_ROUNDS=${BERTH_PLACEMENT_SEARCH_ROUNDS:-1}
 fi
 
 runs=$work/runs.jsonl
