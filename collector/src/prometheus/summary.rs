@@ -84,7 +84,10 @@ impl BackfillSummary {
             }
         }
         if self.rows == 0 && self.chunks_fetched == 0 && self.chunks_empty > 0 {
-            warnings.push(format!("the server has no node metrics between {} and {}", self.from, self.to));
+            warnings.push(format!(
+                "the server has no node metrics between {} and {}: neither `kube_node_info` nor `node_cpu_seconds_total` names a node there",
+                self.from, self.to
+            ));
         }
         self.warnings.extend(warnings);
     }
