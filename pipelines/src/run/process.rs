@@ -233,7 +233,13 @@ mod tests {
     use std::os::unix::process::CommandExt;
 
     fn sleeping() -> std::process::Child {
-        std::process::Command::new("/bin/sleep").arg("600").process_group(0).spawn().expect("started")
+        let child = std::process::Command::new("/bin/sleep").arg("600").process_group(0).spawn().expect("started");
+        // Whoever starts it goes on a moment before the kernel shows the new program.
+        let runs = || std::fs::read_link(format!("/proc/{}/exe", child.id())).ok();
+        while runs() == std::env::current_exe().ok() {
+            std::thread::yield_now();
+        }
+        child
     }
 
     #[test]
