@@ -235,8 +235,8 @@ mod tests {
     fn sleeping() -> std::process::Child {
         let child = std::process::Command::new("/bin/sleep").arg("600").process_group(0).spawn().expect("started");
         // Whoever starts it goes on a moment before the kernel shows the new program.
-        let runs = || std::fs::read_link(format!("/proc/{}/exe", child.id())).ok();
-        while runs() == std::env::current_exe().ok() {
+        let sleep = std::fs::canonicalize("/bin/sleep").expect("a program");
+        while std::fs::read_link(format!("/proc/{}/exe", child.id())).ok().as_ref() != Some(&sleep) {
             std::thread::yield_now();
         }
         child
