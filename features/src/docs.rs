@@ -120,18 +120,13 @@ pub fn markdown(shapes: &Shapes) -> String {
         let mut table =
             Table::new(["Feature", "Unit", "Window", "Formula", "Known", "Missing", "P1", "P50", "P99", "Shape"]);
         for (feature, shape) in catalogue::all().iter().zip(&shapes.0).filter(|(feature, _)| feature.topic == topic) {
-            table.row([
-                format!("`{}`", feature.name),
-                feature.unit.to_owned(),
-                feature.window.clone(),
-                feature.formula.clone(),
-                feature.knowable.to_owned(),
+            table.row(cells(feature).into_iter().chain([
                 format!("{:.0} %", 100.0 * shape.missing()),
                 shape.cell(0.01),
                 shape.cell(0.5),
                 shape.cell(0.99),
                 shape.sparkline(),
-            ]);
+            ]));
         }
         text.push_str(&format!("\n## {}\n\n{}", topic.title(), table.markdown()));
     }
@@ -139,13 +134,7 @@ pub fn markdown(shapes: &Shapes) -> String {
     for (topic, features) in by_topic(cluster_state::all()) {
         let mut table = Table::new(["Feature", "Unit", "Window", "Formula", "Known"]);
         for feature in features {
-            table.row([
-                format!("`{}`", feature.name),
-                feature.unit.to_owned(),
-                feature.window.clone(),
-                feature.formula.clone(),
-                feature.knowable.to_owned(),
-            ]);
+            table.row(cells(feature));
         }
         text.push_str(&format!("\n## {}\n\n{}", topic.title(), table.markdown()));
     }
@@ -157,6 +146,17 @@ const CLUSTER_STATE: &str = "\
 One row for a pod and a candidate node at the moment of a decision. \"After\" means with the pod on the node. Shares are \
 of the candidate's allocatable amounts and are cut at 2. No table holds these rows: the simulator and the server make them as they are \
 needed, by the same code.";
+
+/// What a feature is: name, unit, window, formula, when it is known.
+fn cells(feature: &Feature) -> [String; 5] {
+    [
+        format!("`{}`", feature.name),
+        feature.unit.to_owned(),
+        feature.window.clone(),
+        feature.formula.clone(),
+        feature.knowable.to_owned(),
+    ]
+}
 
 /// The topics that have features, and those.
 fn by_topic(features: &[Feature]) -> impl Iterator<Item = (Topic, Vec<&Feature>)> {

@@ -4,9 +4,10 @@ Usage: gate.py FOLDER
 """
 
 import json
-import math
 import pathlib
 import sys
+
+from shares import wilson
 
 documents = [json.loads(path.read_text()) for path in sorted(pathlib.Path(sys.argv[1]).glob("*.json"))]
 sets = sorted({document["set"] for document in documents})
@@ -15,17 +16,6 @@ of_set = {name: [document for document in documents if document["set"] == name] 
 # A recipe whose errors differ from the default's by at most this share over all days, on average over heads and for its worst
 # head, counts as equal.
 EQUAL_MEAN, EQUAL_WORST = 0.01, 0.03
-
-
-def wilson(count, of):
-    """95 % interval of a share, as if cases were independent."""
-    if not of:
-        return None
-    z = 1.959964
-    share = count / of
-    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
-    half = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of)) / (1 + z * z / of)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def share(count, of):

@@ -7,11 +7,11 @@ Usage: sweep.py record DATA END SEED STATUS LOG   one JSON line for a finished r
 """
 
 import json
-import math
 import pathlib
 import sys
 
-Z95 = 1.959963985
+from shares import wilson
+
 COUNTS = ("alarms", "right_alarms", "incidents", "found")
 
 
@@ -61,10 +61,8 @@ def share(found, of):
     """Count, share and Wilson's 95 % interval."""
     if of == 0:
         return "-"
-    part, squared = found / of, Z95 * Z95
-    middle = (part + squared / (2 * of)) / (1 + squared / of)
-    half = Z95 / (1 + squared / of) * math.sqrt(part * (1 - part) / of + squared / (4 * of * of))
-    return f"{found} of {of} = {part:.3f} ({middle - half:.3f} to {middle + half:.3f})"
+    low, high = wilson(found, of)
+    return f"{found} of {of} = {found / of:.3f} ({low:.3f} to {high:.3f})"
 
 
 def table(runs):

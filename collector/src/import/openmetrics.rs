@@ -12,7 +12,7 @@ use crate::prometheus::{BackfillSummary, Source, fetch};
 use crate::raw::{self, DropReason};
 use crate::tsdb::{PrometheusServer, find_program, load_openmetrics};
 use anyhow::{Context, ensure};
-use cluster::{EARLIEST_MS, HOUR_MS, INCIDENTS, LATEST_MS, MINUTE_MS, NODE_METRICS, PODS, SampleIntervals, grid_ceil};
+use cluster::{HOUR_MS, INCIDENTS, MINUTE_MS, NODE_METRICS, PODS, SampleIntervals, grid_ceil, is_plausible_moment};
 use runtime::WrongUse;
 use runtime::settings::Span;
 use std::collections::BTreeMap;
@@ -152,7 +152,7 @@ fn read(path: &Path, folder: &Path, is_read: impl Fn(&str) -> bool, content: &mu
         }
         let line = reader.line_number();
         ensure!(
-            (EARLIEST_MS..LATEST_MS).contains(&ts),
+            is_plausible_moment(ts),
             "line {line}: the time is not in the years 2000 to 2199. OpenMetrics counts seconds: are these milliseconds?"
         );
         let text = reader.line();

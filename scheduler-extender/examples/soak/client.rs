@@ -5,6 +5,7 @@ use axum::body::{Body, Bytes};
 use futures::StreamExt;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
@@ -97,15 +98,25 @@ pub fn unfinished(start: Vec<u8>) -> Body {
     Body::from_stream(start.chain(futures::stream::pending()))
 }
 
-/// What stands for a thousand times as much.
-pub fn bomb(bytes: usize) -> anyhow::Result<Vec<u8>> {
+/// Whether a request was refused. A connection that is closed in the middle of a body is a refusal too.
+pub fn refused(status: anyhow::Result<u16>) -> u64 {
+    u64::from(status.is_ok_and(|status| status < 400)) ^ 1
+}
+
+/// Gzip of 256 MiB, a thousandth of that. Made once for both programs' attackers.
+pub fn bomb() -> anyhow::Result<Vec<u8>> {
     use std::io::Write;
+    static BOMB: OnceLock<Vec<u8>> = OnceLock::new();
+    if let Some(made) = BOMB.get() {
+        return Ok(made.clone());
+    }
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     let piece = vec![b' '; 1 << 20];
-    for _ in 0..bytes >> 20 {
+    for _ in 0..256 {
         encoder.write_all(&piece)?;
     }
-    Ok(encoder.finish()?)
+    let made = encoder.finish()?;
+    Ok(BOMB.get_or_init(|| made).clone())
 }
 
 /// Random bytes, the same at each start.

@@ -2,7 +2,7 @@
 
 use crate::NODES;
 use crate::attack::{Attack, attack};
-use crate::client::{Client, bomb, noise};
+use crate::client::{Client, bomb, noise, refused};
 use crate::process::Program;
 use crate::table::Report;
 use anyhow::ensure;
@@ -85,18 +85,8 @@ const ATTACKS: [Attack; 8] = [
     Attack { name: "noise", round: |it| Box::pin(garbage(it)) },
 ];
 
-fn refused(status: anyhow::Result<u16>) -> u64 {
-    // A connection that is closed in the middle of a body is a refusal too.
-    u64::from(status.is_ok_and(|status| status < 400)) ^ 1
-}
-
 async fn large_bodies(client: &Client) -> anyhow::Result<u64> {
-    static BOMB: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
-    if BOMB.get().is_none() {
-        let made = bomb(256 << 20)?;
-        BOMB.get_or_init(|| made);
-    }
-    let bomb = BOMB.get().cloned().unwrap_or_default();
+    let bomb = bomb()?;
     let mut count = 0;
     for path in ["/prioritize", "/filter"] {
         count += refused(client.post(path, &[], vec![b' '; 70 << 20]).await);

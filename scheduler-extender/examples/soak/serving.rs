@@ -1,7 +1,7 @@
 //! Attacks on `serving`. It wants a token, which half of the attackers have: a client that may come in can be wrong as well.
 
 use crate::attack::{Attack, attack};
-use crate::client::{Client, bomb, noise, unfinished};
+use crate::client::{Client, bomb, noise, refused, unfinished};
 use crate::process::Program;
 use crate::table::Report;
 use anyhow::ensure;
@@ -9,7 +9,6 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 const TOKEN: &str = "token-of-the-soak";
@@ -81,18 +80,8 @@ const ATTACKS: [Attack; 11] = [
     Attack { name: "noise", round: |it| Box::pin(garbage(it)) },
 ];
 
-fn refused(status: anyhow::Result<u16>) -> u64 {
-    // A connection that is closed in the middle of a body is a refusal too.
-    u64::from(status.is_ok_and(|status| status < 400)) ^ 1
-}
-
 async fn large_bodies(client: &Client) -> anyhow::Result<u64> {
-    static BOMB: OnceLock<Vec<u8>> = OnceLock::new();
-    if BOMB.get().is_none() {
-        let made = bomb(256 << 20)?;
-        BOMB.get_or_init(|| made);
-    }
-    let bomb = BOMB.get().cloned().unwrap_or_default();
+    let bomb = bomb()?;
     let gzip = [BEARER, ("content-encoding", "gzip")];
     let mut count = refused(client.post(INFER, &[BEARER], vec![b' '; 20 << 20]).await);
     count += refused(client.post("/v1/score", &[], vec![b' '; 20 << 20]).await);

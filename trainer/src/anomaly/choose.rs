@@ -229,7 +229,7 @@ fn curve(mut peaks: Peaks, settings: &AnomalySettings) -> Option<ThresholdCurve>
         .map(|threshold| {
             let recall = recall(&peaks.by_kind(*threshold));
             let right = expected * recall;
-            let wrong = tail.alarms(peaks, *threshold) + expected * peaks.late_alarms(*threshold);
+            let wrong = expected_alarms(tail.as_ref(), peaks, *threshold) + expected * peaks.late_alarms(*threshold);
             let posterior = Beta::new(PRIOR + right, PRIOR + wrong);
             ThresholdPoint {
                 threshold: *threshold,
@@ -283,22 +283,16 @@ impl Tail {
     }
 }
 
-trait Expect {
-    fn alarms(&self, peaks: &Peaks, threshold: f32) -> f64;
-}
-
-impl Expect for Option<Tail> {
-    /// Half what was counted, half what the tail expects.
-    fn alarms(&self, peaks: &Peaks, threshold: f32) -> f64 {
-        let alarms = peaks.false_alarms(threshold);
-        let (certain, counted) = (alarms.iter().filter(|peak| peak.is_infinite()).count() as f64, alarms.len() as f64);
-        match self {
-            Some(tail) if threshold >= tail.level => {
-                let expected = tail.alarms * (-f64::from(threshold - tail.level) / tail.scale).exp();
-                0.5 * counted + 0.5 * (certain + expected)
-            }
-            _ => counted,
+/// Alarms outside incidents that are expected of a threshold: half what was counted, half what the tail expects.
+fn expected_alarms(tail: Option<&Tail>, peaks: &Peaks, threshold: f32) -> f64 {
+    let alarms = peaks.false_alarms(threshold);
+    let (certain, counted) = (alarms.iter().filter(|peak| peak.is_infinite()).count() as f64, alarms.len() as f64);
+    match tail {
+        Some(tail) if threshold >= tail.level => {
+            let expected = tail.alarms * (-f64::from(threshold - tail.level) / tail.scale).exp();
+            0.5 * counted + 0.5 * (certain + expected)
         }
+        _ => counted,
     }
 }
 
@@ -379,7 +373,7 @@ mod tests {
         let peaks = peaks_of(&history(1, 576, vec![vec![]]), &votes);
         let tail = Tail::fit(&peaks, &[1.0]);
         // Excesses over 1 are 1, 1 and 3, 5/3 on average: above 6 there are 3 e^-3 to come, half of which count.
-        assert!((tail.alarms(&peaks, 6.0) - 0.5 * 3.0 * (-3.0_f64).exp()).abs() < 1e-9);
-        assert_eq!(tail.alarms(&peaks, 0.5), 3.0);
+        assert!((expected_alarms(tail.as_ref(), &peaks, 6.0) - 0.5 * 3.0 * (-3.0_f64).exp()).abs() < 1e-9);
+        assert_eq!(expected_alarms(tail.as_ref(), &peaks, 0.5), 3.0);
     }
 }

@@ -96,19 +96,28 @@ pub struct AlarmScores {
     pub points: PointScores,
 }
 
+/// For each of a node's readings, vote and whether a rule makes it certain, whether its alarm is at warning or above. The state
+/// begins anew.
+pub(super) fn alarmed(
+    readings: impl Iterator<Item = (f32, bool)>,
+    alarms: &AlarmSettings,
+    threshold: f32,
+) -> impl Iterator<Item = bool> {
+    let mut state = AlarmState::default();
+    readings.map(move |(vote, certain)| {
+        let reading = if certain { Some(Severity::Critical) } else { alarms.severity(vote, threshold) };
+        state.push(reading, certain, alarms) >= Some(Severity::Warning)
+    })
+}
+
 impl Timeline<'_> {
     /// For each row in `window`, node by node, whether its node's alarm is at warning or above. States begin anew with the
     /// window, as after a restart.
     pub fn flags(&self, window: Window, threshold: f32) -> Vec<(usize, bool)> {
         let mut flags = Vec::new();
         for rows in self.history.rows_in(window) {
-            let mut state = AlarmState::default();
-            for row in rows {
-                let certain = self.certain[row];
-                let reading =
-                    if certain { Some(Severity::Critical) } else { self.alarms.severity(self.votes[row], threshold) };
-                flags.push((row, state.push(reading, certain, &self.alarms) >= Some(Severity::Warning)));
-            }
+            let readings = rows.clone().map(|row| (self.votes[row], self.certain[row]));
+            flags.extend(rows.zip(alarmed(readings, &self.alarms, threshold)));
         }
         flags
     }

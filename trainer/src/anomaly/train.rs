@@ -1,12 +1,13 @@
 //! Training: the members on usual rows and on faults, the vote and the threshold on hours that the members have not seen.
 
 use super::choose::{self, Chosen};
+use super::evaluate::alarmed;
 use super::evidence::{Evidence, RatedFaults};
 use super::faults::{self, Faults};
 use super::{AlarmScores, AnomalySettings, History, KindScores, Timeline, ZScore, cheapest, evaluate};
 use crate::folds::{TooShort, Window};
 use cluster::{DAY_MS, GRID_STEP_MS, HOUR_MS, grid_floor};
-use models::anomaly::{AlarmSettings, AlarmState, Detector, LabelledRows, Severity, fit_detector_with_reach};
+use models::anomaly::{AlarmSettings, Detector, LabelledRows, fit_detector_with_reach};
 use models::{FeatureMatrix, FitOptions};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -68,6 +69,13 @@ impl Votes {
             })
             .unzip();
         Self { votes, certain }
+    }
+
+    /// The votes of the z-score, which learns from the usual rows of `learn`; no rule makes it certain.
+    pub fn of_zscore(history: &History, learn: Window, aftermath_hours: f64) -> Self {
+        let usual = history.usual(aftermath_hours);
+        let may_teach: Vec<bool> = (0..usual.len()).map(|row| usual[row] && learn.contains(history.ts[row])).collect();
+        Self { votes: ZScore::learn(history, &may_teach).votes(history), certain: vec![false; usual.len()] }
     }
 
     pub fn timeline<'a>(&'a self, history: &'a History, odd: &'a [bool], detector: &Detector) -> Timeline<'a> {
@@ -142,9 +150,7 @@ pub fn train_detector(history: &History, settings: &AnomalySettings) -> anyhow::
         },
     };
 
-    let usual = history.usual(settings.aftermath_hours);
-    let may_teach: Vec<bool> = (0..usual.len()).map(|row| usual[row] && learn.contains(history.ts[row])).collect();
-    let z = Votes { votes: ZScore::learn(history, &may_teach).votes(history), certain: vec![false; usual.len()] };
+    let z = Votes::of_zscore(history, learn, settings.aftermath_hours);
     let timeline = z.timeline(history, &odd, &detector);
     let z_threshold = cheapest(&timeline, learn, &settings.costs().alone())
         .and_then(|curve| curve.choice())
@@ -263,18 +269,10 @@ fn found_of(detector: &Detector, faults: &Faults) -> anyhow::Result<BTreeMap<Str
     let votes = Votes::of(detector, &x, &detector.surprises(&x)?);
     let mut kinds: BTreeMap<String, KindScores> = BTreeMap::new();
     for stretch in &faults.stretches {
-        let mut state = AlarmState::default();
-        let mut found = false;
-        for row in stretch.rows.clone() {
-            let certain = votes.certain[row];
-            let reading = if certain {
-                Some(Severity::Critical)
-            } else {
-                detector.alarms().severity(votes.votes[row], detector.threshold())
-            };
-            let is_alarm = state.push(reading, certain, detector.alarms()) >= Some(Severity::Warning);
-            found |= is_alarm && faults.ts[row] - GRID_STEP_MS <= stretch.end;
-        }
+        let readings = stretch.rows.clone().map(|row| (votes.votes[row], votes.certain[row]));
+        let found = alarmed(readings, detector.alarms(), detector.threshold())
+            .zip(stretch.rows.clone())
+            .any(|(is_alarm, row)| is_alarm && faults.ts[row] - GRID_STEP_MS <= stretch.end);
         let scores = kinds.entry(stretch.fault.kind().to_owned()).or_default();
         scores.incidents += 1;
         scores.found += usize::from(found);

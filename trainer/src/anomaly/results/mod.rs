@@ -10,7 +10,7 @@ pub use python::PythonPeers;
 
 use super::train::Votes;
 use super::{
-    AlarmScores, AnomalySettings, Chosen, History, Judged, KindScores, TrainedDetector, VoteChoice, ZScore, evaluate,
+    AlarmScores, AnomalySettings, Chosen, History, Judged, KindScores, TrainedDetector, VoteChoice, evaluate,
     train_detector,
 };
 use crate::folds::{Window, is_held_out};
@@ -138,11 +138,7 @@ fn unseen_kinds(history: &History, known: &History, test: Window) -> BTreeSet<St
 
 /// The z-score on a part of the nodes; it knows the past of each of them, its threshold is the known nodes'.
 fn judge_zscore(history: &History, trained: &TrainedDetector, aftermath_hours: f64) -> AlarmScores {
-    let usual = history.usual(aftermath_hours);
-    let may_teach: Vec<bool> =
-        (0..usual.len()).map(|row| usual[row] && trained.learn.contains(history.ts[row])).collect();
-    let votes = ZScore::learn(history, &may_teach).votes(history);
-    let votes = Votes { certain: vec![false; votes.len()], votes };
+    let votes = Votes::of_zscore(history, trained.learn, aftermath_hours);
     let odd = history.odd();
     evaluate(&votes.timeline(history, &odd, &trained.detector), trained.test, trained.z_threshold)
 }
